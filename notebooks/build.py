@@ -27,6 +27,7 @@ FOLDER = Path(__file__).resolve().parent
 SOURCES = FOLDER / "src"
 KERNEL = {"name": "labkit", "display_name": "labkit (course)", "language": "python"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+HOME_PATH = re.compile(r"/(?:home|Users)/\w+|[A-Z]:\\Users")
 # what jupytext and the run leave in a cell's metadata, and no reader needs
 PASSING_METADATA = ("execution", "lines_to_next_cell", "lines_to_end_of_cell_marker")
 
@@ -104,6 +105,7 @@ def faults(notebook: NotebookNode) -> list[str]:
             if WIDGET_VIEW in output.get("data", {}):
                 found.append(f"{where} shows a widget that has no still picture.")
             found += [f"{where} prints {p}" for p in machine_paths() if f"{p}/" in text]
+            found += [f"{where} prints {p}" for p in HOME_PATH.findall(text)]
             found += [f"{where} prints an address {a}" for a in re.findall(r"at 0x\w+", text)]
     return found
 

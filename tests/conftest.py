@@ -1,0 +1,84 @@
+"""What holds for the whole run: who may run beside whom, and the time of each part at the end."""
+
+import os
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+try:
+    import fcntl
+except ImportError:  # Windows: tests run, only not kept apart
+    fcntl = None
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def part(nodeid: str) -> str:
+    """The part of `make test` that a test belongs to."""
+    path = nodeid.split("::")[0]
+    if path.endswith(".ipynb"):
+        return f"notebook {Path(path).stem}"
+    folders = Path(path).parts[1:-1]
+    names = {"notebooks": "source and notebook in step", "browser": "browser"}
+    if folders and folders[0] in ("notebooks", "browser", "parity", "faults", "lab"):
+        return names.get(folders[0], folders[0])
+    return "style" if path.endswith("test_style.py") else "unit, exact and property"
+
+
+class Apart:
+    """A test marked `browser` measures time, so no other test of this run computes beside it."""
+
+    def __init__(self, run: str):
+        self.path = Path(tempfile.gettempdir(), f"labkit-tests-{run}.lock")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        if fcntl is None:
+            return (yield)
+        alone = item.get_closest_marker("browser") is not None
+        with self.path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            return (yield)
+
+    def pytest_sessionfinish(self):
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            self.path.unlink(missing_ok=True)
+
+
+class Parts:
+    """Adds up the seconds of each part, over all workers, and prints them."""
+
+    def __init__(self):
+        self.seconds = defaultdict(float)
+        self.tests = defaultdict(set)
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[part(report.nodeid)] += report.duration
+        self.tests[part(report.nodeid)].add(report.nodeid)
+
+    def pytest_terminal_summary(self, terminalreporter):
+        terminalreporter.section("seconds of each part, added up over the workers")
+        for name in sorted(self.seconds):
+            count, seconds = len(self.tests[name]), self.seconds[name]
+            terminalreporter.write_line(f"{seconds:7.1f} s  {name} ({count})")
+
+
+def pytest_configure(config):
+    # As plugins, so that they also see the notebooks, which lie outside of tests/.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    config.pluginmanager.register(Apart(run))
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Parts())
+
+
+def pytest_collection_modifyitems(items):
+    """Notebooks first, since they take longest; what must run alone last."""
+
+    def rank(item):
+        if item.get_closest_marker("browser"):
+            return 2
+        return 0 if item.path.suffix == ".ipynb" else 1
+
+    items.sort(key=rank)
