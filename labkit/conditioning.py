@@ -1,0 +1,88 @@
+"""The only routes by which a condition enters a network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from labkit.inputs import number
+
+ROUTES = {"vector": ("vector",), "tokens": ("tokens", "mask"), "image": ("image",)}
+
+
+class Conditioning(NamedTuple):
+    """What the network is told besides x and t. Every field may be missing (None)."""
+
+    vector: Tensor | None = None  # (B, D)        joins the time embedding
+    tokens: Tensor | None = None  # (B, L, D)     attended to
+    mask: Tensor | None = None  # (B, L)        True = a real token
+    image: Tensor | None = None  # (B, C, H, W)  concatenated to x
+
+    def map(self, fn) -> Conditioning:
+        """`fn` applied to every field that is there."""
+        return Conditioning(*(None if field is None else fn(field) for field in self))
+
+    def rows(self, n: int) -> Conditioning:
+        """The same condition for n rows: a single row is repeated, n rows stay as they are.
+
+        Raises ValueError if a field has neither 1 nor n rows.
+        """
+
+        def expand(field: Tensor) -> Tensor:
+            if len(field) not in (1, n):
+                raise ValueError(
+                    f"the condition has {len(field)} rows, but the batch has {n}: give one row for "
+                    "each sample, or a single row for all"
+                )
+            return field.expand(n, *field.shape[1:])
+
+        return self.map(expand)
+
+    def cat(self, other: Conditioning) -> Conditioning:
+        """Both conditions as one batch; they must use the same routes."""
+        check_same_routes(self, other)
+        return Conditioning(
+            *(None if a is None else torch.cat([a, b]) for a, b in zip(self, other, strict=True))
+        )
+
+    def drop(
+        self, null: Conditioning, *, together: float = 0.0, generator=None, **p: float
+    ) -> Conditioning:
+        """Rows replaced by `null`, each row on its own: classifier-free guidance's training rule
+        (Ho and Salimans, algorithm 1).
+
+        null: what stands for "no condition", one row or B rows, the same routes.
+        together: the probability that a row loses every route at once.
+        p: a probability per route (vector=, tokens=, image=), independent of each other.
+        Raises ValueError for an unknown route, a probability outside [0, 1], or another shape.
+        """
+        n = next((len(field) for field in self if field is not None), 0)
+        check_same_routes(self, null)
+        for route in p:
+            if route not in ROUTES:
+                raise ValueError(f"unknown route {route!r}: choose from {', '.join(ROUTES)}")
+        null = null.rows(n)
+        fields = self._asdict()
+        every = torch.rand(n, generator=generator) < number(together, "together", 0, 1)  # (B,)
+        for route, names in ROUTES.items():
+            chance = number(p.get(route, 0.0), f"the probability of dropping {route}", 0, 1)
+            gone = every | (torch.rand(n, generator=generator) < chance)  # (B,)
+            for name in names:
+                if (field := fields[name]) is not None:
+                    row = gone.to(field.device).view(-1, *[1] * (field.ndim - 1))
+                    fields[name] = torch.where(row, getattr(null, name), field)
+        return Conditioning(**fields)
+
+
+def check_same_routes(a: Conditioning, b: Conditioning) -> None:
+    """Raises ValueError unless both fill the same fields with rows of the same shape."""
+    for name, one, other in zip(Conditioning._fields, a, b, strict=True):
+        shapes = [None if field is None else tuple(field.shape[1:]) for field in (one, other)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"the two conditions differ in {name!r}, with rows of shape {shapes[0]} and "
+                f"{shapes[1]}, but a condition and its null must "
+                "use the same routes with the same shapes"
+            )

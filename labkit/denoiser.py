@@ -1,0 +1,156 @@
+"""A denoiser: a network, read through a noise schedule.
+
+Whatever the network predicts, a denoiser answers with both x0 and eps, so that samplers and
+guidance never ask which. Wrappers take a denoiser and give a denoiser: they have `schedule` and are
+called as `denoise(x, t, cond)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from labkit.conditioning import Conditioning
+from labkit.inputs import float_batch, nearest, number, same_shape, whole_number
+from labkit.schedule import NoiseSchedule
+
+
+class Prediction(NamedTuple):
+    """What a denoiser believes about x_t. Both views always agree: x_t = √ᾱ_t x0 + √(1−ᾱ_t) eps."""
+
+    x0: Tensor  # (B, …)  the clean picture
+    eps: Tensor  # (B, …)  the noise in x_t, of unit variance
+    var_frac: Tensor | None = None  # (B, …)  v of Improved DDPM's equation 15, if learned
+
+
+class Denoises(Protocol):
+    """The contract of every denoiser and wrapper; t is one time for all rows, or (B,)."""
+
+    schedule: NoiseSchedule
+
+    def __call__(
+        self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None
+    ) -> Prediction: ...
+
+
+def from_x0(schedule: NoiseSchedule, x: Tensor, t: int | Tensor, x0: Tensor) -> Prediction:
+    """The prediction that says `x0`; eps follows. Needs t ≥ 1: at t = 0 there is no noise."""
+    return Prediction(x0, (x - schedule.signal(t, x) * x0) / schedule.noise(t, x))
+
+
+def from_eps(schedule: NoiseSchedule, x: Tensor, t: int | Tensor, eps: Tensor) -> Prediction:
+    """The prediction that says `eps`; x0 follows."""
+    return Prediction((x - schedule.noise(t, x) * eps) / schedule.signal(t, x), eps)
+
+
+def from_v(schedule: NoiseSchedule, x: Tensor, t: int | Tensor, v: Tensor) -> Prediction:
+    """The prediction that says v = √ᾱ_t eps − √(1−ᾱ_t) x0 (Salimans and Ho 2022, section 4)."""
+    signal, noise = schedule.signal(t, x), schedule.noise(t, x)
+    return Prediction(signal * x - noise * v, noise * x + signal * v)
+
+
+READ = {"eps": from_eps, "x0": from_x0, "v": from_v}
+
+
+class Denoiser(nn.Module):
+    """A network and how to read it.
+
+    net: called as net(x, t, cond), x (B, C, …), t (B,) long in 1 … T, always the schedule's own
+        times; returns (B, C, …), or (B, 2C, …) with learned_variance.
+    predicts: what the first C channels mean: "eps", "x0" or "v".
+    learned_variance: the last C channels o give var_frac = (o + 1) / 2, unsquashed, as in the
+        code of Improved DDPM.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        schedule: NoiseSchedule,
+        predicts: str = "eps",
+        learned_variance: bool = False,
+    ):
+        super().__init__()
+        if predicts not in READ:
+            raise nearest(predicts, READ, "prediction")
+        self.net, self.schedule = net, schedule
+        self.predicts, self.learned_variance = predicts, learned_variance
+
+    def forward(self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None) -> Prediction:
+        """x: (B, C, …) float; t: 1 … T, one for all or (B,) long. Raises ValueError otherwise."""
+        float_batch(x, "x")
+        if not isinstance(t, Tensor) or t.ndim == 0:
+            t = whole_number(t, "time t", 1, self.schedule.T)
+            t = torch.full((len(x),), t, device=x.device)
+        out = self.net(x, t, cond)
+        var_frac = None
+        if self.learned_variance:
+            out, raw = out.chunk(2, dim=1)
+            var_frac = (raw + 1) / 2
+        same_shape(out, x, "the network's prediction and x")
+        return READ[self.predicts](self.schedule, x, t, out)._replace(var_frac=var_frac)
+
+    def target(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """(B, …) what the network should answer for x_t = diffuse(x0, t, eps)."""
+        if self.predicts == "v":
+            return self.schedule.signal(t, x0) * eps - self.schedule.noise(t, x0) * x0
+        return eps if self.predicts == "eps" else x0
+
+    def loss(self, x0: Tensor, cond: Conditioning | None = None, generator=None) -> Tensor:
+        """L_simple, a scalar: the mean squared error in what the network predicts, at uniform t in
+        1 … T (DDPM, equation 14 and algorithm 1). x0: (B, C, …) float in [−1, 1]."""
+        float_batch(x0, "x0")
+        t = torch.randint(1, self.schedule.T + 1, (len(x0),), generator=generator)
+        eps = torch.randn(x0.shape, dtype=x0.dtype, generator=generator).to(x0.device)
+        t = t.to(x0.device)
+        out = self.net(self.schedule.diffuse(x0, t, eps), t, cond)
+        return (out[:, : x0.shape[1]] - self.target(x0, t, eps)).square().mean()
+
+
+@dataclass(frozen=True)
+class MapX0:
+    """A denoiser whose x0 goes through `fn`; eps is derived again, so that both views still agree
+    (without it, DDIM's direction would point to the unclipped picture).
+
+    fn: (B, …) → (B, …), such as `clip`, `dynamic_threshold(0.995)`, `keep_known(image, mask)`.
+    """
+
+    denoise: Denoises
+    fn: Callable[[Tensor], Tensor]
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        return self.denoise.schedule
+
+    def __call__(self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None) -> Prediction:
+        pred = self.denoise(x, t, cond)
+        return from_x0(self.schedule, x, t, self.fn(pred.x0))._replace(var_frac=pred.var_frac)
+
+
+def clip(x0: Tensor) -> Tensor:
+    """Static thresholding: to the pictures' own range, [−1, 1]."""
+    return x0.clamp(-1, 1)
+
+
+def dynamic_threshold(p: float = 0.995) -> Callable[[Tensor], Tensor]:
+    """Imagen's dynamic thresholding (section 2.3): each picture is clipped at its own p-quantile s
+    of |x0|, but at least 1, and divided by s. p: a share in (0, 1]."""
+    number(p, "p", 0, 1)
+
+    def threshold(x0: Tensor) -> Tensor:
+        s = torch.quantile(x0.abs().flatten(1).float(), p, dim=1).clamp(min=1)  # (B,)
+        s = s.to(x0.dtype).view(-1, *[1] * (x0.ndim - 1))
+        return x0.clamp(-s, s) / s
+
+    return threshold
+
+
+def keep_known(image: Tensor, mask: Tensor) -> Callable[[Tensor], Tensor]:
+    """Inpainting: where mask is 1 the picture is known and stays (GLIDE's `denoised_fn`).
+
+    image: (B, C, H, W) in [−1, 1]; mask: broadcasting to it, 1 = known, 0 = free.
+    """
+    return lambda x0: mask * image + (1 - mask) * x0

@@ -1,0 +1,92 @@
+"""What the public doors check: a sentence says what was given, what is allowed, how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+
+def nearest(name: object, options: Iterable[str], what: str) -> ValueError:
+    """The error for an unknown `name`: lists the `options` and offers the nearest one."""
+    options = sorted(options)
+    close = difflib.get_close_matches(str(name).lower(), options, n=1, cutoff=0.4)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return ValueError(f"unknown {what} {name!r}: choose one of {', '.join(options)}{hint}")
+
+
+def whole_number(value: object, name: str, low: int, high: int | None = None) -> int:
+    """`value` as an int within [low, high]; raises ValueError otherwise (a bool is no number)."""
+    allowed = f"at least {low}" if high is None else f"from {low} to {high}"
+    value = value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_whole or value < low or (high is not None and value > high):
+        raise ValueError(f"{name} is {short(value)}, but must be a whole number {allowed}")
+    return int(value)
+
+
+def number(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """`value` as a finite float within [low, high]; raises ValueError otherwise."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not low <= value <= high:
+        if math.isinf(low) and math.isinf(high):
+            allowed = "finite"
+        elif math.isinf(high):
+            allowed = f"at least {low:g}"
+        else:
+            allowed = f"from {low:g} to {high:g}"
+        raise ValueError(f"{name} is {short(value)}, but must be a number {allowed}")
+    return float(value)
+
+
+def table(values: object, name: str) -> Tensor:
+    """`values` as a finite, non-empty float64 tensor (N,); raises ValueError otherwise."""
+    try:
+        tensor = torch.as_tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError(
+            f"{name} is {short(values)}, but must be a sequence of numbers, such as [0.1, 0.2]"
+        ) from None
+    if tensor.ndim != 1 or len(tensor) == 0:
+        raise ValueError(
+            f"{name} has shape {tuple(tensor.shape)}, but must be one row of numbers, shape (N,)"
+        )
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} holds NaN or infinity, but must hold finite numbers only")
+    return tensor
+
+
+def float_batch(x: object, name: str) -> Tensor:
+    """`x` itself if it is a floating-point tensor (B, …), B ≥ 1; raises ValueError otherwise."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{name} is {short(x)}, but must be a torch tensor of shape (B, ...)")
+    if not x.is_floating_point():
+        raise ValueError(
+            f"{name} has dtype {x.dtype}, but must be floating point: "
+            "call .float(), and scale pictures to [-1, 1]"
+        )
+    if x.ndim < 2 or x.numel() == 0:
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}, but must be a non-empty batch of shape (B, ...)"
+        )
+    return x
+
+
+def same_shape(a: Tensor, b: Tensor, names: str) -> None:
+    """Raises ValueError unless `a` and `b` agree in shape."""
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{names} have shapes {tuple(a.shape)} and {tuple(b.shape)}, but must have the same"
+        )
+
+
+def short(value: object) -> str:
+    """`value` for an error sentence: never a screenful of numbers."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}" if value.ndim else repr(value.item())
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,144 @@
+"""Samplers: time runs backwards, from noise to a picture.
+
+A step is a pure function of a pair of times (t, s), s < t: the last noise vanishes by algebra, and
+any falling list of times is a sampler. `sample` is a generator: a plot or a progress bar watches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from labkit.conditioning import Conditioning
+from labkit.denoiser import Denoises, Prediction
+from labkit.inputs import float_batch, number, short, whole_number
+from labkit.schedule import NoiseSchedule
+
+
+class State(NamedTuple):
+    """Where sampling stands."""
+
+    t: int  # the time of x; 0 at the end
+    x: Tensor  # (B, …)
+    x0: Tensor  # (B, …)  the guess of the clean picture that led here
+
+
+def ddpm(
+    schedule: NoiseSchedule,
+    pred: Prediction,
+    x: Tensor,
+    t: int,
+    s: int,
+    generator: torch.Generator | None = None,
+    v: float = 0.0,
+) -> Tensor:
+    """One ancestral step x_t → x_s, (B, …): the posterior q(x_s | x_t, x0) with the guess for x0
+    (DDPM, algorithm 2), over a step of any length (Improved DDPM, section 4).
+
+    v: the variance is β^v β̃^(1−v), 0 ≤ v ≤ 1: 0 is the posterior's own ("fixed small"), 1 the
+        noising step's ("fixed large", σ̂ of DDIM's table 1). A learned pred.var_frac wins.
+    """
+    v = number(v, "v", 0, 1) if pred.var_frac is None else pred.var_frac.double()
+    mean, small = schedule.posterior(pred.x0, x, t, s)
+    if s == 0:  # the posterior is the point x0: nothing is left to draw
+        return mean
+    large = 1 - schedule.at(t, x) / schedule.at(s, x)
+    std = (large**v * small ** (1 - v)).sqrt().to(x.dtype)
+    return mean + std * noise_like(x, generator)
+
+
+def ddim(
+    schedule: NoiseSchedule,
+    pred: Prediction,
+    x: Tensor,
+    t: int,
+    s: int,
+    generator: torch.Generator | None = None,
+    eta: float = 0.0,
+) -> Tensor:
+    """One step x_t → x_s of the DDIM family (Song et al. 2021, equations 12 and 16), (B, …).
+
+    eta: 0 is deterministic, 1 is the ancestral step of `ddpm`; with eta = 0 s may also be noisier
+    than t, which is inversion. Raises ValueError outside [0, 1].
+    """
+    eta = number(eta, "eta", 0, 1)
+    at_t, at_s = schedule.at(t, x), schedule.at(s, x)
+    if eta == 0:
+        return schedule.signal(s, x) * pred.x0 + schedule.noise(s, x) * pred.eps
+    if (at_s <= at_t).any():
+        raise ValueError(f"with eta > 0 a step must lead to a cleaner time, but t = {t}, s = {s}")
+    variance = eta**2 * (1 - at_s) / (1 - at_t) * (1 - at_t / at_s)
+    # At eta = 1 and s = 0 the difference is zero but for rounding, which may fall below it.
+    direction = (1 - at_s - variance).clamp(min=0).sqrt().to(x.dtype)
+    mean = schedule.signal(s, x) * pred.x0 + direction * pred.eps
+    return mean + variance.sqrt().to(x.dtype) * noise_like(x, generator)
+
+
+def sample(
+    denoise: Denoises,
+    x: Tensor,
+    timesteps: Sequence[int],
+    cond: Conditioning | None = None,
+    step: Callable[..., Tensor] = ddpm,
+    generator: torch.Generator | None = None,
+) -> Iterator[State]:
+    """Walks x down the falling list of times; yields a State after every step, without gradients.
+
+    x: (B, …) float, a draw at time timesteps[0], N(0, I) when that is T.
+    timesteps: whole numbers in T … 0, such as schedule.timesteps(50).
+    step: ddpm, ddim, or yours: (schedule, pred, x, t, s, generator) → x_s; set v or eta by
+        functools.partial.
+    Raises ValueError at the call, before any work, for times that do not fall or leave 0 … T.
+    """
+    float_batch(x, "x")
+    times = falling(timesteps, denoise.schedule.T)
+    return _walk(denoise, x, times, cond, step, generator)
+
+
+def invert(
+    denoise: Denoises, x0: Tensor, timesteps: Sequence[int], cond: Conditioning | None = None
+) -> Iterator[State]:
+    """DDIM backwards: from a clean picture up to the noise that leads to it (section 4.3).
+
+    x0: (B, …); timesteps: the same falling list that `sample` would walk. The clean picture stands
+    for x at the list's smallest time above 0. Yields a State after every step; the last one's x
+    goes back into `sample(..., step=ddim)`. Exact as steps grow short; do not clip or guide here.
+    """
+    float_batch(x0, "x0")
+    times = [t for t in falling(timesteps, denoise.schedule.T) if t > 0][::-1]
+    if len(times) < 2:
+        raise ValueError(
+            f"timesteps is {short(timesteps)}, but inversion needs at least two times above 0"
+        )
+    return _walk(denoise, x0, times, cond, ddim, None)
+
+
+def _walk(denoise, x, times, cond, step, generator) -> Iterator[State]:
+    for t, s in zip(times, times[1:], strict=False):
+        with torch.no_grad():  # not around the yield: the watcher's own gradients are not ours
+            pred = denoise(x, t, cond)
+            x = step(denoise.schedule, pred, x, t, s, generator)
+        yield State(s, x, pred.x0)
+
+
+def falling(timesteps: Sequence[int], T: int) -> list[int]:
+    """The list of times, checked: two or more whole numbers in T … 0, each below the one before."""
+    try:
+        times = [whole_number(t, "a time", 0, T) for t in timesteps]
+    except TypeError:
+        raise ValueError(f"timesteps is {short(timesteps)}, but must be a list of times") from None
+    if len(times) < 2 or any(s >= t for t, s in zip(times, times[1:], strict=False)):
+        raise ValueError(
+            f"timesteps is {short(timesteps)}, but must be at least two times, each below the one "
+            "before, such as schedule.timesteps(50)"
+        )
+    return times
+
+
+def noise_like(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Standard normal noise, (B, …), drawn where the generator lives and moved to x."""
+    device = generator.device if generator is not None else x.device
+    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=device).to(x.device)

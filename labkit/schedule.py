@@ -1,0 +1,196 @@
+"""Noise schedules: how much of the picture is left at each time.
+
+t = 0 is the clean picture, t = T is noise. One table says everything: `alpha_bar[t]`, the share of
+the variance that still belongs to the picture; the noise has the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labkit import spacing as spacings
+from labkit.inputs import float_batch, nearest, number, same_shape, short, table, whole_number
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """A variance-preserving schedule (DDPM, Ho et al. 2020, section 2).
+
+    alpha_bar: (T+1,) float64 on the CPU, alpha_bar[0] = 1, falling, every entry in (0, 1].
+    Raises ValueError for any other table.
+    """
+
+    alpha_bar: Tensor  # (T+1,)
+
+    def __post_init__(self):
+        alpha_bar = table(self.alpha_bar, "alpha_bar")
+        if len(alpha_bar) < 2 or alpha_bar[0] != 1:
+            raise ValueError(
+                f"alpha_bar has {len(alpha_bar)} entries, the first {alpha_bar[0]:g}, but needs at "
+                "least two and must start with 1: time 0 is the clean picture"
+            )
+        if alpha_bar.min() <= 0 or (alpha_bar.diff() >= 0).any():
+            raise ValueError(
+                f"alpha_bar must fall at every step and stay above 0, but its lowest entry is "
+                f"{alpha_bar.min():g} and its largest rise {alpha_bar.diff().max():g}"
+            )
+        object.__setattr__(self, "alpha_bar", alpha_bar)
+
+    @property
+    def T(self) -> int:
+        """The last time: T steps lead from the picture to noise."""
+        return len(self.alpha_bar) - 1
+
+    @property
+    def beta(self) -> Tensor:
+        """(T+1,) variance added by the step t−1 → t; beta[0] = 0, since no step leads to time 0."""
+        ratio = self.alpha_bar[1:] / self.alpha_bar[:-1]
+        return torch.cat([torch.zeros(1, dtype=torch.float64), 1 - ratio])
+
+    @property
+    def log_snr(self) -> Tensor:
+        """(T+1,) natural log of signal variance over noise variance; +inf at t = 0."""
+        return torch.log(self.alpha_bar) - torch.log1p(-self.alpha_bar)
+
+    def at(self, t: int | Tensor, x: Tensor) -> Tensor:
+        """ᾱ_t in float64, shaped to multiply `x`: (B, 1, …) for t of shape (B,), or () for an int.
+
+        Raises ValueError if t is not whole, not in 0 … T, or does not fit the batch.
+        """
+        if isinstance(t, Tensor) and t.ndim > 0:
+            if t.dtype != torch.long or t.shape != x.shape[:1]:
+                raise ValueError(
+                    f"t has dtype {t.dtype} and shape {tuple(t.shape)}, but must be one whole "
+                    f"number or a torch.long tensor of shape ({len(x)},), one time per row"
+                )
+            if t.min() < 0 or t.max() > self.T:
+                raise ValueError(
+                    f"t runs from {t.min()} to {t.max()}, but times go from 0 to T = {self.T}"
+                )
+            alpha_bar = self.alpha_bar.to(t.device)[t].view(-1, *[1] * (x.ndim - 1))  # (B, 1, …)
+            return alpha_bar.to(x.device)
+        t = whole_number(t, "time t", 0, self.T)
+        return self.alpha_bar[t]
+
+    def signal(self, t: int | Tensor, x: Tensor) -> Tensor:
+        """√ᾱ_t, the share of the picture in x_t, shaped and typed to multiply `x`."""
+        return self.at(t, x).sqrt().to(x.dtype)
+
+    def noise(self, t: int | Tensor, x: Tensor) -> Tensor:
+        """√(1−ᾱ_t), the share of the noise in x_t, shaped and typed to multiply `x`."""
+        return (1 - self.at(t, x)).sqrt().to(x.dtype)
+
+    def diffuse(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
+        """x_t ~ q(x_t | x_0) in one jump: √ᾱ_t x0 + √(1−ᾱ_t) eps (DDPM, equation 4).
+
+        x0, eps: (B, …) of the same shape, float; t: a whole number or (B,) long, in 0 … T.
+        """
+        same_shape(float_batch(x0, "x0"), float_batch(eps, "eps"), "x0 and eps")
+        return self.signal(t, x0) * x0 + self.noise(t, x0) * eps
+
+    def posterior(
+        self, x0: Tensor, x: Tensor, t: int | Tensor, s: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean (B, …) and variance (float64, broadcasting) of q(x_s | x_t = x, x_0 = x0), s < t.
+
+        DDPM, equations 6 and 7, for any pair of times. At s = 0 it is the point x0: variance 0.
+        """
+        same_shape(float_batch(x0, "x0"), float_batch(x, "x"), "x0 and x")
+        at_t, at_s = self.at(t, x), self.at(s, x)
+        if (at_s <= at_t).any():
+            raise ValueError(f"a step must lead to a cleaner time s < t, but t = {t}, s = {s}")
+        alpha = at_t / at_s  # of the noising jump s → t
+        from_x0 = at_s.sqrt() * (1 - alpha) / (1 - at_t)
+        from_x = alpha.sqrt() * (1 - at_s) / (1 - at_t)
+        mean = from_x0.to(x.dtype) * x0 + from_x.to(x.dtype) * x
+        return mean, (1 - at_s) / (1 - at_t) * (1 - alpha)
+
+    def timesteps(self, n: int, spacing: Callable = spacings.uniform) -> list[int]:
+        """n falling steps as n + 1 of the schedule's own times, ending in 0.
+
+        spacing: (T, n) → list, one of labkit.spacing. Raises ValueError unless 1 ≤ n ≤ T.
+        """
+        return spacing(self.T, whole_number(n, "the number of steps", 1, self.T))
+
+
+# Makers.
+
+
+def from_betas(beta: object) -> NoiseSchedule:
+    """A schedule from the variances β_1 … β_T of its single steps, shape (T,), each in (0, 1)."""
+    beta = table(beta, "beta")
+    if beta.min() <= 0 or beta.max() >= 1:
+        raise ValueError(
+            f"beta runs from {beta.min():g} to {beta.max():g}, but each must lie strictly between "
+            "0 (no noise) and 1 (nothing left)"
+        )
+    one = torch.ones(1, dtype=torch.float64)
+    return NoiseSchedule(torch.cat([one, torch.cumprod(1 - beta, 0)]))
+
+
+def from_alpha_bar(alpha_bar: object, max_beta: float = 0.999) -> NoiseSchedule:
+    """A schedule from a falling table (T+1,), divided by its first entry; no step adds more than
+    max_beta, so a table may end at 0 and what is left of the picture still is not nothing."""
+    alpha_bar = table(alpha_bar, "alpha_bar")
+    if len(alpha_bar) < 2 or alpha_bar.min() < 0 or (alpha_bar.diff() >= 0).any():
+        raise ValueError(
+            f"alpha_bar is {short(alpha_bar.tolist())}, but must be at least two numbers, "
+            "none negative, each below the one before"
+        )
+    beta = 1 - alpha_bar[1:] / alpha_bar[:-1]
+    return from_betas(beta.clamp(max=number(max_beta, "max_beta", 0, 1)))
+
+
+def linear(T: int = 1000, first: float = 1e-4, last: float = 0.02) -> NoiseSchedule:
+    """DDPM's schedule: β rises evenly. For T ≠ 1000 the ends are rescaled by 1000/T, so that the
+    noise at the end stays the same (Improved DDPM's code); needs T > 20 with the default ends."""
+    T = whole_number(T, "T", 1)
+    ends = number(first, "first"), number(last, "last")
+    return from_betas(torch.linspace(*ends, T, dtype=torch.float64) * (1000 / T))
+
+
+def scaled_linear(T: int = 1000, first: float = 0.00085, last: float = 0.012) -> NoiseSchedule:
+    """Latent diffusion's schedule: √β rises evenly; ends rescaled by 1000/T as in `linear`.
+
+    The default ends are those of the text-to-image model; even at T some signal is left.
+    """
+    T = whole_number(T, "T", 1)
+    ends = number(first, "first", 0) ** 0.5, number(last, "last", 0) ** 0.5
+    return from_betas(torch.linspace(*ends, T, dtype=torch.float64) ** 2 * (1000 / T))
+
+
+def cosine(T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> NoiseSchedule:
+    """Improved DDPM's schedule (Nichol and Dhariwal 2021, equation 17), β clipped at max_beta."""
+    T = whole_number(T, "T", 1)
+    u = torch.linspace(0, 1, T + 1, dtype=torch.float64)
+    angle = (u + number(s, "s", 0)) / (1 + s) * math.pi / 2
+    return from_alpha_bar(torch.cos(angle) ** 2, max_beta)
+
+
+def sigmoid(
+    T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0
+) -> NoiseSchedule:
+    """ᾱ falls along a sigmoid from `start` to `end`, steeper for small tau (Jabri et al. 2022,
+    algorithm 1); its last step is clipped, since the formula itself ends at 0."""
+    T = whole_number(T, "T", 1)
+    if number(start, "start") >= number(end, "end") or number(tau, "tau") <= 0:
+        raise ValueError(
+            f"start = {start}, end = {end}, tau = {tau}, but must be start < end and tau > 0"
+        )
+    u = torch.linspace(start, end, T + 1, dtype=torch.float64) / tau
+    return from_alpha_bar(torch.sigmoid(u[-1]) - torch.sigmoid(u))
+
+
+MAKERS = {"linear": linear, "cosine": cosine, "scaled_linear": scaled_linear, "sigmoid": sigmoid}
+
+
+def by_name(name: str, T: int = 1000) -> NoiseSchedule:
+    """The schedule of that name with its default settings: a config file's way in."""
+    if not isinstance(name, str) or name not in MAKERS:
+        raise nearest(name, MAKERS, "schedule")
+    return MAKERS[name](T)
