@@ -1,0 +1,199 @@
+"""Compare what a learner's function returns with what it should return, in plain sentences."""
+
+import math
+from numbers import Number
+
+import numpy as np
+import torch
+
+
+def describe(value) -> str:
+    """A value in a few words: its kind, and its shape where it has one."""
+    if value is ...:
+        return "`...`"
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, np.ndarray):
+        return f"a NumPy array of shape {value.shape}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    if value is None or isinstance(value, (Number, str)):
+        return repr(value)
+    return f"a {type(value).__name__}"
+
+
+def is_unfinished(value) -> bool:
+    """Whether a value is what a stub returns: None, `...`, or a tuple of nothing else."""
+    if isinstance(value, tuple) and value:
+        return all(item is None or item is ... for item in value)
+    return value is None or value is ...
+
+
+def shape_problem(expected, got, part: str = "") -> str | None:
+    """What keeps two values from being compared number by number, in a sentence, or None."""
+    where = f"in {part}, " if part else ""
+    if isinstance(expected, dict):
+        if not isinstance(got, dict) or set(got) != set(expected):
+            keys = ", ".join(map(repr, expected))
+            return f"Your function returns {describe(got)}; {where}it should be a dict of {keys}."
+        return _first(shape_problem(expected[k], got[k], f"entry {k!r}") for k in expected)
+    if isinstance(expected, (tuple, list)):
+        got = list(got) if isinstance(got, range) else got
+        if not isinstance(got, (tuple, list)):
+            return (
+                f"Your function returns {describe(got)}; {where}it should be {describe(expected)}."
+            )
+        if len(got) != len(expected):
+            return (
+                f"Your function returns {describe(got)}; {where}there should be {len(expected)} "
+                f"values{_field_names(expected)}."
+            )
+        pairs = enumerate(zip(expected, got, strict=True), 1)
+        return _first(shape_problem(a, b, f"value {i}") for i, (a, b) in pairs)
+    if isinstance(expected, (str, bool)):
+        return None
+    if isinstance(got, (str, tuple, list, dict)) or got is None or got is ...:
+        return f"Your function returns {describe(got)}; {where}it should be {describe(expected)}."
+    try:
+        shape, wanted = np.shape(_array(got)), np.shape(_array(expected))
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):
+        if isinstance(got, torch.Tensor):
+            return (
+                f"Your function returns a tensor on the device {got.device}; {where}keep it on the "
+                "device of its inputs."
+            )
+        return f"Your function returns {describe(got)}; {where}it should be {describe(expected)}."
+    if shape != wanted:
+        return (
+            f"Your function returns {describe(got)}; {where}the shape should be {wanted}."
+            if wanted
+            else f"Your function returns {describe(got)}; {where}it should be a single number."
+        )
+    return None
+
+
+def kind_problem(expected, got, part: str = "") -> str | None:
+    """A right value of the wrong kind (not a tensor, dtype, device), in a sentence, or None."""
+    where = f"in {part}, " if part else ""
+    if isinstance(expected, dict):
+        return _first(kind_problem(expected[k], got[k], f"entry {k!r}") for k in expected)
+    if isinstance(expected, (tuple, list)):
+        pairs = enumerate(zip(expected, got, strict=True), 1)
+        return _first(kind_problem(a, b, f"value {i}") for i, (a, b) in pairs)
+    if not isinstance(expected, torch.Tensor):
+        return None
+    if not isinstance(got, torch.Tensor):
+        if expected.ndim == 0 and isinstance(got, (Number, np.number)):
+            return None
+        return f"Your function returns {describe(got)}; {where}it should be a torch.Tensor."
+    if got.device != expected.device:
+        return (
+            f"Your function returns a tensor on the device {got.device}; {where}it should stay on "
+            f"{expected.device}, where its inputs are."
+        )
+    if got.dtype != expected.dtype:
+        return (
+            f"Your function returns {got.dtype}; {where}it should be {expected.dtype}, "
+            "the dtype that the inputs ask for."
+        )
+    return None
+
+
+def difference(expected, got) -> float:
+    """The largest |expected - got| / (1 + |expected|); infinity where they cannot agree."""
+    if isinstance(expected, dict):
+        return max((difference(expected[k], got[k]) for k in expected), default=0.0)
+    if isinstance(expected, (tuple, list)):
+        return max((difference(a, b) for a, b in zip(expected, got, strict=True)), default=0.0)
+    if isinstance(expected, (str, bool)):
+        try:
+            return 0.0 if bool(expected == got) else math.inf
+        except (ValueError, RuntimeError):
+            return math.inf
+    a, b = _array(expected), _array(got)
+    if a.size == 0:
+        return 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = np.abs(a - b) / (1 + np.abs(a))
+    gap = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, gap)
+    return float(np.nan_to_num(gap, nan=np.inf).max())
+
+
+def value_problem(expected, got, tolerance: float, part: str = "") -> str:
+    """Where and by how much two values of one shape differ."""
+    if isinstance(expected, (tuple, list, dict)):
+        keys = list(expected) if isinstance(expected, dict) else range(len(expected))
+        gaps = {key: difference(expected[key], got[key]) for key in keys}
+        key = max(gaps, key=gaps.get)
+        part = f"entry {key!r}" if isinstance(expected, dict) else f"value {key + 1}"
+        return value_problem(expected[key], got[key], tolerance, part)
+    where = f" in {part}" if part else ""
+    if isinstance(expected, (str, bool)):
+        return f"Your function returns {describe(got)}{where} where {expected!r} is right."
+    a, b = _array(expected), _array(got)
+    broken = int((~np.isfinite(b) & np.isfinite(a)).sum())
+    if broken:
+        return (
+            f"{broken} of {b.size} numbers{where} are nan or infinite; look for a division by 0, "
+            "or the root or logarithm of a negative number."
+        )
+    gap = np.abs(a - b) / (1 + np.abs(a))
+    index = np.unravel_index(gap.argmax(), gap.shape) if gap.ndim else ()
+    at = f" at [{', '.join(map(str, index))}]" if index else ""
+    return (
+        f"{int((gap > tolerance).sum())} of {gap.size} numbers{where} differ by more than "
+        f"{tolerance:.0e}; the most{at}: yours {b[index]:.6g}, right {a[index]:.6g}."
+    )
+
+
+def law_problem(expected: list, got: list) -> str | None:
+    """How two samples of random results (one per call) differ in mean or spread, or None.
+
+    A difference counts beyond six standard errors, far beyond what the number of calls and of
+    entries makes likely.
+    """
+    problem = _first(shape_problem(a, b) for a, b in zip(expected, got, strict=True))
+    if problem:
+        return problem
+    a, b = (np.stack([_flat(value) for value in values]) for values in (expected, got))
+    if not np.isfinite(b).all():
+        return "Some of the numbers that your function draws are nan or infinite."
+    count = len(a)
+    for word, power in (("mean", 1), ("standard deviation", 2)):
+        u, v = (a, b) if power == 1 else ((a - a.mean(0)) ** 2, (b - b.mean(0)) ** 2)
+        noise = np.sqrt((u.var(0) + v.var(0)) / count) + 1e-9
+        z = np.abs(u.mean(0) - v.mean(0)) / noise
+        index = int(z.argmax())
+        if z[index] > 6:
+            right, yours = u.mean(0)[index] ** (1 / power), v.mean(0)[index] ** (1 / power)
+            return (
+                f"Over {count} calls the {word} of what you draw is {yours:.4g} where "
+                f"{right:.4g} is right, {z[index]:.0f} standard errors apart."
+            )
+    return None
+
+
+def _flat(value) -> np.ndarray:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (tuple, list)):
+        return np.concatenate([_flat(item) for item in value])
+    return _array(value).reshape(-1)
+
+
+def _array(value) -> np.ndarray:
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().resolve_conj().numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{type(value).__name__} is not made of numbers")
+    return array.astype(complex if array.dtype.kind == "c" else float)
+
+
+def _field_names(value) -> str:
+    fields = getattr(value, "_fields", None)
+    return f" ({', '.join(fields)})" if fields else ""
+
+
+def _first(problems) -> str | None:
+    return next(filter(None, problems), None)

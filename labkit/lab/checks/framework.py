@@ -1,0 +1,302 @@
+"""The checks of the exercises: compare a learner's function with labkit's own.
+
+    posterior_mean = Check(
+        "posterior_mean",                       # the function that the learner writes
+        reference=lambda x0, x, t: ...,         # labkit's own
+        draw_inputs=lambda generator: (torch.randn(4, 2, generator=generator), ...),
+        tolerance=1e-5,
+        mistakes={"You took β_t where √β_t belongs.": lambda x0, x, t: ...},
+    )
+    posterior_mean(my_function)                 # displays the verdict; truthy when passed
+
+The inputs are fresh at every call, and the same again in a kernel that is restarted and seeded.
+"""
+
+import inspect
+import itertools
+import linecache
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from zlib import crc32
+
+import torch
+
+from labkit.lab.checks import compare
+
+_MARKS = {
+    "passed": ("Passed", "#009E73"),
+    "todo": ("Still to do", "#0072B2"),
+    "mistake": ("Nearly", "#E69F00"),
+    "failed": ("Not yet", "#D55E00"),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The verdict on a function: truthy if it passed; a notebook displays it as a colored box.
+
+    status: "passed", "todo" (the stub, untouched), "mistake" (a known one, see `mistake`) or
+    "failed". difference: the largest one found, where numbers were compared.
+    """
+
+    name: str
+    status: str
+    message: str
+    mistake: str | None = None
+    difference: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "passed"
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def require(self) -> "Result":
+        """Itself if it passed; otherwise an AssertionError with the message."""
+        if not self.passed:
+            raise AssertionError(f"{self.name}: {self.message}")
+        return self
+
+    def __repr__(self) -> str:
+        return f"{_MARKS[self.status][0]}: {self.name}. {self.message}"
+
+    def _repr_html_(self) -> str:
+        word, color = _MARKS[self.status]
+        return (
+            f'<div role="status" class="lab-check" style="border-left: 5px solid {color}; '
+            'padding: 6px 12px; margin: 4px 0; max-width: 46em; line-height: 1.45">'
+            f"<strong>{word}: <code>{escape(self.name)}</code></strong><br>"
+            f"{escape(self.message)}</div>"
+        )
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of the function `name`, called as `check(function)`, which gives a `Result`.
+
+    name: the function that the learner writes.
+    reference: labkit's own, with the same arguments and results.
+    draw_inputs: `draw_inputs(generator)` gives fresh arguments, a tuple (by position) or a dict (by
+        name). A torch.Generator among them reaches everyone in the same state.
+    tolerance: largest |yours - labkit's| allowed, in units of 1 + |labkit's|.
+    mistakes: a sentence for each known mistake -> the function with that mistake.
+    rounds: how many inputs are drawn.
+    law: for a function that draws at random, how many calls (at least 100) to compare by mean and
+        standard deviation where the numbers themselves differ; 0 compares the numbers only.
+        Keep a batch small: every call is held.
+    against: what is compared with, as the learner knows it, e.g. "labkit.sampler.ddim".
+    """
+
+    name: str
+    reference: Callable
+    draw_inputs: Callable
+    tolerance: float = 1e-5
+    mistakes: Mapping[str, Callable] = field(default_factory=dict)
+    rounds: int = 5
+    law: int = 0
+    against: str = "labkit's own"
+    _calls: itertools.count = field(default_factory=itertools.count, repr=False, compare=False)
+
+    def __call__(self, function: Callable) -> Result:
+        if not callable(function):
+            return self._result(
+                "todo" if function is None or function is ... else "failed",
+                f"The check was given {compare.describe(function)}; give it the function itself, "
+                f"without calling it: checks.{self.name}({self.name}).",
+            )
+        seed = crc32(f"{torch.initial_seed()} {self.name} {next(self._calls)}".encode())
+        cases = [_draw(self.draw_inputs, seed + i) for i in range(self.rounds)]
+        expected = [_call(self.reference, case) for case in cases]
+        got = []
+        for case in cases:
+            outcome = self._try(function, case)
+            if isinstance(outcome, Result):
+                return outcome
+            got.append(outcome)
+        return self._compare(function, cases, expected, got)
+
+    def _try(self, function: Callable, case):
+        """What the function gives for one case, or the verdict if it gives nothing to compare."""
+        problem = _cannot_call(function, case, self.reference)
+        if problem:
+            return self._result("failed", problem)
+        try:
+            value, changed = _watched_call(function, case)
+        except NotImplementedError:
+            return self._todo()
+        except Exception as error:  # whatever the learner's code does, it gets one sentence
+            if "ellipsis" in str(error).lower():
+                return self._todo()
+            return self._result("failed", _sentence_of(error, function))
+        if compare.is_unfinished(value):
+            return self._todo() if _is_stub(function) else self._nothing(value)
+        if changed:
+            return self._result(
+                "failed",
+                f"Your function changes its argument {changed!r} in place, which surprises "
+                "whoever called it; compute with a new tensor instead (x = x + 1, not x += 1).",
+            )
+        return value
+
+    def _compare(self, function, cases, expected, got) -> Result:
+        pairs = list(zip(expected, got, strict=True))
+        problem = next(filter(None, (compare.shape_problem(a, b) for a, b in pairs)), None)
+        differences = [] if problem else [compare.difference(a, b) for a, b in pairs]
+        worst = max(differences, default=float("inf"))
+        if worst <= self.tolerance:
+            problem = next(filter(None, (compare.kind_problem(a, b) for a, b in pairs)), None)
+            if problem:
+                return self._result("failed", problem)
+            return self._result("passed", self._praise(worst), difference=worst)
+        for sentence, mistake in self.mistakes.items():
+            if self._agrees(mistake, cases, got):
+                return self._result("mistake", sentence, mistake=sentence, difference=worst)
+        if self.law and not problem:
+            return self._compare_law(function, cases[0], worst)
+        problem = problem or next(
+            filter(None, (compare.kind_problem(a, b) for a, b in pairs)), None
+        )
+        index = max(range(len(differences)), key=differences.__getitem__, default=0)
+        message = problem or compare.value_problem(*pairs[index], self.tolerance)
+        return self._result("failed", message, difference=None if problem else worst)
+
+    def _compare_law(self, function, case, worst: float) -> Result:
+        mine = _many(function, case, self.law, 1)
+        own = _many(self.reference, case, self.law, 2)
+        problem = compare.law_problem(own, mine)
+        if not problem:
+            return self._result(
+                "passed",
+                f"Over {self.law} calls, mean and standard deviation agree with {self.against} "
+                "within the noise of sampling.",
+            )
+        for sentence, mistake in self.mistakes.items():
+            if not compare.law_problem(_many(mistake, case, self.law, 3), mine):
+                return self._result("mistake", sentence, mistake=sentence, difference=worst)
+        return self._result("failed", problem, difference=worst)
+
+    def _agrees(self, mistake: Callable, cases, got) -> bool:
+        try:
+            values = [_call(mistake, case) for case in cases]
+        except Exception:  # a mistake that cannot run on these inputs is not the learner's
+            return False
+        return all(
+            not compare.shape_problem(value, mine)
+            and compare.difference(value, mine) <= self.tolerance
+            for value, mine in zip(values, got, strict=True)
+        )
+
+    def _praise(self, worst: float) -> str:
+        found = f"largest difference {worst:.0e}, allowed {self.tolerance:.0e}"
+        return f"Compared with {self.against} on {self.rounds} random inputs: " + (
+            f"{found}." if worst else "no difference at all."
+        )
+
+    def _todo(self) -> Result:
+        arguments = ", ".join(_parameters(self.reference))
+        return self._result("todo", f"Write {self.name}({arguments}) above, then run this again.")
+
+    def _nothing(self, value) -> Result:
+        return self._result(
+            "todo",
+            f"Your function returns {compare.describe(value)}; "
+            "end it with `return` and the result.",
+        )
+
+    def _result(self, status: str, message: str, **more) -> Result:
+        return Result(self.name, status, message, **more)
+
+
+def _draw(draw_inputs: Callable, seed: int):
+    return draw_inputs(torch.Generator().manual_seed(seed))
+
+
+def _copy(value):
+    if isinstance(value, torch.Generator):
+        return torch.Generator(value.device).set_state(value.get_state())
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_copy(item) for item in value)
+    return value
+
+
+def _call(function: Callable, case, seed: int = 0):
+    """Call with copies of the arguments and a fixed global seed, which is put back afterwards."""
+    case = _copy(case)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return function(**case) if isinstance(case, dict) else function(*case)
+
+
+def _watched_call(function: Callable, case):
+    """The value, and the name of an argument that the function changed in place (or None)."""
+    given = _copy(case)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        value = function(**given) if isinstance(given, dict) else function(*given)
+    pairs = given.items() if isinstance(given, dict) else enumerate(given)
+    names = [] if isinstance(given, dict) else _parameters(function)
+    for key, after in pairs:
+        before = case[key]
+        if isinstance(after, torch.Tensor) and not torch.equal(
+            torch.nan_to_num(after), torch.nan_to_num(before)
+        ):
+            return value, names[key] if key in range(len(names)) else str(key)
+    return value, None
+
+
+def _many(function: Callable, case, count: int, stream: int) -> list:
+    """Many results for the same arguments, each with its own noise."""
+    results = []
+    for index in range(count):
+        fresh = _copy(case)
+        for value in fresh.values() if isinstance(fresh, dict) else fresh:
+            if isinstance(value, torch.Generator):
+                value.manual_seed(7919 * stream + 104729 * index)
+        results.append(_call(function, fresh, seed=7919 * stream + 104729 * index))
+    return results
+
+
+def _cannot_call(function: Callable, case, reference: Callable) -> str | None:
+    try:
+        signature = inspect.signature(function)
+        signature.bind(**case) if isinstance(case, dict) else signature.bind(*case)
+    except TypeError:
+        wanted = ", ".join(_parameters(reference))
+        return f"Your function takes {signature}; it is called with ({wanted})."
+    except ValueError:
+        return None
+    return None
+
+
+def _parameters(function: Callable) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except ValueError:  # some built-in functions keep theirs to themselves
+        return []
+
+
+def _is_stub(function: Callable) -> bool:
+    """Whether nothing was written: a body of a docstring, `...` or `pass` alone, or None in all."""
+    code = getattr(function, "__code__", None)
+    return code is None or len(code.co_code) <= len(_empty.__code__.co_code) + 4
+
+
+def _empty(): ...
+
+
+def _sentence_of(error: Exception, function: Callable) -> str:
+    text = str(error).strip().splitlines()
+    what = f"{type(error).__name__}" + (f" ({text[0]})" if text else "")
+    own = getattr(getattr(function, "__code__", None), "co_filename", None)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        line = linecache.getline(frame.filename, frame.lineno).strip()
+        if frame.filename == own and line:
+            return f"Your function stops with {what}, in the line: {line}"
+    return f"Your function stops with {what}."
