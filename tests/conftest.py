@@ -53,16 +53,21 @@ class Parts:
     def __init__(self):
         self.seconds = defaultdict(float)
         self.tests = defaultdict(set)
+        self.measured = []
 
     def pytest_runtest_logreport(self, report):
         self.seconds[part(report.nodeid)] += report.duration
         self.tests[part(report.nodeid)].add(report.nodeid)
+        if report.when == "call":
+            self.measured += [words for name, words in report.user_properties if name == "browser"]
 
     def pytest_terminal_summary(self, terminalreporter):
         terminalreporter.section("seconds of each part, added up over the workers")
         for name in sorted(self.seconds):
             count, seconds = len(self.tests[name]), self.seconds[name]
             terminalreporter.write_line(f"{seconds:7.1f} s  {name} ({count})")
+        for line in self.measured:
+            terminalreporter.write_line(line)
 
 
 def pytest_configure(config):

@@ -1,0 +1,118 @@
+// Runs inside JupyterLab's page: finds what a lesson lets one move, moves it, and times the answer.
+window.probe = (() => {
+  const notebook = () => window.jupyterapp.shell.currentWidget.content;
+  const node = (cell) => notebook().widgets[cell].node;
+  const frame = () => new Promise(requestAnimationFrame);
+
+  // What can be moved in a cell: sliders (of ipywidgets and of film strips), menus, boxes, quizzes.
+  const KINDS = {
+    slider: ".noUi-handle", filmstrip: "input.lab-filmstrip", menu: "select",
+    box: "input[type=checkbox]", quiz: ".lab-quiz",
+  };
+  const all = (cell, kind) => [...node(cell).querySelectorAll(`.jp-OutputArea ${KINDS[kind]}`)];
+
+  // The output that a control belongs to, and a signature of every picture and word in it.
+  const outputOf = (control) => control.closest(".jp-OutputArea-child");
+  const signature = (output) => {
+    const images = [...output.querySelectorAll("img")];
+    if (images.some((image) => !image.complete || !image.naturalWidth)) return null;
+    return images.map((image) => image.src.slice(-300)).join(" ");
+  };
+
+  const moves = {
+    slider(handle, forward) {
+      const key = forward ? "ArrowRight" : "ArrowLeft";
+      handle.focus({ preventScroll: true });
+      handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+    },
+    filmstrip(range, forward) {
+      range.value = +range.value + (forward ? 1 : -1) * (+range.step || 1);
+      range.dispatchEvent(new Event("input", { bubbles: true }));
+    },
+    menu(select) {
+      select.selectedIndex = (select.selectedIndex + 1) % select.options.length;
+      select.dispatchEvent(new Event("change", { bubbles: true }));
+    },
+    box(input) { input.click(); },
+  };
+
+  return {
+    // One entry for each code cell: what the kernel answered, as JupyterLab keeps it.
+    cells: () => [...notebook().model.cells].map((model, index) => ({
+      index, type: model.type, source: model.sharedModel.source,
+      count: model.type === "code" ? model.executionCount : null,
+      outputs: model.type === "code" ? model.outputs.toJSON() : [],
+    })),
+
+    // Scrolls so that a cell stands at the top of the window.
+    async top(cell) {
+      await notebook().scrollToItem(cell, "start");
+      node(cell).scrollIntoView({ block: "start" });
+      await frame();
+    },
+
+    // The lesson's text as JupyterLab shows it, for words such as "Error displaying widget".
+    async show(cell) {
+      await notebook().scrollToItem(cell, "start");
+      await frame();
+      const output = node(cell).querySelector(".jp-OutputArea");
+      (output || node(cell)).scrollIntoView({ block: "center" });
+      await frame();
+      return output ? output.innerText : "";
+    },
+
+    controls: (cell) => Object.fromEntries(
+      Object.keys(KINDS).map((kind) => [kind, all(cell, kind).length])),
+
+    ready: (cell) => all(cell, "slider").concat(all(cell, "filmstrip"))
+      .every((control) => signature(outputOf(control)) !== null),
+
+    // Moves one control and answers with the milliseconds to the next picture, or null for none.
+    async move(cell, kind, index, forward, limit) {
+      const control = all(cell, kind)[index], output = outputOf(control);
+      const before = signature(output), start = performance.now();
+      moves[kind](control, forward);
+      while (performance.now() - start < limit) {
+        await frame();
+        const now = signature(output);
+        if (now !== null && now !== before) return performance.now() - start;
+      }
+      return null;
+    },
+
+    // Where the mouse takes hold of a slider, and the track along which it may drag.
+    handle(cell, kind, index) {
+      const control = all(cell, kind)[index];
+      const track = kind === "slider" ? control.closest(".noUi-target") : control;
+      const box = (element) => { const r = element.getBoundingClientRect();
+        return { x: r.x, y: r.y, width: r.width, height: r.height }; };
+      return { handle: box(control), track: box(track) };
+    },
+
+    // Counts the distinct pictures that are seen while something else drags.
+    watch(cell, kind, index, milliseconds) {
+      const output = outputOf(all(cell, kind)[index]), seen = new Set();
+      const start = performance.now();
+      window.probe.seen = (async () => {
+        while (performance.now() - start < milliseconds) {
+          const now = signature(output);
+          if (now !== null) seen.add(now);
+          await frame();
+        }
+        return seen.size;
+      })();
+    },
+
+    // Chooses each option of a quiz in turn; answers with the words that each one earned.
+    async answerQuiz(cell, index, limit) {
+      const quiz = all(cell, "quiz")[index], said = [];
+      for (const option of quiz.querySelectorAll("input[type=radio]")) {
+        const before = quiz.innerText, start = performance.now();
+        option.click();
+        while (quiz.innerText === before && performance.now() - start < limit) await frame();
+        said.push(quiz.innerText === before ? null : quiz.querySelector("[role=status]").innerText);
+      }
+      return said;
+    },
+  };
+})();

@@ -1,0 +1,118 @@
+"""Every lesson in JupyterLab and Chromium: it runs, what moves shows new pictures, in good time.
+
+The bounds are generous, so that a busy machine passes; the milliseconds are kept in
+runs/browser.json, and `make test` prints them.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from notebooks import build
+
+pytest.importorskip("playwright")
+
+from playwright.sync_api import sync_playwright  # noqa: E402
+
+from tests.browser.lab import FLAGS, NO_CHROMIUM, Lesson, Problem, Server, find_chromium  # noqa: E402
+from tests.browser.trial import Report, try_lesson  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+MEASURED = ROOT / "runs" / "browser.json"
+# median milliseconds to a new picture; a quiet laptop needs about a tenth
+BOUNDS = {"slider": 700, "filmstrip": 100}
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if path := find_chromium():
+        return path
+    if os.environ.get("LABKIT_REQUIRE_BROWSER") == "1":
+        pytest.fail(NO_CHROMIUM)
+    pytest.skip(NO_CHROMIUM)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(browser, tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("lessons")) as server:
+        yield server
+
+
+def keep(report: Report) -> None:
+    """Adds what was measured to the file of the last run."""
+    MEASURED.parent.mkdir(exist_ok=True)
+    reports = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    reports[report.name] = asdict(report)
+    MEASURED.write_text(json.dumps(reports, indent=1))
+
+
+@pytest.mark.parametrize("name", build.names())
+def test_a_learner_can_run_the_lesson_and_move_what_moves(name, server, browser, record_property):
+    shutil.copy(build.FOLDER / f"{name}.ipynb", server.root)
+    with Lesson(server, browser, name) as lesson:
+        report = try_lesson(lesson)
+    keep(report)
+    for control in report.controls:
+        record_property("browser", f"{name} {control}")
+    assert report.kernel == "labkit"
+    assert report.complaints == []
+    for kind, bound in BOUNDS.items():
+        slow = [
+            c for c in report.controls if c.kind == kind and c.milliseconds and c.median > bound
+        ]
+        assert not slow, f"over {bound} ms: {'; '.join(map(str, slow))}"
+
+
+PICTURE = """
+from labkit.lab import widgets
+def draw(figure, slope=1):
+    figure.subplots().plot([0, {height}])
+widgets.Redraw(draw, slope=(0, 4), alt="a line")
+"""
+
+
+def small_lesson(server, *sources):
+    """A notebook of these cells, where the server finds it."""
+    cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": build.KERNEL})
+    nbformat.write(notebook, server.root / "small.ipynb")
+    return "small"
+
+
+@pytest.mark.parametrize(
+    ("cell", "complaint"),
+    [
+        ("1 / 0", "raised ZeroDivisionError"),
+        ("import sys; print('careful', file=sys.stderr)", "wrote to stderr: careful"),
+        (PICTURE.format(height=1), "controls that change no picture"),
+    ],
+)
+def test_the_trial_finds_what_a_learner_would_trip_over(cell, complaint, server, browser):
+    with (
+        Lesson(server, browser, small_lesson(server, cell)) as lesson,
+        pytest.raises(Problem, match=complaint),
+    ):
+        try_lesson(lesson)
+
+
+def test_the_trial_moves_a_slider_and_sees_the_picture_change(server, browser):
+    name = small_lesson(server, PICTURE.format(height="slope"))
+    with Lesson(server, browser, name) as lesson:
+        (control,) = try_lesson(lesson, drag_seconds=0.5).controls
+    assert control.kind == "slider"
+    assert len(control.milliseconds) > 8 and control.drag_pictures > 2
