@@ -1,0 +1,74 @@
+"""The feature network: its shapes, what it refuses, and the shifts that it is trained on."""
+
+import pytest
+import torch
+
+from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
+
+
+def test_it_answers_with_a_logit_for_each_class_and_shows_its_features():
+    config = ClassifierConfig(size=12, channels=3, classes=4, widths=(4, 8), features=5)
+    net = Classifier(config).eval()
+    x = torch.randn(7, 3, 12, 12)
+    assert net(x).shape == (7, 4)
+    assert net.features(x).shape == (7, 5)
+    assert torch.allclose(net.decide(net.features(x)), net(x))
+
+
+def test_it_learns_to_tell_left_from_right():
+    torch.manual_seed(0)
+    net = Classifier(ClassifierConfig(size=8, classes=2, widths=(4, 4), features=4))
+    labels = torch.randint(0, 2, (64,))
+    x = torch.full((64, 1, 8, 8), -1.0)
+    x[labels == 0, :, :, :4] = 1
+    x[labels == 1, :, :, 4:] = 1
+    x = x + 0.1 * torch.randn_like(x)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(60):
+        loss = net.loss(x, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    net.eval()
+    assert (net(x).argmax(1) == labels).all()
+
+
+def test_a_shift_moves_the_whole_picture_and_lets_background_in():
+    image = torch.full((1, 2, 5, 5), -1.0)
+    image[:, :, 2, 2] = 0.7
+    generator = torch.Generator().manual_seed(0)
+    moved = shifted(image.repeat(400, 1, 1, 1), 1, generator)
+    assert moved.shape == (400, 2, 5, 5)
+    assert torch.equal(moved.amax((2, 3)), torch.full((400, 2), 0.7))
+    assert torch.equal(moved.sum((2, 3)), torch.full((400, 2), 0.7 - 24))
+    places = {tuple(place.tolist()) for place in (moved[:, 0] > 0).nonzero()[:, 1:]}
+    assert places == {(row, column) for row in (1, 2, 3) for column in (1, 2, 3)}
+
+
+def test_a_shift_by_nothing_changes_nothing():
+    x = torch.randn(3, 1, 6, 6)
+    assert torch.equal(shifted(x, 0), x)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"widths": ()},
+        {"widths": (8, 0)},
+        {"kernel": 4},
+        {"kernel": 0},
+        {"size": 10, "widths": (4, 4, 4)},
+        {"classes": 0},
+        {"features": 2.5},
+        {"dropout": 1.0},
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused_in_one_sentence(options):
+    with pytest.raises(ValueError, match="^[^\n]+$"):
+        ClassifierConfig(**options)
+
+
+def test_pictures_of_another_size_are_refused():
+    net = Classifier(ClassifierConfig(size=16, widths=(4, 4), features=4))
+    with pytest.raises(ValueError, match="do not fit this classifier"):
+        net(torch.randn(2, 1, 8, 8))
