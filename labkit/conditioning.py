@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labkit.inputs import number
+from labkit.inputs import number, short
 
 ROUTES = {"vector": ("vector",), "tokens": ("tokens", "mask"), "image": ("image",)}
 
@@ -31,9 +31,9 @@ class Conditioning(NamedTuple):
         """
 
         def expand(field: Tensor) -> Tensor:
-            if len(field) not in (1, n):
+            if not isinstance(field, Tensor) or field.ndim < 2 or len(field) not in (1, n):
                 raise ValueError(
-                    f"the condition has {len(field)} rows, but the batch has {n}: give one row for "
+                    f"the condition has {short(field)}, but the batch has {n}: give one row for "
                     "each sample, or a single row for all"
                 )
             return field.expand(n, *field.shape[1:])

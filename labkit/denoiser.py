@@ -53,6 +53,8 @@ def from_v(schedule: NoiseSchedule, x: Tensor, t: int | Tensor, v: Tensor) -> Pr
     return Prediction(signal * x - noise * v, noise * x + signal * v)
 
 
+FARTHEST = 30.0  # no scaled picture or latent gets there; bytes do
+
 READ = {"eps": from_eps, "x0": from_x0, "v": from_v}
 
 
@@ -101,8 +103,15 @@ class Denoiser(nn.Module):
 
     def loss(self, x0: Tensor, cond: Conditioning | None = None, generator=None) -> Tensor:
         """L_simple, a scalar: the mean squared error in what the network predicts, at uniform t in
-        1 … T (DDPM, equation 14 and algorithm 1). x0: (B, C, …) float in [−1, 1]."""
-        float_batch(x0, "x0")
+        1 … T (DDPM, equation 14 and algorithm 1).
+
+        x0: (B, C, …) float of about unit size, pictures in [−1, 1]. Raises ValueError for bytes.
+        """
+        if not float_batch(x0, "x0").abs().max() <= FARTHEST:  # also true of NaN
+            raise ValueError(
+                f"x0 reaches {x0.abs().max():g}, but the noise has unit variance: "
+                "scale pictures to [-1, 1] and latents to unit variance"
+            )
         t = torch.randint(1, self.schedule.T + 1, (len(x0),), generator=generator)
         eps = torch.randn(x0.shape, dtype=x0.dtype, generator=generator).to(x0.device)
         t = t.to(x0.device)

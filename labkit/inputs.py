@@ -43,21 +43,31 @@ def number(value: object, name: str, low: float = -math.inf, high: float = math.
     return float(value)
 
 
-def table(values: object, name: str) -> Tensor:
-    """`values` as a finite, non-empty float64 tensor (N,); raises ValueError otherwise."""
+def numbers(values: object, name: str, ndim: int) -> Tensor:
+    """`values` as a finite, non-empty float64 tensor of `ndim` axes; raises ValueError if not."""
     try:
         tensor = torch.as_tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise ValueError(
-            f"{name} is {short(values)}, but must be a sequence of numbers, such as [0.1, 0.2]"
-        ) from None
-    if tensor.ndim != 1 or len(tensor) == 0:
-        raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)}, but must be one row of numbers, shape (N,)"
-        )
+        tensor = None
+    if tensor is None or tensor.ndim != ndim or tensor.numel() == 0:
+        what = {0: "one number", 1: "a row of numbers (N,)", 2: "a table of numbers (N, M)"}[ndim]
+        raise ValueError(f"{name} is {short(values)}, but must be {what}")
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} holds NaN or infinity, but must hold finite numbers only")
     return tensor
+
+
+def picture_batch(x: object, name: str) -> Tensor:
+    """`x` itself if it is (B, C, H, W) float in [−1, 1]; raises ValueError otherwise."""
+    if float_batch(x, name).ndim != 4:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}, but pictures are (B, C, H, W)")
+    low, high = x.min().item(), x.max().item()
+    if not (low >= -1.01 and high <= 1.01):
+        raise ValueError(
+            f"{name} runs from {low:g} to {high:g}, but pictures lie in [-1, 1]: "
+            "bytes become x / 127.5 - 1, values in [0, 1] become 2 x - 1"
+        )
+    return x
 
 
 def float_batch(x: object, name: str) -> Tensor:

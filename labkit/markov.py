@@ -9,7 +9,7 @@ from math import gcd
 import torch
 from torch import Tensor
 
-from labkit.inputs import float_batch, nearest, number, short, table, whole_number
+from labkit.inputs import float_batch, nearest, number, numbers, short, whole_number
 
 TOLERANCE = 1e-8  # how far a row's sum may be from 1
 
@@ -26,17 +26,12 @@ class Chain:
     states: tuple[str, ...] | None = None
 
     def __post_init__(self):
-        try:
-            P = torch.as_tensor(self.P, dtype=torch.float64)
-        except (TypeError, ValueError, RuntimeError, OverflowError):
-            P = torch.empty(0)
-        if P.ndim != 2 or P.shape[0] != P.shape[1] or P.numel() == 0:
+        P = numbers(self.P, "P", 2)
+        if P.shape[0] != P.shape[1]:
+            raise ValueError(f"P has shape {tuple(P.shape)}, but must be square, (n, n)")
+        if P.min() < 0:
             raise ValueError(
-                f"P is {short(self.P)}, but must be a square table of numbers, shape (n, n)"
-            )
-        if not torch.isfinite(P).all() or P.min() < 0:
-            raise ValueError(
-                f"P holds the entry {P.min().item():g}, but probabilities are finite and ≥ 0"
+                f"P holds the entry {P.min().item():g}, but probabilities are never negative"
             )
         worst = int((P.sum(1) - 1).abs().argmax())
         if abs((total := P[worst].sum().item()) - 1) > TOLERANCE:
@@ -75,9 +70,9 @@ class Chain:
 
     def start(self, start: str | int | Tensor) -> Tensor:
         """A starting distribution, (n,): of a state all in one place, of a distribution itself."""
-        if isinstance(start, (str, int)):
+        if isinstance(start, str | int):
             return torch.eye(len(self.P), dtype=torch.float64)[self.index(start)]
-        row = table(start, "the starting distribution")
+        row = numbers(start, "the starting distribution", 1)
         if len(row) != len(self.P) or row.min() < 0 or abs(row.sum() - 1) > TOLERANCE:
             raise ValueError(
                 f"the starting distribution is {short(row.tolist())}, but must be {len(self.P)} "
@@ -144,7 +139,7 @@ def by_eigenvector(P: Tensor) -> Tensor:
     return vector / vector.sum()
 
 
-def by_power_iteration(P: Tensor, steps: int = 100_000, tolerance: float = 1e-13) -> Tensor:
+def by_power_iteration(P: Tensor, steps: int = 20_000, tolerance: float = 1e-13) -> Tensor:
     """π as what any start becomes; raises ValueError if it does not settle (a periodic chain)."""
     row = torch.zeros(len(P), dtype=P.dtype)
     row[0] = 1
@@ -166,7 +161,7 @@ def total_variation(p: Tensor, q: Tensor) -> Tensor:
 def metropolis_hastings(target: object, proposal: Chain) -> Chain:
     """The chain that proposes by `proposal` and accepts i → j with min(1, π_j q_ji / π_i q_ij), so
     that `target` (n,), positive and known up to a factor, is stationary. Raises ValueError else."""
-    target = table(target, "target")
+    target = numbers(target, "target", 1)
     if len(target) != len(proposal.P) or target.min() <= 0:
         raise ValueError(
             f"target is {short(target.tolist())}, but must be {len(proposal.P)} numbers above 0"

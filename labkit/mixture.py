@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Prediction, from_x0
-from labkit.inputs import float_batch, short, table
+from labkit.inputs import float_batch, numbers, short, whole_number
 from labkit.schedule import NoiseSchedule
 
 
@@ -33,16 +34,11 @@ class GaussianMixture:
     weights: Tensor | None = None  # (K,)
 
     def __post_init__(self):
-        means = torch.as_tensor(self.means, dtype=torch.float64)
-        if means.ndim != 2 or means.numel() == 0 or not torch.isfinite(means).all():
-            raise ValueError(
-                f"means is {short(self.means)}, but must be finite numbers of shape (K, D): "
-                "a row per component"
-            )
+        means = numbers(self.means, "means", 2)
         K = len(means)
-        std = torch.as_tensor(self.std, dtype=torch.float64)
-        std = table(std.expand(K) if std.ndim == 0 else std, "std")
-        weights = table([1.0] * K if self.weights is None else self.weights, "weights")
+        one_std = isinstance(self.std, Real)
+        std = numbers([self.std] * K if one_std else self.std, "std", 1)
+        weights = numbers([1.0] * K if self.weights is None else self.weights, "weights", 1)
         if len(std) != K or len(weights) != K or std.min() < 0 or weights.min() <= 0:
             raise ValueError(
                 f"a mixture of {K} components needs {K} stds, none negative, and {K} weights above "
@@ -53,6 +49,7 @@ class GaussianMixture:
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """n draws (n, D), float64, and the component of each, (n,) long."""
+        n = whole_number(n, "the number of draws", 1)
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)  # (n,)
         noise = torch.randn(n, self.means.shape[1], generator=generator, dtype=torch.float64)
         return self.means[k] + self.std[k, None] * noise, k

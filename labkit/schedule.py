@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from labkit import spacing as spacings
-from labkit.inputs import float_batch, nearest, number, same_shape, short, table, whole_number
+from labkit.inputs import float_batch, nearest, number, numbers, same_shape, short, whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class NoiseSchedule:
     alpha_bar: Tensor  # (T+1,)
 
     def __post_init__(self):
-        alpha_bar = table(self.alpha_bar, "alpha_bar")
+        alpha_bar = numbers(self.alpha_bar, "alpha_bar", 1)
         if len(alpha_bar) < 2 or alpha_bar[0] != 1:
             raise ValueError(
                 f"alpha_bar has {len(alpha_bar)} entries, the first {alpha_bar[0]:g}, but needs at "
@@ -120,10 +120,12 @@ class NoiseSchedule:
 
 # Makers.
 
+MAX_T = 1_000_000  # more is a typing error, and would fill the memory
+
 
 def from_betas(beta: object) -> NoiseSchedule:
     """A schedule from the variances β_1 … β_T of its single steps, shape (T,), each in (0, 1)."""
-    beta = table(beta, "beta")
+    beta = numbers(beta, "beta", 1)
     if beta.min() <= 0 or beta.max() >= 1:
         raise ValueError(
             f"beta runs from {beta.min():g} to {beta.max():g}, but each must lie strictly between "
@@ -136,7 +138,7 @@ def from_betas(beta: object) -> NoiseSchedule:
 def from_alpha_bar(alpha_bar: object, max_beta: float = 0.999) -> NoiseSchedule:
     """A schedule from a falling table (T+1,), divided by its first entry; no step adds more than
     max_beta, so a table may end at 0 and what is left of the picture still is not nothing."""
-    alpha_bar = table(alpha_bar, "alpha_bar")
+    alpha_bar = numbers(alpha_bar, "alpha_bar", 1)
     if len(alpha_bar) < 2 or alpha_bar.min() < 0 or (alpha_bar.diff() >= 0).any():
         raise ValueError(
             f"alpha_bar is {short(alpha_bar.tolist())}, but must be at least two numbers, "
@@ -149,7 +151,7 @@ def from_alpha_bar(alpha_bar: object, max_beta: float = 0.999) -> NoiseSchedule:
 def linear(T: int = 1000, first: float = 1e-4, last: float = 0.02) -> NoiseSchedule:
     """DDPM's schedule: β rises evenly. For T ≠ 1000 the ends are rescaled by 1000/T, so that the
     noise at the end stays the same (Improved DDPM's code); needs T > 20 with the default ends."""
-    T = whole_number(T, "T", 1)
+    T = whole_number(T, "T", 1, MAX_T)
     ends = number(first, "first"), number(last, "last")
     return from_betas(torch.linspace(*ends, T, dtype=torch.float64) * (1000 / T))
 
@@ -159,14 +161,14 @@ def scaled_linear(T: int = 1000, first: float = 0.00085, last: float = 0.012) ->
 
     The default ends are those of the text-to-image model; even at T some signal is left.
     """
-    T = whole_number(T, "T", 1)
+    T = whole_number(T, "T", 1, MAX_T)
     ends = number(first, "first", 0) ** 0.5, number(last, "last", 0) ** 0.5
     return from_betas(torch.linspace(*ends, T, dtype=torch.float64) ** 2 * (1000 / T))
 
 
 def cosine(T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> NoiseSchedule:
     """Improved DDPM's schedule (Nichol and Dhariwal 2021, equation 17), β clipped at max_beta."""
-    T = whole_number(T, "T", 1)
+    T = whole_number(T, "T", 1, MAX_T)
     u = torch.linspace(0, 1, T + 1, dtype=torch.float64)
     angle = (u + number(s, "s", 0)) / (1 + s) * math.pi / 2
     return from_alpha_bar(torch.cos(angle) ** 2, max_beta)
@@ -177,7 +179,7 @@ def sigmoid(
 ) -> NoiseSchedule:
     """ᾱ falls along a sigmoid from `start` to `end`, steeper for small tau (Jabri et al. 2022,
     algorithm 1); its last step is clipped, since the formula itself ends at 0."""
-    T = whole_number(T, "T", 1)
+    T = whole_number(T, "T", 1, MAX_T)
     if number(start, "start") >= number(end, "end") or number(tau, "tau") <= 0:
         raise ValueError(
             f"start = {start}, end = {end}, tau = {tau}, but must be start < end and tau > 0"

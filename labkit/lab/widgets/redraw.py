@@ -3,52 +3,11 @@
 import inspect
 
 import ipywidgets
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from labkit.lab import plots
+from labkit.lab.widgets.canvas import Canvas
 from labkit.lab.widgets.controls import control
 from labkit.lab.widgets.picture import Picture
-
-
-class Canvas:
-    """One figure kept for good, drawn again and again as fast as matplotlib can.
-
-    size: width and height in inches, at 96 dots per inch. `draw(figure, ...)` finds it empty.
-    """
-
-    def __init__(self, size):
-        with matplotlib.rc_context(plots.STYLE):
-            self.figure = Figure(figsize=size, layout="constrained")
-        self.canvas = FigureCanvasAgg(self.figure)
-        self._places = None
-
-    def forget_places(self) -> None:
-        """Lay the axes out afresh at the next drawing."""
-        self._places = None
-
-    def draw(self, draw, *args, **values) -> bytes:
-        """The PNG bytes of the figure that `draw(figure, *args, **values)` makes."""
-        figure = self.figure
-        with matplotlib.rc_context(plots.STYLE):
-            figure.clear()
-            figure.set_layout_engine("constrained")
-            draw(figure, *args, **values)
-            self._lay_out()
-            self.canvas.draw()
-        return plots.encode(_rgb(self.canvas), fast=True)
-
-    def _lay_out(self) -> None:
-        # Constrained layout draws the figure twice more to measure it. The same axes again need
-        # the same places, so it is asked once, and again only when the number of axes changes.
-        axes = self.figure.axes
-        if self._places is None or len(self._places) != len(axes):
-            self.figure.draw_without_rendering()
-            self._places = [each.get_position() for each in axes]
-        self.figure.set_layout_engine("none")
-        for each, place in zip(axes, self._places, strict=True):
-            each.set_position(place)
 
 
 class Redraw(ipywidgets.VBox):
@@ -60,7 +19,9 @@ class Redraw(ipywidgets.VBox):
         Redraw(draw, t=(0, 1000), schedule=["linear", "cosine"], alt="...")
 
     draw: gets an empty figure in the lessons' style. The default values of its parameters are
-        where the controls start.
+        where the controls start. Four times as fast, it may return a function that moves what it
+        drew, `update(**values)`, which gives back the list of artists that it changed, as an
+        update of matplotlib's FuncAnimation does; what it does not list stands still.
     alt: what the figure shows, or a function of the same values that says it.
     size: of the figure in inches, at 96 dots per inch.
     labels: the words beside a control, where its name does not do, e.g. {"t": "time t"}.
@@ -76,8 +37,8 @@ class Redraw(ipywidgets.VBox):
         for name, text in (labels or {}).items():
             self.controls[name].description = text
         self._draw, self._alt, self._canvas = draw, alt, Canvas(size)
-        self.picture = Picture()
-        self.message = ipywidgets.HTML()
+        self.picture, self.message = Picture(), ipywidgets.HTML()
+        self._canvas.draw(draw, **self.values)
         self._show()
         plots.still(self.picture.image, self.picture.alt)  # refuses a figure without words, now
         rows = [_with_play(each) if name == play else each for name, each in self.controls.items()]
@@ -91,12 +52,12 @@ class Redraw(ipywidgets.VBox):
         return {name: each.value for name, each in self.controls.items()}
 
     def _show(self) -> None:
-        values = self.values
-        self.picture.image = self._canvas.draw(self._draw, **values)
-        self.picture.alt = self._alt(**values) if callable(self._alt) else self._alt
+        self.picture.image = self._canvas.png(fast=True)
+        self.picture.alt = self._alt(**self.values) if callable(self._alt) else self._alt
 
     def _redraw(self, _change) -> None:
         try:
+            self._canvas.update(self._draw, **self.values)
             self._show()
             line = ""
         except Exception as error:  # a learner drags a slider: one line says what went wrong
@@ -106,14 +67,8 @@ class Redraw(ipywidgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs):
         live = super()._repr_mimebundle_(**kwargs) or {}
-        still = plots.still(plots.png(self._canvas.figure), self.picture.alt)
+        still = plots.still(self._canvas.png(), self.picture.alt)
         return live | still
-
-
-def _rgb(canvas):
-    import numpy as np
-
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])  # (H, W, 3)
 
 
 def _starts(draw, controls) -> dict:

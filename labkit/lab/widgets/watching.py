@@ -4,7 +4,7 @@ import time
 from collections import deque
 
 from labkit.lab import plots
-from labkit.lab.widgets.redraw import Canvas
+from labkit.lab.widgets.canvas import Canvas
 
 
 def watch(events, draw, *, alt: str, every: int = 1, keep: int | None = None, size=(8, 3.4)):
@@ -34,14 +34,15 @@ def watch(events, draw, *, alt: str, every: int = 1, keep: int | None = None, si
             seen.append(event)
             if display.live and count % every == 0 and time.perf_counter() >= ready:
                 began, broken = time.perf_counter(), True
-                display.show(canvas.draw(draw, list(seen)))
+                canvas.draw(draw, list(seen))
+                display.show(canvas.png())
                 now, broken = time.perf_counter(), False
                 ready = now + max(0.1, 4 * (now - began))
     finally:
         if seen and not broken:
             canvas.forget_places()
             canvas.draw(draw, list(seen))
-            display.show(plots.png(canvas.figure))
+            display.show(canvas.png())
     return list(seen)
 
 
