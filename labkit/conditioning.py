@@ -79,10 +79,10 @@ class Conditioning(NamedTuple):
 def check_same_routes(a: Conditioning, b: Conditioning) -> None:
     """Raises ValueError unless both fill the same fields with rows of the same shape."""
     for name, one, other in zip(Conditioning._fields, a, b, strict=True):
-        shapes = [None if field is None else tuple(field.shape[1:]) for field in (one, other)]
+        shapes = [tuple(f.shape[1:]) if isinstance(f, Tensor) else repr(f) for f in (one, other)]
         if shapes[0] != shapes[1]:
             raise ValueError(
-                f"the two conditions differ in {name!r}, with rows of shape {shapes[0]} and "
-                f"{shapes[1]}, but a condition and its null must "
+                f"the two conditions differ in {name!r}, with rows of shape {short(shapes[0])} and "
+                f"{short(shapes[1])}, but a condition and its null must "
                 "use the same routes with the same shapes"
             )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.conditioning import Conditioning
-from labkit.inputs import float_batch, nearest, number, same_shape, whole_number
+from labkit.inputs import float_batch, number, one_of, same_shape, whole_number
 from labkit.schedule import NoiseSchedule
 
 
@@ -76,10 +76,9 @@ class Denoiser(nn.Module):
         learned_variance: bool = False,
     ):
         super().__init__()
-        if predicts not in READ:
-            raise nearest(predicts, READ, "prediction")
         self.net, self.schedule = net, schedule
-        self.predicts, self.learned_variance = predicts, learned_variance
+        self.predicts = one_of(predicts, READ, "prediction")
+        self.learned_variance = learned_variance
 
     def forward(self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None) -> Prediction:
         """x: (B, C, …) float; t: 1 … T, one for all or (B,) long. Raises ValueError otherwise."""

@@ -16,7 +16,14 @@ def nearest(name: object, options: Iterable[str], what: str) -> ValueError:
     options = sorted(options)
     close = difflib.get_close_matches(str(name).lower(), options, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return ValueError(f"unknown {what} {name!r}: choose one of {', '.join(options)}{hint}")
+    return ValueError(f"unknown {what} {short(name)}: choose one of {', '.join(options)}{hint}")
+
+
+def one_of(name: object, options: Iterable[str], what: str) -> str:
+    """`name` itself if it is one of the `options`; raises ValueError with the nearest otherwise."""
+    if not isinstance(name, str) or name not in options:
+        raise nearest(name, options, what)
+    return name
 
 
 def whole_number(value: object, name: str, low: int, high: int | None = None) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import gcd
 
 import torch
 from torch import Tensor
 
-from labkit.inputs import float_batch, nearest, number, numbers, short, whole_number
+from labkit.inputs import float_batch, number, numbers, one_of, short, whole_number
 
 TOLERANCE = 1e-8  # how far a row's sum may be from 1
 
@@ -39,18 +39,20 @@ class Chain:
                 f"row {worst} of P sums to {total:g}, but each row must sum to 1: from every state "
                 "the chain goes somewhere (did you put the columns where the rows belong?)"
             )
-        states = tuple(map(str, range(len(P)) if self.states is None else self.states))
+        states = range(len(P)) if self.states is None else self.states
+        states = tuple(map(str, states)) if isinstance(states, Iterable) else ()
         if len(states) != len(P) or len(set(states)) != len(states):
-            raise ValueError(f"P has {len(P)} rows, so it needs {len(P)} different names: {states}")
+            raise ValueError(
+                f"P has {len(P)} rows, so states must be {len(P)} different names, but it is "
+                f"{short(self.states)}"
+            )
         object.__setattr__(self, "P", P)
         object.__setattr__(self, "states", states)
 
     def index(self, state: str | int) -> int:
         """The row of a state given by name or number. Raises ValueError for an unknown one."""
         if isinstance(state, str):
-            if state not in self.states:
-                raise nearest(state, self.states, "state")
-            return self.states.index(state)
+            return self.states.index(one_of(state, self.states, "state"))
         return whole_number(state, "state", 0, len(self.states) - 1)
 
     def walk(self, n: int, start: str | int, generator: torch.Generator | None = None) -> list[int]:

@@ -57,7 +57,7 @@ class GaussianMixture:
     def log_joint(self, x: Tensor) -> Tensor:
         """log p(x, component), (B, K) float64, for x (B, D). Needs every std above 0."""
         D = self.means.shape[1]
-        if x.ndim != 2 or x.shape[1] != D:
+        if float_batch(x, "x").ndim != 2 or x.shape[1] != D:
             raise ValueError(f"x has shape {tuple(x.shape)}, but this mixture lives in (B, {D})")
         # Differences, not ‖x‖² − 2x·m + ‖m‖²: near a mean that form loses half its digits.
         square = (x.double()[:, None] - self.means).square().sum(-1)  # (B, K)
@@ -105,10 +105,20 @@ class MixtureDenoiser:
         noised = self.mixture.diffused(self.schedule, t)
         log_joint = noised.log_joint(flat)  # (B, K)
         if cond is not None:
-            log_joint = log_joint + cond.rows(len(x)).vector.double().log()
+            log_joint = log_joint + self.log_weights(cond, len(x))
         share = log_joint.softmax(1)  # (B, K)
         # Within a component, x_0 given x_t is Gaussian; its mean is a straight line in x_t.
         gain = alpha_bar.sqrt() * self.mixture.std**2 / noised.std**2  # (K,)
         x0 = share @ (self.mixture.means - gain[:, None] * noised.means)
         x0 = x0 + (share @ gain)[:, None] * flat
         return from_x0(self.schedule, x, t, x0.view(x.shape).to(x.dtype))
+
+    def log_weights(self, cond: Conditioning, n: int) -> Tensor:
+        """log cond.vector, (n, K); raises ValueError for another shape or a weight below 0."""
+        vector, K = cond.rows(n).vector, len(self.mixture.means)
+        if vector is None or vector.shape[1:] != (K,) or not (vector >= 0).all():
+            raise ValueError(
+                f"the condition's vector is {short(vector)}, but a mixture of {K} components needs "
+                f"{K} weights per row, none negative"
+            )
+        return vector.double().log()

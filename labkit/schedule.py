@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from labkit import spacing as spacings
-from labkit.inputs import float_batch, nearest, number, numbers, same_shape, short, whole_number
+from labkit.inputs import float_batch, number, numbers, one_of, same_shape, short, whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +193,4 @@ MAKERS = {"linear": linear, "cosine": cosine, "scaled_linear": scaled_linear, "s
 
 def by_name(name: str, T: int = 1000) -> NoiseSchedule:
     """The schedule of that name with its default settings: a config file's way in."""
-    if not isinstance(name, str) or name not in MAKERS:
-        raise nearest(name, MAKERS, "schedule")
-    return MAKERS[name](T)
+    return MAKERS[one_of(name, MAKERS, "schedule")](T)

@@ -21,7 +21,7 @@ LINEAR = schedule.linear()
 
 
 class Oracle(nn.Module):
-    """Answers for one known x0, in whatever the denoiser predicts: a network that is never wrong."""
+    """A network that is never wrong about one known x0, whatever the denoiser predicts."""
 
     def __init__(self, x0, predicts):
         super().__init__()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from labkit.inputs import nearest, whole_number
+from labkit.inputs import one_of, whole_number
 
 SPLITS = {"all": slice(0, 1797), "train": slice(0, 1437), "test": slice(1437, 1797)}
 
@@ -25,11 +25,10 @@ def load(size: int = 16, split: str = "all") -> tuple[Tensor, Tensor]:
     from sklearn.datasets import load_digits  # takes half a second: only when asked for
 
     size = whole_number(size, "size", 8, 256)
-    if split not in SPLITS:
-        raise nearest(split, SPLITS, "split")
+    rows = SPLITS[one_of(split, SPLITS, "split")]
     digits = load_digits()
-    images = torch.tensor(digits.images[SPLITS[split]], dtype=torch.float32)[:, None] / 8 - 1
-    labels = torch.tensor(digits.target[SPLITS[split]], dtype=torch.long)
+    images = torch.tensor(digits.images[rows], dtype=torch.float32)[:, None] / 8 - 1
+    labels = torch.tensor(digits.target[rows], dtype=torch.long)
     if size != 8:
         images = interpolate(images, size=(size, size), mode="bicubic").clamp(-1, 1)
     return images, labels

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from labkit.inputs import nearest, whole_number
+from labkit.inputs import one_of, whole_number
 
 NAMES = ("china", "flower")
 
@@ -19,9 +19,8 @@ def photo(name: str = "flower", size: int = 64) -> Tensor:
     """
     from sklearn.datasets import load_sample_image
 
-    if name not in NAMES:
-        raise nearest(name, NAMES, "photograph")
-    pixels = torch.tensor(load_sample_image(f"{name}.jpg")).permute(2, 0, 1)[None].float()
+    file = one_of(name, NAMES, "photograph") + ".jpg"
+    pixels = torch.tensor(load_sample_image(file)).permute(2, 0, 1)[None].float()
     side = min(pixels.shape[2:])
     top, left = ((length - side) // 2 for length in pixels.shape[2:])
     square = pixels[:, :, top : top + side, left : left + side] / 127.5 - 1
