@@ -77,13 +77,53 @@ def test_axes_keep_their_places_until_their_number_changes():
             axes.set_ylabel("words")
 
     moving = widgets.Redraw(draw, alt="axes", n=(1, 3))
-    figure = moving._canvas.figure
     for n in (1, 2, 3):
         moving.controls["n"].value = n
+        figure = moving._canvas.figure
         edges = [axes.get_tightbbox(figure.canvas.get_renderer()) for axes in figure.axes]
         assert len(edges) == n
         assert all(a.x1 <= b.x0 for a, b in zip(edges, edges[1:], strict=False))
         assert edges[0].x0 >= 0
+
+
+def draw_moving(figure, t=3):
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 10), xlabel="x", ylabel="y")
+    (line,) = axes.plot([0, 1], [0, t])
+    title = axes.set_title(f"t = {t}")
+
+    def update(t):
+        line.set_ydata([0, t])
+        title.set_text(f"t = {t}")
+        return [line, title]
+
+    return update
+
+
+def test_only_what_moves_is_drawn_where_draw_returns_an_update():
+    moving = widgets.Redraw(draw_moving, alt="a line", t=(0, 10))
+    figure = moving._canvas.figure
+    for t in (9, 2, 7):
+        moving.controls["t"].value = t
+        assert moving._canvas.figure is figure
+        assert np.array_equal(decode(moving.picture.image), drawn_once(draw_moving, t))
+
+
+def test_the_still_of_a_moving_figure_shows_what_moved():
+    moving = widgets.Redraw(draw_moving, alt="a line", t=(0, 10))
+    moving.controls["t"].value = 8
+    still = decode(base64.b64decode(moving._repr_mimebundle_()["image/png"]))
+    assert np.abs(still.astype(int) - drawn_once(draw_moving, 8)).max() <= 24
+
+
+def test_an_update_that_lists_nothing_redraws_everything():
+    def draw(figure, t=3):
+        update = draw_moving(figure, t)
+        return lambda t: update(t) and None
+
+    moving = widgets.Redraw(draw, alt="a line", t=(0, 10))
+    moving.controls["t"].value = 8
+    assert np.array_equal(decode(moving.picture.image), drawn_once(draw_moving, 8))
 
 
 def test_an_error_while_dragging_is_one_line_and_mends_itself():

@@ -1,0 +1,178 @@
+"""A Markov chain whose transition matrix is edited with sliders, its distribution answering."""
+
+import math
+from collections.abc import Mapping
+
+import ipywidgets
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from labkit.lab import plots
+from labkit.lab.chain_plot import Graph
+from labkit.lab.widgets.picture import Picture
+from labkit.markov import Chain
+
+
+class ChainEditor(ipywidgets.VBox):
+    """Sliders for every entry of P over the transition graph and S_n = S_0 Pⁿ.
+
+        ChainEditor(cat, presets={"never sleeps in": Chain(P, cat.states)}, steps=40)
+
+    Rows stay stochastic: when one entry moves, the others of its row share what is left, in the
+    proportions they had. A menu chooses where the walk starts, another one among the presets.
+    chain: what the editor starts from, 2 to 4 states; `editor.chain` is what it shows now.
+    presets: name -> Chain with the same states. steps: how many steps the right plot shows.
+    Raises ValueError for a chain of another size, or presets of other states.
+    """
+
+    def __init__(self, chain: Chain, presets: Mapping[str, Chain] | None = None, steps: int = 40):
+        n = len(chain.states)
+        if not 2 <= n <= 4:
+            raise ValueError(
+                f"ChainEditor was given a chain of {n} states; give one of 2 to 4, so that its "
+                "sliders fit on the screen."
+            )
+        presets = {"as it was": chain} | dict(presets or {})
+        for name, other in presets.items():
+            if other.states != chain.states:
+                raise ValueError(
+                    f"The preset {name!r} has the states {other.states}; give it the states of "
+                    f"the chain, {chain.states}."
+                )
+        self.chain, self.steps, self._guarded = chain, steps, False
+        self._board, self.picture = _Board(chain.states, steps), Picture()
+        self.sliders = [[_entry(chain, i, j) for j in range(n)] for i in range(n)]
+        everyone = {name: k for k, name in enumerate(chain.states)} | {"anywhere, evenly": n}
+        self.start = ipywidgets.Dropdown(options=everyone, value=0, description="starts in")
+        self.preset = ipywidgets.Dropdown(options=presets, value=chain, description="matrix")
+        grid = ipywidgets.GridBox(
+            [slider for row in self.sliders for slider in row],
+            layout={"grid_template_columns": f"repeat({n}, 300px)", "max_width": "100%"},
+        )
+        super().__init__([ipywidgets.HBox([self.preset, self.start]), grid, self.picture])
+        for i, row in enumerate(self.sliders):
+            for j, slider in enumerate(row):
+                slider.observe(lambda change, i=i, j=j: self._moved(i, j, change["new"]), "value")
+        self.preset.observe(lambda change: self.show(change["new"]), "value")
+        self.start.observe(lambda _change: self._redraw(), "value")
+        self._redraw()
+
+    def show(self, chain: Chain) -> None:
+        """Make `chain` the one that is shown and edited."""
+        self.chain, self._guarded = chain, True  # the sliders follow, they do not lead
+        for row, entries in zip(self.sliders, chain.P.tolist(), strict=True):
+            for slider, entry in zip(row, entries, strict=True):
+                slider.value = entry
+        self._guarded = False
+        self._redraw()
+
+    def distributions(self) -> Tensor:
+        """S_0, …, S_steps, (steps + 1, n), from the start that is chosen."""
+        n = len(self.chain.states)
+        start = torch.eye(n, dtype=torch.float64)[self.start.value : self.start.value + 1]
+        rows = [start[0] if len(start) else torch.full((n,), 1 / n, dtype=torch.float64)]
+        for _ in range(self.steps):
+            rows.append(rows[-1] @ self.chain.P)
+        return torch.stack(rows)
+
+    def _moved(self, i: int, j: int, value: float) -> None:
+        if not self._guarded:
+            P = self.chain.P.clone()
+            P[i] = rescaled(P[i], j, value)
+            self.show(Chain(P, self.chain.states))
+
+    def _redraw(self) -> None:
+        rows = self.distributions()
+        self.picture.image = self._board.draw(self.chain, rows)
+        names, here = self.chain.states, rows[-1].tolist()
+        shares = ", ".join(f"{name} {share:.3f}" for name, share in zip(names, here, strict=True))
+        self.picture.alt = (
+            f"Transition graph of the states {', '.join(names)}, and the probability of each over "
+            f"{self.steps} steps, which ends at {shares}: {verdict(self.chain)}."
+        )
+
+    def _repr_mimebundle_(self, **kwargs):
+        live = super()._repr_mimebundle_(**kwargs) or {}
+        return live | plots.still(self.picture.image, self.picture.alt)
+
+
+def rescaled(row: Tensor, j: int, value: float) -> Tensor:
+    """The row (n,) with entry j set to `value` in [0, 1] and the others scaled to sum to the rest.
+
+    Where the others are all 0, they share the rest evenly.
+    """
+    others = row.clone()
+    others[j] = 0
+    if others.sum() <= 0:
+        others = torch.ones_like(row)
+        others[j] = 0
+    new = others * ((1 - value) / others.sum())
+    new[j] = value
+    return new
+
+
+def verdict(chain: Chain) -> str:
+    """What becomes of the start, in a few words, from the sizes of the eigenvalues."""
+    if (many := chain.closed_classes()) > 1:
+        return f"{many} groups that are never left; the end depends on the start"
+    second = chain.eigenvalues()[1].abs().item()
+    if second > 1 - 1e-9:
+        return "|λ₂| = 1: periodic, it never settles"
+    if second < 1e-6:  # a double eigenvalue of 0 is computed as about the root of 1e-16
+        return "λ₂ = 0: the start is forgotten at once"
+    return f"|λ₂| = {second:.3f}: halves every {math.log(0.5) / math.log(second):.1f} steps"
+
+
+def _entry(chain: Chain, i: int, j: int) -> ipywidgets.FloatSlider:
+    return ipywidgets.FloatSlider(
+        value=chain.P[i, j].item(), min=0, max=1, step=0.005, readout_format=".3f",
+        description=f"{chain.states[i]} → {chain.states[j]}",
+        style={"description_width": "86px"}, layout={"width": "290px"},
+    )  # fmt: skip
+
+
+class _Board:
+    """The editor's figure. What never changes is drawn once; only the rest for each new chain."""
+
+    def __init__(self, states: tuple[str, ...], steps: int):
+        with matplotlib.rc_context(plots.STYLE):
+            self.figure = Figure(figsize=(9.6, 3.7), layout="constrained")
+            self.canvas = FigureCanvasAgg(self.figure)
+            graph, lines = self.figure.subplots(1, 2, width_ratios=(1, 1.45))
+            graph.set_title(f"P, and the probability of each state at n = {steps}", fontsize=11)
+            lines.set(xlabel="steps n", ylabel="probability", ylim=(-0.02, 1.2))
+            lines.set_yticks([0, 0.25, 0.5, 0.75, 1])
+            self.title = lines.set_title("λ")
+            self.graph = Graph(graph, states)
+            n = range(steps + 1)
+            self.lines = [lines.plot(n, [0] * len(n), label=name)[0] for name in states]
+            self.goals = [
+                lines.axhline(0, color=line.get_color(), linewidth=1, linestyle="--")
+                for line in self.lines
+            ]
+            lines.legend(loc="upper right", ncols=len(states))
+            self.moving = [*self.graph.artists(), self.title, *self.goals, *self.lines]
+            for artist in self.moving:
+                artist.set_animated(True)
+            self.canvas.draw()
+        self.figure.set_layout_engine("none")
+        self.fixed = self.canvas.copy_from_bbox(self.figure.bbox)
+
+    def draw(self, chain: Chain, rows: Tensor) -> bytes:
+        """The PNG bytes for a chain and its distributions (steps + 1, n)."""
+        self.graph.update(chain.P, rows[-1])
+        one_goal = chain.closed_classes() == 1
+        stationary = chain.stationary().tolist() if one_goal else [math.nan] * len(chain.P)
+        for line, goal, share, column in zip(self.lines, self.goals, stationary, rows.T):
+            line.set_ydata(column.numpy())
+            goal.set_ydata([share, share])
+        self.title.set_text(verdict(chain))
+        with matplotlib.rc_context(plots.STYLE):
+            self.canvas.restore_region(self.fixed)
+            for artist in self.moving:
+                artist.axes.draw_artist(artist)
+        return plots.encode(np.asarray(self.canvas.buffer_rgba())[..., :3].copy(), fast=True)
