@@ -11,6 +11,7 @@ from torch import Tensor
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Denoises, Prediction, from_eps
 from labkit.inputs import number
+from labkit.sampler import ancestral, noise_like
 from labkit.schedule import NoiseSchedule
 
 
@@ -20,7 +21,7 @@ class ClassifierFree:
 
     null: the condition that means "none", one row or B rows: data, not a flag.
     scale: GLIDE's convention: 0 is unconditional, 1 conditional, more exaggerates the condition.
-        The paper's w is scale − 1 (equation 6).
+        The paper's w is scale − 1 (equation 6). A tensor (B,) gives every row its own.
     At scale 0 and 1 one network call does and the answer is the plain one, bit for bit; otherwise
     both conditions go through the network as one batch. var_frac stays the conditional one: only
     eps is guided. Raises ValueError for a scale that is not finite, or a condition unlike the null.
@@ -28,10 +29,10 @@ class ClassifierFree:
 
     denoise: Denoises
     null: Conditioning
-    scale: float
+    scale: float | Tensor
 
     def __post_init__(self):
-        number(self.scale, "scale")
+        check_scale(self.scale)
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -39,14 +40,14 @@ class ClassifierFree:
 
     def __call__(self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None) -> Prediction:
         null = self.null.rows(len(x))
-        if self.scale == 0 or cond is None:
+        if cond is None or (not isinstance(self.scale, Tensor) and self.scale == 0):
             return self.denoise(x, t, null)
-        if self.scale == 1:
+        if not isinstance(self.scale, Tensor) and self.scale == 1:
             return self.denoise(x, t, cond)
         both_t = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
         both = self.denoise(torch.cat([x, x]), both_t, cond.rows(len(x)).cat(null))
         eps_c, eps_u = both.eps.chunk(2)
-        pred = from_eps(self.schedule, x, t, eps_u + self.scale * (eps_c - eps_u))
+        pred = from_eps(self.schedule, x, t, eps_u + per_row(self.scale, x) * (eps_c - eps_u))
         if both.var_frac is not None:
             pred = pred._replace(var_frac=both.var_frac.chunk(2)[0])
         return pred
@@ -64,10 +65,10 @@ class ScoreGuidance:
 
     denoise: Denoises
     log_prob: Callable[[Tensor, int | Tensor], Tensor]
-    scale: float = 1.0
+    scale: float | Tensor = 1.0
 
     def __post_init__(self):
-        number(self.scale, "scale")
+        check_scale(self.scale)
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -75,8 +76,54 @@ class ScoreGuidance:
 
     def __call__(self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None) -> Prediction:
         pred = self.denoise(x, t, cond)
-        shift = self.scale * self.schedule.noise(t, x) * gradient(self.log_prob, x, t)
+        shift = per_row(self.scale, x) * self.schedule.noise(t, x) * gradient(self.log_prob, x, t)
         return from_eps(self.schedule, x, t, pred.eps - shift)._replace(var_frac=pred.var_frac)
+
+
+def mean_shift(
+    schedule: NoiseSchedule,
+    pred: Prediction,
+    x: Tensor,
+    t: int,
+    s: int,
+    generator: torch.Generator | None = None,
+    *,
+    log_prob: Callable[[Tensor, int], Tensor],
+    scale: float | Tensor = 1.0,
+    v: float = 0.0,
+) -> Tensor:
+    """ADM's Algorithm 1, an ancestral step whose mean moves by scale Σ ∇_x log_prob(x, t), (B, …).
+
+    A step for `sample`, by functools.partial(mean_shift, log_prob=..., scale=...). Σ is the model's
+    own variance of the step, by v or learned, as in `ddpm`; the gradient is taken at the noisy x,
+    as the authors' code does. ScoreGuidance moves the same mean by β_t/√α_t times the gradient: the
+    two agree where Σ is near β_t, and part over long steps. Raises ValueError as it does.
+    """
+    check_scale(scale)
+    mean, variance = ancestral(schedule, pred, x, t, s, v)
+    shift = per_row(scale, x) * variance.to(x.dtype) * gradient(log_prob, x, t)
+    noise = noise_like(x, generator) if s > 0 else torch.zeros_like(x)
+    return mean + shift + variance.sqrt().to(x.dtype) * noise
+
+
+def check_scale(scale: float | Tensor) -> None:
+    """Raises ValueError unless `scale` is a finite number or a tensor (B,) of them."""
+    if not isinstance(scale, Tensor):
+        number(scale, "scale")
+    elif scale.ndim != 1 or not torch.isfinite(scale).all():
+        raise ValueError(
+            f"scale has shape {tuple(scale.shape)}, but must be one finite number, or a tensor "
+            "(B,) of finite numbers, one per row"
+        )
+
+
+def per_row(scale: float | Tensor, x: Tensor) -> float | Tensor:
+    """`scale` shaped to multiply x, (B, 1, …) if every row has its own."""
+    if not isinstance(scale, Tensor):
+        return scale
+    if len(scale) != len(x):
+        raise ValueError(f"scale has {len(scale)} rows, but the batch has {len(x)}")
+    return scale.to(x).view(-1, *[1] * (x.ndim - 1))
 
 
 def gradient(log_prob: Callable, x: Tensor, t: int | Tensor) -> Tensor:

@@ -41,13 +41,23 @@ def ddpm(
     v: the variance is β^v β̃^(1−v), 0 ≤ v ≤ 1: 0 is the posterior's own ("fixed small"), 1 the
         noising step's ("fixed large", σ̂ of DDIM's table 1). A learned pred.var_frac wins.
     """
+    mean, variance = ancestral(schedule, pred, x, t, s, v)
+    if s == 0:  # nothing is left to draw
+        return mean
+    return mean + variance.sqrt().to(x.dtype) * noise_like(x, generator)
+
+
+def ancestral(
+    schedule: NoiseSchedule, pred: Prediction, x: Tensor, t: int, s: int, v: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Mean (B, …) and variance (float64, broadcasting) of the model's p(x_s | x_t), as in `ddpm`.
+
+    At s = 0 the posterior is the point x0, so the variance is 0 whatever v says.
+    """
     v = number(v, "v", 0, 1) if pred.var_frac is None else pred.var_frac.double()
     mean, small = schedule.posterior(pred.x0, x, t, s)
-    if s == 0:  # the posterior is the point x0: nothing is left to draw
-        return mean
     large = 1 - schedule.at(t, x) / schedule.at(s, x)
-    std = (large**v * small ** (1 - v)).sqrt().to(x.dtype)
-    return mean + std * noise_like(x, generator)
+    return mean, torch.where(small > 0, large**v * small ** (1 - v), 0.0)
 
 
 def ddim(

@@ -9,7 +9,7 @@ from labkit import markov, schedule
 from labkit.conditioning import Conditioning
 from labkit.data import digits, photos
 from labkit.denoiser import Denoiser, dynamic_threshold
-from labkit.guidance import ClassifierFree, ScoreGuidance
+from labkit.guidance import ClassifierFree, ScoreGuidance, mean_shift
 from labkit.mixture import GaussianMixture
 from labkit.sampler import ddim, ddpm, invert, sample
 
@@ -89,6 +89,9 @@ DOORS = {
     "ClassifierFree null": lambda a: ClassifierFree(EXACT, Conditioning(vector=a), 2.0)(X, 3, COND),
     "ClassifierFree cond": lambda a: ClassifierFree(EXACT, COND, 2.0)(X, 3, Conditioning(vector=a)),
     "ScoreGuidance scale": lambda a: ScoreGuidance(EXACT, MIXTURE.log_prob, a),
+    "mean_shift scale": lambda a: mean_shift(
+        MADE, PRED, X, 5, 3, log_prob=MIXTURE.log_prob, scale=a
+    ),
     "ScoreGuidance log_prob": lambda a: ScoreGuidance(EXACT, lambda x, t: a)(X, 3),
     "drop probability": lambda a: COND.drop(COND, vector=a),
     "drop together": lambda a: COND.drop(COND, together=a),

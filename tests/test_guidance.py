@@ -8,7 +8,7 @@ import torch
 from labkit import schedule
 from labkit.conditioning import Conditioning
 from labkit.denoiser import MapX0, Prediction, clip
-from labkit.guidance import ClassifierFree, ScoreGuidance
+from labkit.guidance import ClassifierFree, ScoreGuidance, gradient, mean_shift
 from labkit.mixture import GaussianMixture
 from labkit.sampler import ddim, ddpm, sample
 
@@ -148,3 +148,63 @@ def test_each_row_s_gradient_is_its_own():
 def test_a_log_prob_that_cannot_guide_is_named(bad, sentence):
     with pytest.raises(ValueError, match=sentence):
         ScoreGuidance(DENOISE, bad)(noise(4), 300)
+
+
+def test_every_row_may_have_its_own_scale():
+    x = noise(3)
+    scales = torch.tensor([0.0, 1.0, 4.0])
+    together = ClassifierFree(DENOISE, NULL, scales)(x, 300, SECOND).eps
+    classifier = ScoreGuidance(DENOISE, log_prob, scales)(x, 300).eps
+    for row, scale in enumerate(scales.tolist()):
+        alone = ClassifierFree(DENOISE, NULL, scale)(x[row : row + 1], 300, SECOND).eps
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-9, atol=1e-9)
+        alone = ScoreGuidance(DENOISE, log_prob, scale)(x[row : row + 1], 300).eps
+        torch.testing.assert_close(classifier[row : row + 1], alone, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="3 rows, but the batch has 4"):
+        ClassifierFree(DENOISE, NULL, scales)(noise(4), 300, SECOND)
+
+
+def test_algorithm_1_moves_the_mean_by_sigma_times_the_gradient():
+    x, scale = noise(16), 2.5
+    pred = DENOISE(x, 500)
+    guided, plain = (
+        mean_shift(LINEAR, pred, x, 500, 499, torch.Generator().manual_seed(0), log_prob=log_prob,
+                   scale=factor, v=1.0)
+        for factor in (scale, 0.0)
+    )  # fmt: skip
+    shift = scale * LINEAR.beta[500] * gradient(log_prob, x, 500)
+    torch.testing.assert_close(guided - plain, shift, rtol=1e-9, atol=1e-12)
+    same = ddpm(LINEAR, pred, x, 500, 499, torch.Generator().manual_seed(0), v=1.0)
+    torch.testing.assert_close(plain, same, rtol=1e-12, atol=1e-12)
+
+
+def test_the_shift_of_eps_moves_the_mean_by_beta_over_root_alpha():
+    x, t = noise(16), 500
+    guided, plain = ScoreGuidance(DENOISE, log_prob, 2.0)(x, t), DENOISE(x, t)
+    means = [LINEAR.posterior(pred.x0, x, t, t - 1)[0] for pred in (guided, plain)]
+    beta = LINEAR.beta[t]
+    expected = 2.0 * beta / (1 - beta).sqrt() * gradient(log_prob, x, t)
+    torch.testing.assert_close(means[0] - means[1], expected, rtol=1e-8, atol=1e-10)
+
+
+def test_the_two_algorithms_agree_over_a_thousand_steps_and_part_over_ten():
+    def end(n, guided):
+        step = partial(ddpm, v=1.0)
+        denoise = ScoreGuidance(DENOISE, log_prob, 1.0)
+        if not guided:
+            denoise, step = DENOISE, partial(mean_shift, log_prob=log_prob, scale=1.0, v=1.0)
+        states = sample(denoise, noise(200), LINEAR.timesteps(n), step=step,
+                        generator=torch.Generator().manual_seed(5))  # fmt: skip
+        *_, last = states
+        return last.x
+
+    gaps = [(end(n, True) - end(n, False)).abs().mean().item() for n in (10, 1000)]
+    assert gaps[1] < 0.001
+    assert gaps[0] > 20 * gaps[1]
+
+
+def test_the_last_step_of_algorithm_1_is_the_guess_itself():
+    x = noise(4)
+    pred = DENOISE(x, 1)
+    end = mean_shift(LINEAR, pred, x, 1, 0, log_prob=log_prob, scale=3.0, v=1.0)
+    torch.testing.assert_close(end, pred.x0, rtol=0, atol=1e-12)
