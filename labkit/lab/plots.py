@@ -16,6 +16,7 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, YELLOW, BLACK = "#E69F00", "#56B4E9", "#F0E442", "#000000"
 COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 DPI = 96
+WIDTH = 780  # pixels that a notebook has room for; a wider picture is shrunk and blurred
 
 STYLE = {
     "figure.dpi": DPI,
@@ -84,8 +85,16 @@ def pixels(figure: Figure) -> np.ndarray:
     """The figure drawn at its own size: (H, W, 3) uint8."""
     with matplotlib.rc_context(STYLE):
         canvas = FigureCanvasAgg(figure)
+        bare_images(figure)
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # (H, W, 3)
+
+
+def bare_images(figure: Figure) -> None:
+    """Take the grid, which is drawn over pictures, from all axes that hold one."""
+    for axes in figure.axes:
+        if axes.images:
+            axes.grid(False)
 
 
 def encode(image: np.ndarray, fast: bool = False) -> bytes:
@@ -142,10 +151,12 @@ def image_grid(
             f"pictures in {lines} rows of {columns}; give {count} or {columns} titles, "
             f"and {lines} row labels, or none."
         )
-    scale = scale or max(1, min(round(96 / width), (860 - 6 * columns) // (columns * width)))
-    height, width, gap, line = height * scale, width * scale, 6, 20
-    each = bool(titles) and len(titles) == count and count != columns
+    gap, line = 6, 20
     left = max((8 * len(str(row)) for row in rows), default=0) + gap
+    room = (WIDTH - left) // columns - gap
+    scale = scale or max(1, min(round(96 / width), room // width))
+    height, width = height * scale, width * scale
+    each = bool(titles) and len(titles) == count and count != columns
     top = gap + (line + 6) * bool(title) + line * (bool(titles) and not each)
     step = height + gap + line * each
     canvas_size = (left + columns * (width + gap), top + lines * step)

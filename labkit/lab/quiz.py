@@ -6,6 +6,12 @@ import ipywidgets
 
 _RIGHT, _WRONG = "#009E73", "#D55E00"
 
+# ipywidgets keeps an option on one line and cuts off the rest; a long one should wrap.
+_WRAP = (
+    "<style>.lab-quiz .widget-radio-box label { white-space: normal; height: auto; "
+    "line-height: 1.4; margin-bottom: 4px; align-items: baseline }</style>"
+)
+
 
 class Quiz(ipywidgets.VBox):
     """One question with a single right answer, as radio buttons; see `ask`."""
@@ -14,11 +20,15 @@ class Quiz(ipywidgets.VBox):
         self.question, self.options, self.answer = question, dict(options), answer
         _validate(question, self.options, answer)
         self.buttons = ipywidgets.RadioButtons(
-            options=list(self.options), index=None, layout={"width": "max-content"}
+            options=list(self.options), index=None, layout={"width": "auto", "max_width": "46em"}
         )
         self.feedback = ipywidgets.HTMLMath()
         super().__init__(
-            [ipywidgets.HTMLMath(f"<strong>{question}</strong>"), self.buttons, self.feedback]
+            [
+                ipywidgets.HTMLMath(f"{_WRAP}<strong>{question}</strong>"),
+                self.buttons,
+                self.feedback,
+            ]
         )
         self.add_class("lab-quiz")
         self.buttons.observe(self._mark, "value")
@@ -81,6 +91,12 @@ def _validate(question, options, answer) -> None:
         raise ValueError(
             f"The quiz {question!r} needs two options or more, each with the reason why it is "
             "right or wrong."
+        )
+    formula = next((option for option in options if "$" in option), None)
+    if formula:
+        raise ValueError(
+            f"The quiz {question!r} has the option {formula!r}, but options are plain text; "
+            "write √ᾱ_t, not a formula between dollars."
         )
     if answer not in options:
         raise ValueError(

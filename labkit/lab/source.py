@@ -54,7 +54,8 @@ class Source:
             '<div class="lab-source"><div style="font-family: monospace; opacity: 0.7; '
             f'padding: 2px 0">{self.file}</div>'
             '<pre style="border-left: 3px solid #0072B2; padding: 4px 0 4px 12px; margin: 0; '
-            f'overflow-x: auto; line-height: 1.35">{_highlight(self.text)}</pre></div>'
+            "overflow-x: auto; white-space: pre; line-height: 1.4; "
+            f'font-size: var(--jp-code-font-size, 13px)">{_highlight(self.text)}</pre></div>'
         )
 
 

@@ -117,6 +117,21 @@ def test_image_grid_answers_nonsense_with_a_sentence(images, options, words):
     assert words in str(caught.value)
 
 
+def test_a_wide_grid_still_fits_a_notebook():
+    images = torch.zeros(20, 1, 16, 16)
+    figure = plots.image_grid(images, columns=10, rows=["noisy", "clean"])
+    assert 500 < plots.pixels(figure).shape[1] <= plots.WIDTH
+
+
+def test_no_grid_lies_over_a_picture():
+    figure, (left, right) = plots.subplots(1, 2)
+    left.plot([1, 2])
+    right.imshow(np.zeros((4, 4)))
+    plots.pixels(figure)
+    assert left.xaxis.get_gridlines()[0].get_visible()
+    assert not right.xaxis.get_gridlines()[0].get_visible()
+
+
 def test_the_style_is_everywhere_once_it_is_used():
     import matplotlib
 

@@ -53,6 +53,7 @@ def test_a_rendered_notebook_folds_the_answer_away(question):
         (("Q?", OPTIONS, "Something else"), "none of its options"),
         (("Q?", {"only": "one"}, "only"), "two options or more"),
         (("Q?", {"a": "reason", "b": ""}, "a"), "each with the reason"),
+        (("Q?", {"$x$": "reason", "b": "reason"}, "b"), "plain text"),
     ],
 )
 def test_a_quiz_that_cannot_be_marked_is_refused(arguments, words):

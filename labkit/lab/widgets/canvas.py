@@ -29,6 +29,7 @@ class Canvas:
             figure = Figure(figsize=self.size, layout="constrained")
             canvas = FigureCanvasAgg(figure)
             update = draw(figure, *args, **values)
+            plots.bare_images(figure)
             self._lay_out(figure)
             canvas.draw()
         self.figure, self._canvas = figure, canvas

@@ -63,9 +63,6 @@ async function render({ model, el }) {
     }, 300);
   };
   const moved = () => { flip(); tell(); };
-  range.addEventListener("input", moved);
-  if (menu) menu.addEventListener("change", moved);
-
   let timer = null;
   const stop = () => {
     clearInterval(timer);
@@ -85,6 +82,8 @@ async function render({ model, el }) {
     }, 1000 / speed);
   });
   stop();
+  range.addEventListener("input", () => { stop(); moved(); });
+  if (menu) menu.addEventListener("change", moved);
 
   const heard = () => {
     range.value = model.get("index");
