@@ -1,0 +1,179 @@
+"""The U-Net of DDPM, with the options that later papers added. There is no subclass.
+
+Sources: Ho et al. 2020, appendix B; Nichol and Dhariwal 2021 (scale-shift norm, learned variance);
+Dhariwal and Nichol 2021, section 3 (heads, residual resampling, classes); Nichol et al. 2021,
+GLIDE, section 4.1 (tokens). `UNetConfig` names every option once.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit.nets.attention import Attention
+from labkit.nets.layers import (
+    Downsample,
+    Residual,
+    Upsample,
+    conv,
+    double,
+    halve,
+    linear,
+    sinusoid,
+    zero,
+)
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """All that there is to choose about a `UNet`. The defaults are DDPM's for CIFAR-10.
+
+    ``size`` is the side of the square image; ``fold`` > 1 turns each square of fold x fold pixels
+    into channels at the door, so that the network works at size/fold. ``attention`` lists the
+    resolutions, as the network sees them, at which pixels look at each other, with ``heads`` heads
+    or, if given, ``head_channels`` channels in each.
+    """
+
+    size: int = 32
+    channels: int = 3
+    width: int = 128  # channels of the first level
+    multipliers: tuple[float, ...] = (1, 2, 2, 2)  # of the width, one for each level
+    blocks: int = 2  # residual blocks for each level
+    attention: tuple[int, ...] = (16,)
+    heads: int = 1
+    head_channels: int | None = None
+    groups: int = 32  # of every GroupNorm
+    dropout: float = 0.0
+    film: bool = False  # time scales and shifts (AdaGN) where DDPM adds
+    residual_resampling: bool = False  # ADM's "BigGAN" up and down
+    learned_variance: bool = False  # twice the output channels
+    image: int = 0  # channels of cond.image, which is laid beside x
+    vector: int | None = None  # length of cond.vector, which joins the time embedding
+    tokens: int | None = None  # length of each of cond.tokens, which attention looks at
+    fold: int = 1
+    tensorflow: bool = False  # pads and orders sines as DDPM's original code does
+
+    def __post_init__(self):
+        for name in ("multipliers", "attention"):  # JSON knows only lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if min(self.size, self.channels, self.width, self.blocks, self.fold, self.groups) < 1:
+            raise ValueError(
+                f"A U-Net's size, channels, width, blocks, groups and fold must be at least 1, "
+                f"not {self.size}, {self.channels}, {self.width}, {self.blocks}, {self.groups} "
+                f"and {self.fold}."
+            )
+        self.check_size(self.size, self.size)
+        for channels in self.level_widths:
+            if channels < 1 or channels % self.groups or channels % self.heads_of(channels):
+                raise ValueError(
+                    f"A level of {channels} channels cannot be split into {self.groups} groups and "
+                    f"{self.heads_of(channels)} heads of equal size; choose a width, groups and "
+                    f"heads that divide."
+                )
+
+    @property
+    def level_widths(self) -> list[int]:
+        """Channels of each level, the finest first."""
+        return [int(multiplier * self.width) for multiplier in self.multipliers]
+
+    def heads_of(self, channels: int) -> int:
+        """How many heads attention has on that many channels."""
+        return max(1, channels // self.head_channels) if self.head_channels else self.heads
+
+    def check_size(self, height: int, width: int) -> None:
+        """ValueError unless the image can be folded and halved down to the last level."""
+        step = self.fold * 2 ** (len(self.multipliers) - 1)
+        if height % step or width % step:
+            raise ValueError(
+                f"An image of {height} x {width} pixels cannot be halved evenly by a U-Net of "
+                f"{len(self.multipliers)} levels that folds {self.fold} x {self.fold} pixels; "
+                f"give sides that are multiples of {step}."
+            )
+
+
+class Layers(nn.ModuleList):
+    """Layers one after another, each of them called with the embedding and the condition."""
+
+    def forward(self, h: Tensor, emb: Tensor, cond=None) -> Tensor:
+        for layer in self:
+            h = layer(h, emb, cond)
+        return h
+
+
+class UNet(nn.Module):
+    """Down through the levels, through the middle, and up again past what was kept on the way.
+
+    Called as ``net(x, t, cond)``: x (B, C, H, W), t (B,) times in 1..T, cond a `Conditioning` or
+    None. Returns (B, C, H, W), or (B, 2C, H, W) with learned variance. At first it returns zeros.
+    """
+
+    def __init__(self, config: UNetConfig):
+        super().__init__()
+        self.config = c = config
+        emb = 4 * c.width
+        self.time = nn.Sequential(linear(c.width, emb), nn.SiLU(), linear(emb, emb))
+        # No bias: a vector of zeros says nothing, so it can stand for "no condition".
+        self.vector = linear(c.vector, emb, bias=False) if c.vector else None
+
+        def residual(inputs, outputs, resample=None):
+            return Residual(inputs, outputs, emb, c.groups, c.dropout, c.film, resample)
+
+        def attention(channels):
+            return Attention(channels, c.heads_of(channels), c.groups, c.tokens)
+
+        widths, resolution = c.level_widths, c.size // c.fold
+        h = widths[0]
+        self.door = conv((c.channels + c.image) * c.fold**2, h)
+        kept = [h]  # channels of every feature map on the way down
+        self.down = nn.ModuleList()
+        for level, channels in enumerate(widths):
+            for _ in range(c.blocks):
+                self.down.append(Layers([residual(h, channels)]))
+                if resolution in c.attention:
+                    self.down[-1].append(attention(channels))
+                h = channels
+                kept.append(h)
+            if level < len(widths) - 1:
+                layer = residual(h, h, halve) if c.residual_resampling else None
+                self.down.append(Layers([layer or Downsample(h, c.tensorflow)]))
+                kept.append(h)
+                resolution //= 2
+
+        self.middle = Layers([residual(h, h), attention(h), residual(h, h)])
+
+        self.up = nn.ModuleList()
+        for level, channels in reversed(list(enumerate(widths))):
+            for block in range(c.blocks + 1):
+                self.up.append(Layers([residual(h + kept.pop(), channels)]))
+                if resolution in c.attention:
+                    self.up[-1].append(attention(channels))
+                h = channels
+                if level > 0 and block == c.blocks:
+                    layer = residual(h, h, double) if c.residual_resampling else Upsample(h)
+                    self.up[-1].append(layer)
+                    resolution *= 2
+
+        outputs = c.channels * (2 if c.learned_variance else 1) * c.fold**2
+        self.exit = nn.Sequential(nn.GroupNorm(c.groups, h), nn.SiLU(), zero(conv(h, outputs)))
+        # Channels last in memory: the convolutions run a quarter faster on a CPU.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, t: Tensor, cond=None) -> Tensor:
+        self.config.check_size(*x.shape[2:])
+        emb = self.time(sinusoid(t, self.config.width, self.config.tensorflow).to(x.dtype))
+        if self.vector is not None and cond is not None and cond.vector is not None:
+            emb = emb + self.vector(cond.vector)
+        if self.config.image:
+            x = torch.cat([x, cond.image], dim=1)
+        x = F.pixel_unshuffle(x, self.config.fold).contiguous(memory_format=torch.channels_last)
+
+        h = self.door(x)
+        kept = [h]
+        for layers in self.down:
+            h = layers(h, emb, cond)
+            kept.append(h)
+        h = self.middle(h, emb, cond)
+        for layers in self.up:
+            h = layers(torch.cat([h, kept.pop()], dim=1), emb, cond)
+        return F.pixel_shuffle(self.exit(h), self.config.fold)

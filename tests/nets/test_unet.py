@@ -1,0 +1,167 @@
+"""The U-Net: the papers' parameter counts, and every route of a condition."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from labkit.conditioning import Conditioning
+from labkit.nets.unet import UNet, UNetConfig
+
+IDDPM = {"blocks": 3, "attention": (16, 8), "heads": 4, "film": True, "learned_variance": True}
+ADM = {
+    "width": 256, "attention": (32, 16, 8), "head_channels": 64, "film": True,
+    "residual_resampling": True, "learned_variance": True, "vector": 1000,
+}  # fmt: skip
+DEEP = (1, 1, 2, 2, 4, 4)
+PAPERS = {
+    "DDPM, CIFAR-10": ("35.746", UNetConfig()),
+    "DDIM, CelebA-64": ("78.701", UNetConfig(size=64, multipliers=(1, 2, 2, 2, 4))),
+    "DDPM, 256 x 256": ("113.673", UNetConfig(size=256, multipliers=DEEP)),
+    "Improved DDPM, CIFAR-10": ("52.5", UNetConfig(**IDDPM)),
+    "Improved DDPM, ImageNet-64": ("121.06", UNetConfig(64, multipliers=(1, 2, 3, 4), **IDDPM)),
+    "ADM, ImageNet-64": (
+        "295.9",
+        UNetConfig(64, multipliers=(1, 2, 3, 4), blocks=3, **ADM | {"width": 192}),
+    ),
+    "ADM, ImageNet-128": ("421.5", UNetConfig(128, multipliers=(1, 1, 2, 3, 4), **ADM)),
+    "ADM, ImageNet-256": ("553.8", UNetConfig(256, multipliers=DEEP, **ADM)),
+    "ADM, ImageNet-512": ("559.0", UNetConfig(512, multipliers=(0.5, *DEEP), **ADM)),
+    "ADM, LSUN-256": ("552.8", UNetConfig(256, multipliers=DEEP, **ADM | {"vector": None})),
+    "ADM upsampler, 64 to 256": (
+        "312",
+        UNetConfig(256, multipliers=DEEP, image=3, **ADM | {"width": 192}),
+    ),
+}
+TINY = UNetConfig(
+    size=8, channels=2, width=8, multipliers=(1, 2), blocks=1, attention=(4,), groups=4
+)
+
+
+def awake(config: UNetConfig, seed: int = 0) -> UNet:
+    """A network whose layers that start at zero are drawn at random, so that everything counts."""
+    torch.manual_seed(seed)
+    net = UNet(config).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.1)
+    return net
+
+
+def batch(config: UNetConfig, n: int = 3):
+    x = torch.randn(n, config.channels, config.size, config.size)
+    return x, torch.randint(1, 1001, (n,))
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_papers_configuration_has_the_papers_number_of_parameters(name):
+    millions, config = PAPERS[name]
+    with torch.device("meta"):
+        count = sum(parameter.numel() for parameter in UNet(config).parameters())
+    decimals = len(millions.partition(".")[2])
+    assert f"{count / 1e6:.{decimals}f}" == millions
+
+
+def test_a_fresh_network_returns_zeros():
+    assert not UNet(TINY)(*batch(TINY)).any()
+
+
+@pytest.mark.parametrize("fold", [1, 2])
+@pytest.mark.parametrize("film", [False, True])
+@pytest.mark.parametrize("residual_resampling", [False, True])
+def test_the_output_has_the_shape_of_x(fold, film, residual_resampling):
+    config = replace(TINY, fold=fold, film=film, residual_resampling=residual_resampling)
+    x, t = batch(config)
+    assert awake(config)(x, t).shape == x.shape
+
+
+def test_learned_variance_doubles_the_channels():
+    config = replace(TINY, learned_variance=True)
+    assert awake(config)(*batch(config)).shape == (3, 4, 8, 8)
+
+
+def test_another_size_than_the_configs_works_if_it_can_be_halved():
+    net = awake(TINY)
+    assert net(torch.randn(2, 2, 12, 20), torch.tensor([1, 2])).shape == (2, 2, 12, 20)
+
+
+def test_rows_do_not_see_each_other():
+    config = replace(TINY, fold=2, film=True, dropout=0.5)
+    net = awake(config)
+    x, t = batch(config)
+    torch.testing.assert_close(net(x, t)[1:2], net(x[1:2], t[1:2]))
+
+
+def test_time_and_vector_change_the_output_and_a_zero_vector_says_nothing():
+    config = replace(TINY, vector=5)
+    net = awake(config)
+    x, t = batch(config)
+    plain = net(x, t)
+    assert (net(x, t % 1000 + 1) - plain).abs().max() > 1e-4
+    assert (net(x, t, Conditioning(vector=torch.randn(3, 5))) - plain).abs().max() > 1e-4
+    assert torch.equal(net(x, t, Conditioning(vector=torch.zeros(3, 5))), plain)
+
+
+def test_image_is_laid_beside_x():
+    config = replace(TINY, image=1)
+    net = awake(config)
+    x, t = batch(config)
+    one, two = (net(x, t, Conditioning(image=torch.full((3, 1, 8, 8), v))) for v in (0.0, 1.0))
+    assert (one - two).abs().max() > 1e-4
+
+
+def test_tokens_are_attended_to_in_any_order_and_masked_ones_are_not():
+    config = replace(TINY, tokens=6)
+    net = awake(config)
+    x, t = batch(config)
+    tokens = torch.randn(3, 4, 6)
+    mask = torch.tensor([[True, True, False, False]]).expand(3, 4)
+    told = net(x, t, Conditioning(tokens=tokens, mask=mask))
+    assert (told - net(x, t)).abs().max() > 1e-5
+    torch.testing.assert_close(told, net(x, t, Conditioning(tokens=tokens[:, :2])))
+    torch.testing.assert_close(told, net(x, t, Conditioning(tokens=tokens[:, [1, 0]])))
+    nobody = Conditioning(tokens=tokens, mask=torch.zeros(3, 4, dtype=torch.bool))
+    torch.testing.assert_close(net(x, t, nobody), net(x, t))
+
+
+def test_pixels_and_tokens_share_one_softmax():
+    net = awake(replace(TINY, tokens=6))
+    layer = net.middle[1]
+    x, tokens = torch.randn(1, 16, 2, 2), torch.randn(1, 3, 6)
+    pixels = layer.norm(x).flatten(2).transpose(1, 2)
+    q, k, v = layer.qkv(pixels).chunk(3, dim=2)
+    k2, v2 = layer.token_kv(tokens).chunk(2, dim=2)
+    weights = (q @ torch.cat([k2, k], dim=1).transpose(1, 2) / 16**0.5).softmax(2)  # (1, 4, 7)
+    expected = x + layer.out(weights @ torch.cat([v2, v], dim=1)).transpose(1, 2).view_as(x)
+    torch.testing.assert_close(layer(x, None, Conditioning(tokens=tokens)), expected)
+
+
+def test_folding_is_a_network_on_squares_of_pixels():
+    folded = awake(replace(TINY, fold=2))
+    plain = awake(replace(TINY, size=4, channels=8))
+    plain.load_state_dict(folded.state_dict())
+    x, t = batch(folded.config)
+    squares = torch.nn.functional.pixel_unshuffle(x, 2)
+    torch.testing.assert_close(
+        torch.nn.functional.pixel_unshuffle(folded(x, t), 2), plain(squares, t)
+    )
+
+
+def test_a_configuration_survives_json():
+    assert UNetConfig(**json.loads(json.dumps(asdict(TINY)))) == TINY
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"size": 9}, {"size": 0}, {"fold": 0}, {"fold": 3}, {"width": 9}, {"groups": 3}, {"heads": 3}],
+)
+def test_an_impossible_configuration_is_refused_in_one_sentence(change):
+    with pytest.raises(ValueError, match=r"^[A-Z].*\.$"):
+        replace(TINY, **change)
+
+
+def test_an_image_that_cannot_be_halved_is_refused():
+    with pytest.raises(ValueError, match="multiples of 2"):
+        UNet(TINY)(torch.randn(1, 2, 8, 7), torch.tensor([1]))
