@@ -7,23 +7,9 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
-# Colors stand as CSS variables of JupyterLab's own editor, so that they follow its light and dark
-# themes; the value after the comma serves wherever there is no JupyterLab around.
-_COLORS = {
-    "Keyword": "var(--jp-mirror-editor-keyword-color, #008000)",
-    "Operator.Word": "var(--jp-mirror-editor-keyword-color, #008000)",
-    "Comment": "var(--jp-mirror-editor-comment-color, #408080)",
-    "Literal.String": "var(--jp-mirror-editor-string-color, #ba2121)",
-    "Literal.Number": "var(--jp-mirror-editor-number-color, #080)",
-    "Name.Function": "var(--jp-mirror-editor-def-color, #00f)",
-    "Name.Class": "var(--jp-mirror-editor-def-color, #00f)",
-    "Name.Builtin": "var(--jp-mirror-editor-builtin-color, #05a)",
-    "Name.Decorator": "var(--jp-mirror-editor-meta-color, #a2f)",
-}
-
 
 class Source:
-    """The source of one object, ready to be displayed as text or as highlighted HTML.
+    """The source of one object, ready to be displayed: colored in a notebook, else as text.
 
     obj: a function, class, method or module written in Python (or a functools.partial of one).
     docstring: False leaves the object's own docstring out.
@@ -49,14 +35,13 @@ class Source:
     def __repr__(self) -> str:
         return f"# {self.file}\n{self.text}"
 
-    def _repr_html_(self) -> str:
-        return (
-            '<div class="lab-source"><div style="font-family: monospace; opacity: 0.7; '
-            f'padding: 2px 0">{self.file}</div>'
-            '<pre style="border-left: 3px solid #0072B2; padding: 4px 0 4px 12px; margin: 0; '
-            "overflow-x: auto; white-space: pre; line-height: 1.4; "
-            f'font-size: var(--jp-code-font-size, 13px)">{_highlight(self.text)}</pre></div>'
-        )
+    def _repr_markdown_(self) -> str:
+        # Markdown rather than HTML: JupyterLab colors it by its own theme, light or dark, and
+        # does so in a notebook that is not trusted yet, where it takes the colors out of HTML.
+        fence = "`" * 3
+        while fence in self.text:
+            fence += "`"
+        return f"`{self.file}`\n\n{fence}python\n{self.text}{fence}\n"
 
 
 def show_source(obj, *more, docstring: bool = True) -> None:
@@ -89,19 +74,3 @@ def _without_docstring(text: str) -> str:
     lines = text.splitlines()
     del lines[body[0].lineno - 1 : body[0].end_lineno]
     return re.sub(r"(:[^\n]*\n)\n+", r"\1", "\n".join(lines), count=1)
-
-
-def _highlight(text: str) -> str:
-    from html import escape
-
-    from pygments import lex
-    from pygments.lexers import PythonLexer
-    from pygments.token import string_to_tokentype
-
-    colors = {string_to_tokentype(name): color for name, color in _COLORS.items()}
-    pieces = []
-    for token, value in lex(text, PythonLexer(stripnl=False)):
-        color = next((color for kind, color in colors.items() if token in kind), None)
-        piece = escape(value, quote=False)
-        pieces.append(f'<span style="color: {color}">{piece}</span>' if color else piece)
-    return "".join(pieces)

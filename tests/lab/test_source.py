@@ -1,9 +1,7 @@
 """The source that a lesson shows is the source that runs."""
 
 import functools
-import html
 import inspect
-import re
 import subprocess
 import sys
 
@@ -20,17 +18,21 @@ def test_the_text_is_the_function_that_runs():
     assert repr(shown).startswith("# labkit/sampler.py\n")
 
 
-def test_the_html_says_the_same_as_the_text():
+def test_a_notebook_gets_the_same_text_as_python_code():
     shown = Source(labkit.sampler.ddim)
-    body = re.search(r"<pre[^>]*>(.*)</pre>", shown._repr_html_(), re.S).group(1)
-    assert html.unescape(re.sub(r"<[^>]+>", "", body)) == shown.text
-    assert "<span style" in body
+    assert shown._repr_markdown_() == f"`labkit/sampler.py`\n\n```python\n{shown.text}```\n"
+
+
+def test_code_that_holds_a_fence_stays_inside_its_own():
+    shown = Source(labkit.sampler.ddim)
+    shown.text += "fence = '```'\n"
+    assert shown._repr_markdown_().endswith("'```'\n````\n")
 
 
 def test_no_path_of_the_machine_is_shown():
     shown = Source(labkit.sampler)
     folder = inspect.getsourcefile(labkit.sampler).rsplit("labkit", 1)[0]
-    assert folder not in shown._repr_html_() + repr(shown)
+    assert folder not in shown._repr_markdown_() + repr(shown)
 
 
 def test_the_docstring_can_be_left_out():

@@ -12,10 +12,7 @@
 The inputs are fresh at every call, and the same again in a kernel that is restarted and seeded.
 """
 
-import inspect
 import itertools
-import linecache
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -23,7 +20,7 @@ from zlib import crc32
 
 import torch
 
-from labkit.lab.checks import compare
+from labkit.lab.checks import calling, compare
 
 _MARKS = {
     "passed": ("Passed", "#009E73"),
@@ -108,8 +105,10 @@ class Check:
                 f"without calling it: checks.{self.name}({self.name}).",
             )
         seed = crc32(f"{torch.initial_seed()} {self.name} {next(self._calls)}".encode())
-        cases = [_draw(self.draw_inputs, seed + i) for i in range(self.rounds)]
-        expected = [_call(self.reference, case) for case in cases]
+        cases = [
+            self.draw_inputs(torch.Generator().manual_seed(seed + i)) for i in range(self.rounds)
+        ]
+        expected = [calling.call(self.reference, case) for case in cases]
         got = []
         for case in cases:
             outcome = self._try(function, case)
@@ -120,19 +119,19 @@ class Check:
 
     def _try(self, function: Callable, case):
         """What the function gives for one case, or the verdict if it gives nothing to compare."""
-        problem = _cannot_call(function, case, self.reference)
+        problem = calling.cannot_call(function, case, self.reference)
         if problem:
             return self._result("failed", problem)
         try:
-            value, changed = _watched_call(function, case)
+            value, changed = calling.watched_call(function, case)
         except NotImplementedError:
             return self._todo()
         except Exception as error:  # whatever the learner's code does, it gets one sentence
             if "ellipsis" in str(error).lower():
                 return self._todo()
-            return self._result("failed", _sentence_of(error, function))
+            return self._result("failed", calling.sentence_of(error, function))
         if compare.is_unfinished(value):
-            return self._todo() if _is_stub(function) else self._nothing(value)
+            return self._todo() if calling.is_stub(function) else self._nothing(value)
         if changed:
             return self._result(
                 "failed",
@@ -164,8 +163,8 @@ class Check:
         return self._result("failed", message, difference=None if problem else worst)
 
     def _compare_law(self, function, case, worst: float) -> Result:
-        mine = _many(function, case, self.law, 1)
-        own = _many(self.reference, case, self.law, 2)
+        mine = calling.many(function, case, self.law, 1)
+        own = calling.many(self.reference, case, self.law, 2)
         problem = compare.law_problem(own, mine)
         if not problem:
             return self._result(
@@ -174,13 +173,13 @@ class Check:
                 "within the noise of sampling.",
             )
         for sentence, mistake in self.mistakes.items():
-            if not compare.law_problem(_many(mistake, case, self.law, 3), mine):
+            if not compare.law_problem(calling.many(mistake, case, self.law, 3), mine):
                 return self._result("mistake", sentence, mistake=sentence, difference=worst)
         return self._result("failed", problem, difference=worst)
 
     def _agrees(self, mistake: Callable, cases, got) -> bool:
         try:
-            values = [_call(mistake, case) for case in cases]
+            values = [calling.call(mistake, case) for case in cases]
         except Exception:  # a mistake that cannot run on these inputs is not the learner's
             return False
         return all(
@@ -196,7 +195,7 @@ class Check:
         )
 
     def _todo(self) -> Result:
-        arguments = ", ".join(_parameters(self.reference))
+        arguments = ", ".join(calling.parameters(self.reference))
         return self._result("todo", f"Write {self.name}({arguments}) above, then run this again.")
 
     def _nothing(self, value) -> Result:
@@ -208,95 +207,3 @@ class Check:
 
     def _result(self, status: str, message: str, **more) -> Result:
         return Result(self.name, status, message, **more)
-
-
-def _draw(draw_inputs: Callable, seed: int):
-    return draw_inputs(torch.Generator().manual_seed(seed))
-
-
-def _copy(value):
-    if isinstance(value, torch.Generator):
-        return torch.Generator(value.device).set_state(value.get_state())
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone().requires_grad_(value.requires_grad)
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_copy(item) for item in value)
-    return value
-
-
-def _call(function: Callable, case, seed: int = 0):
-    """Call with copies of the arguments and a fixed global seed, which is put back afterwards."""
-    case = _copy(case)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return function(**case) if isinstance(case, dict) else function(*case)
-
-
-def _watched_call(function: Callable, case):
-    """The value, and the name of an argument that the function changed in place (or None)."""
-    given = _copy(case)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        value = function(**given) if isinstance(given, dict) else function(*given)
-    pairs = given.items() if isinstance(given, dict) else enumerate(given)
-    names = [] if isinstance(given, dict) else _parameters(function)
-    for key, after in pairs:
-        before = case[key]
-        if isinstance(after, torch.Tensor) and not torch.equal(
-            torch.nan_to_num(after), torch.nan_to_num(before)
-        ):
-            return value, names[key] if key in range(len(names)) else str(key)
-    return value, None
-
-
-def _many(function: Callable, case, count: int, stream: int) -> list:
-    """Many results for the same arguments, each with its own noise."""
-    results = []
-    for index in range(count):
-        fresh = _copy(case)
-        for value in fresh.values() if isinstance(fresh, dict) else fresh:
-            if isinstance(value, torch.Generator):
-                value.manual_seed(7919 * stream + 104729 * index)
-        results.append(_call(function, fresh, seed=7919 * stream + 104729 * index))
-    return results
-
-
-def _cannot_call(function: Callable, case, reference: Callable) -> str | None:
-    try:
-        signature = inspect.signature(function)
-        signature.bind(**case) if isinstance(case, dict) else signature.bind(*case)
-    except TypeError:
-        wanted = ", ".join(_parameters(reference))
-        return f"Your function takes {signature}; it is called with ({wanted})."
-    except ValueError:
-        return None
-    return None
-
-
-def _parameters(function: Callable) -> list[str]:
-    try:
-        return list(inspect.signature(function).parameters)
-    except ValueError:  # some built-in functions keep theirs to themselves
-        return []
-
-
-def _is_stub(function: Callable) -> bool:
-    """Whether nothing was written: a body of a docstring, `...` or `pass` alone, or None in all."""
-    code = getattr(function, "__code__", None)
-    return code is None or len(code.co_code) <= len(_empty.__code__.co_code) + 4
-
-
-def _empty(): ...
-
-
-def _sentence_of(error: Exception, function: Callable) -> str:
-    text = str(error).strip().splitlines()
-    what = f"{type(error).__name__}" + (f" ({text[0]})" if text else "")
-    own = getattr(getattr(function, "__code__", None), "co_filename", None)
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        line = linecache.getline(frame.filename, frame.lineno).strip()
-        if frame.filename == own and line:
-            return f"Your function stops with {what}, in the line: {line}"
-    return f"Your function stops with {what}."
