@@ -1,0 +1,132 @@
+"""The checks of lesson 04 pass what is right, however it is written, and name what is wrong."""
+
+import math
+
+import pytest
+import torch
+
+from labkit import sampler
+from labkit.lab.checks import lesson04
+from tests.lab.check_soundness import assert_check_is_sound
+
+
+def sigma_as_the_posterior_says(alpha_bar_t, alpha_bar_s, eta):
+    alpha = alpha_bar_t / alpha_bar_s
+    return eta * ((1 - alpha_bar_s) * (1 - alpha) / (1 - alpha_bar_t)) ** 0.5
+
+
+def sigma_by_torch(alpha_bar_t, alpha_bar_s, eta):
+    t, s = torch.tensor([alpha_bar_t, alpha_bar_s], dtype=torch.float64)
+    return eta * ((1 - s) / (1 - t)).sqrt() * (1 - t / s).sqrt()
+
+
+def step_in_plain_numbers(schedule, pred, x, t, s, generator=None, eta=0.0):
+    at_t, at_s = schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item()
+    sigma = eta * math.sqrt((1 - at_s) / (1 - at_t) * (1 - at_t / at_s))
+    mean = math.sqrt(at_s) * pred.x0 + math.sqrt(max(1 - at_s - sigma**2, 0)) * pred.eps
+    return mean + sigma * torch.randn(x.shape, generator=generator)
+
+
+def step_by_torch_normal(schedule, pred, x, t, s, generator=None, eta=0.0):
+    at_t, at_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
+    variance = eta**2 * (1 - at_s) / (1 - at_t) * (1 - at_t / at_s)
+    mean = at_s.sqrt() * pred.x0 + (1 - at_s - variance).sqrt() * pred.eps
+    return torch.normal(mean.float(), variance.sqrt().item(), generator=generator)
+
+
+def times_by_linspace(T, n):
+    return [round(t) for t in torch.linspace(T, 0, n + 1, dtype=torch.float64).tolist()]
+
+
+def times_by_counting_down(T, n):
+    times = [T]
+    while times[-1] > 0:
+        times.append(math.floor(T * (n - len(times)) / n + 0.5))
+    return times
+
+
+def euler_in_one_line(x, eps, alpha_bar_t, alpha_bar_s):
+    ratio = (alpha_bar_s / alpha_bar_t) ** 0.5
+    return ratio * x + ((1 - alpha_bar_s) ** 0.5 - ratio * (1 - alpha_bar_t) ** 0.5) * eps
+
+
+def encode_by_steps(denoise, x0, times):
+    rising = sorted(set(times) - {0})
+    x = x0
+    for t, u in zip(rising, rising[1:]):
+        x = sampler.ddim(denoise.schedule, denoise(x, t), x, t, u)
+    return x
+
+
+def encode_along_the_ode(denoise, x0, times):
+    x, table = x0, denoise.schedule.alpha_bar
+    rising = [t for t in reversed(times) if t]
+    for t, u in zip(rising, rising[1:]):
+        x = euler_in_one_line(x, denoise(x, t).eps, table[t].item(), table[u].item())
+    return x
+
+
+def slerp_row_by_row(z1, z2, a):
+    rows = []
+    for p, q in zip(z1, z2):
+        angle = torch.arccos(p.flatten() @ q.flatten() / p.norm() / q.norm())
+        rows.append((torch.sin((1 - a) * angle) * p + torch.sin(a * angle) * q) / angle.sin())
+    return torch.stack(rows)
+
+
+def slerp_through_a_right_angle(z1, z2, a):
+    p, q = z1.flatten(1), z2.flatten(1)
+    unit = p / p.norm(dim=1, keepdim=True)
+    along = (q * unit).sum(1, keepdim=True)
+    across = (q - along * unit).norm(dim=1, keepdim=True)
+    angle = torch.atan2(across, along)
+    mixed = torch.sin((1 - a) * angle) * p + torch.sin(a * angle) * q
+    return (mixed / angle.sin()).view_as(z1)
+
+
+RIGHT = {
+    "sigma": [sigma_as_the_posterior_says, sigma_by_torch],
+    "ddim_step": [step_in_plain_numbers, step_by_torch_normal],
+    "trailing_times": [times_by_linspace, times_by_counting_down],
+    "ode_step": [euler_in_one_line],
+    "encode": [encode_by_steps, encode_along_the_ode],
+    "slerp": [slerp_row_by_row, slerp_through_a_right_angle],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
+    assert_check_is_sound(getattr(lesson04, name), RIGHT[name])
+
+
+def test_a_step_that_forgets_the_final_alpha_bar_is_caught_by_its_index():
+    def one_too_low(schedule, pred, x, t, s, generator, eta):
+        return sampler.ddim(schedule, pred, x, t, s - 1, generator, eta)
+
+    assert not lesson04.ddim_step(one_too_low)
+
+
+def test_noise_added_twice_is_refused_by_its_law():
+    def noisy(schedule, pred, x, t, s, generator, eta):
+        x = sampler.ddim(schedule, pred, x, t, s, generator, eta)
+        return x + 3 * torch.randn(x.shape, generator=generator)
+
+    result = lesson04.ddim_step(noisy)
+    assert not result.passed
+    assert "standard errors" in result.message
+
+
+def test_a_negative_radicand_is_told_that_its_numbers_are_broken():
+    def negative_radicand(schedule, pred, x, t, s, generator, eta):
+        at_t, at_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
+        variance = 1 - at_t / at_s + 1 - at_s  # certainly more than there is room for
+        return (at_s.sqrt() * pred.x0 + (1 - at_s - variance).sqrt() * pred.eps).float()
+
+    assert "nan" in lesson04.ddim_step(negative_radicand).message
+
+
+def test_an_arc_in_float32_is_told_the_dtype():
+    def single(z1, z2, a):
+        return slerp_row_by_row(z1, z2, a).float()
+
+    assert "float32" in lesson04.slerp(single).message
