@@ -101,6 +101,38 @@ class Layers(nn.ModuleList):
         return h
 
 
+def residual(c: UNetConfig, inputs: int, outputs: int, resample=None) -> Residual:
+    return Residual(inputs, outputs, 4 * c.width, c.groups, c.dropout, c.film, resample)
+
+
+def attention(c: UNetConfig, channels: int) -> Attention:
+    return Attention(channels, c.heads_of(channels), c.groups, c.tokens)
+
+
+def time_embedding(c: UNetConfig) -> nn.Sequential:
+    """From the waves of `sinusoid`, (B, width), to the embedding that every block hears."""
+    return nn.Sequential(linear(c.width, 4 * c.width), nn.SiLU(), linear(4 * c.width, 4 * c.width))
+
+
+def way_down(c: UNetConfig) -> tuple[nn.Conv2d, nn.ModuleList, list[int]]:
+    """The door, the layers to the coarsest level, and the channels of all they leave behind."""
+    resolution, h = c.size // c.fold, c.level_widths[0]
+    door, down, kept = conv((c.channels + c.image) * c.fold**2, h), nn.ModuleList(), [h]
+    for level, channels in enumerate(c.level_widths):
+        for _ in range(c.blocks):
+            down.append(Layers([residual(c, h, channels)]))
+            if resolution in c.attention:
+                down[-1].append(attention(c, channels))
+            h = channels
+            kept.append(h)
+        if level < len(c.level_widths) - 1:
+            layer = residual(c, h, h, halve) if c.residual_resampling else None
+            down.append(Layers([layer or Downsample(h, c.tensorflow)]))
+            kept.append(h)
+            resolution //= 2
+    return door, down, kept
+
+
 class UNet(nn.Module):
     """Down through the levels, through the middle, and up again past what was kept on the way.
 
@@ -112,45 +144,24 @@ class UNet(nn.Module):
         super().__init__()
         self.config = c = config
         emb = 4 * c.width
-        self.time = nn.Sequential(linear(c.width, emb), nn.SiLU(), linear(emb, emb))
+        self.time = time_embedding(c)
         # No bias: a vector of zeros says nothing, so it can stand for "no condition".
         self.vector = linear(c.vector, emb, bias=False) if c.vector else None
 
-        def residual(inputs, outputs, resample=None):
-            return Residual(inputs, outputs, emb, c.groups, c.dropout, c.film, resample)
+        self.door, self.down, kept = way_down(c)
+        h = kept[-1]
+        self.middle = Layers([residual(c, h, h), attention(c, h), residual(c, h, h)])
 
-        def attention(channels):
-            return Attention(channels, c.heads_of(channels), c.groups, c.tokens)
-
-        widths, resolution = c.level_widths, c.size // c.fold
-        h = widths[0]
-        self.door = conv((c.channels + c.image) * c.fold**2, h)
-        kept = [h]  # channels of every feature map on the way down
-        self.down = nn.ModuleList()
-        for level, channels in enumerate(widths):
-            for _ in range(c.blocks):
-                self.down.append(Layers([residual(h, channels)]))
-                if resolution in c.attention:
-                    self.down[-1].append(attention(channels))
-                h = channels
-                kept.append(h)
-            if level < len(widths) - 1:
-                layer = residual(h, h, halve) if c.residual_resampling else None
-                self.down.append(Layers([layer or Downsample(h, c.tensorflow)]))
-                kept.append(h)
-                resolution //= 2
-
-        self.middle = Layers([residual(h, h), attention(h), residual(h, h)])
-
+        resolution = c.size // c.fold // 2 ** (len(c.multipliers) - 1)
         self.up = nn.ModuleList()
-        for level, channels in reversed(list(enumerate(widths))):
+        for level, channels in reversed(list(enumerate(c.level_widths))):
             for block in range(c.blocks + 1):
-                self.up.append(Layers([residual(h + kept.pop(), channels)]))
+                self.up.append(Layers([residual(c, h + kept.pop(), channels)]))
                 if resolution in c.attention:
-                    self.up[-1].append(attention(channels))
+                    self.up[-1].append(attention(c, channels))
                 h = channels
                 if level > 0 and block == c.blocks:
-                    layer = residual(h, h, double) if c.residual_resampling else Upsample(h)
+                    layer = residual(c, h, h, double) if c.residual_resampling else Upsample(h)
                     self.up[-1].append(layer)
                     resolution *= 2
 
