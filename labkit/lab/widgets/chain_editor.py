@@ -4,15 +4,12 @@ import math
 from collections.abc import Mapping
 
 import ipywidgets
-import matplotlib
-import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from labkit.lab import plots
 from labkit.lab.chain_plot import Graph
+from labkit.lab.widgets.canvas import Canvas
 from labkit.lab.widgets.picture import Picture
 from labkit.markov import Chain
 
@@ -44,7 +41,7 @@ class ChainEditor(ipywidgets.VBox):
                     f"the chain, {chain.states}."
                 )
         self.chain, self.steps, self._guarded = chain, steps, False
-        self._board, self.picture = _Board(chain.states, steps), Picture()
+        self._canvas, self.picture = Canvas((9.6, 3.7)), Picture()
         self.sliders = [[_entry(chain, i, j) for j in range(n)] for i in range(n)]
         everyone = {name: k for k, name in enumerate(chain.states)} | {"anywhere, evenly": n}
         self.start = ipywidgets.Dropdown(options=everyone, value=0, description="starts in")
@@ -57,8 +54,9 @@ class ChainEditor(ipywidgets.VBox):
         for i, row in enumerate(self.sliders):
             for j, slider in enumerate(row):
                 slider.observe(lambda change, i=i, j=j: self._moved(i, j, change["new"]), "value")
-        self.preset.observe(lambda change: self.show(change["new"]), "value")
+        self.preset.observe(lambda change: change["new"] and self.show(change["new"]), "value")
         self.start.observe(lambda _change: self._redraw(), "value")
+        self._canvas.draw(_draw, chain=chain, rows=self.distributions())
         self._redraw()
 
     def show(self, chain: Chain) -> None:
@@ -84,10 +82,12 @@ class ChainEditor(ipywidgets.VBox):
             P = self.chain.P.clone()
             P[i] = rescaled(P[i], j, value)
             self.show(Chain(P, self.chain.states))
+            self.preset.value = None  # none of the menu's any more, and each can be chosen again
 
     def _redraw(self) -> None:
         rows = self.distributions()
-        self.picture.image = self._board.draw(self.chain, rows)
+        self._canvas.update(_draw, chain=self.chain, rows=rows)
+        self.picture.image = self._canvas.png(fast=True)
         names, here = self.chain.states, rows[-1].tolist()
         shares = ", ".join(f"{name} {share:.3f}" for name, share in zip(names, here, strict=True))
         self.picture.alt = (
@@ -97,7 +97,7 @@ class ChainEditor(ipywidgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs):
         live = super()._repr_mimebundle_(**kwargs) or {}
-        return live | plots.still(self.picture.image, self.picture.alt)
+        return live | plots.still(self._canvas.png(), self.picture.alt)
 
 
 def rescaled(row: Tensor, j: int, value: float) -> Tensor:
@@ -135,44 +135,29 @@ def _entry(chain: Chain, i: int, j: int) -> ipywidgets.FloatSlider:
     )  # fmt: skip
 
 
-class _Board:
-    """The editor's figure. What never changes is drawn once; only the rest for each new chain."""
+def _draw(figure, chain: Chain, rows: Tensor):
+    """The graph beside the curves; gives back what brings both to another chain."""
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.45))
+    graph, steps = Graph(left, chain.states), range(len(rows))
+    left.set_title(f"P, and where it is at n = {len(rows) - 1}")
+    right.set(xlabel="steps n", ylabel="probability", ylim=(-0.02, 1.2))
+    title = right.set_title("λ")
+    right.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    lines = [right.plot(steps, rows[:, k], label=name)[0] for k, name in enumerate(chain.states)]
+    goals = [
+        right.axhline(0, color=line.get_color(), linewidth=1, linestyle="--") for line in lines
+    ]
+    right.legend(loc="upper right", ncols=len(lines))
 
-    def __init__(self, states: tuple[str, ...], steps: int):
-        with matplotlib.rc_context(plots.STYLE):
-            self.figure = Figure(figsize=(9.6, 3.7), layout="constrained")
-            self.canvas = FigureCanvasAgg(self.figure)
-            graph, lines = self.figure.subplots(1, 2, width_ratios=(1, 1.45))
-            graph.set_title(f"P, and the probability of each state at n = {steps}", fontsize=11)
-            lines.set(xlabel="steps n", ylabel="probability", ylim=(-0.02, 1.2))
-            lines.set_yticks([0, 0.25, 0.5, 0.75, 1])
-            self.title = lines.set_title("λ")
-            self.graph = Graph(graph, states)
-            n = range(steps + 1)
-            self.lines = [lines.plot(n, [0] * len(n), label=name)[0] for name in states]
-            self.goals = [
-                lines.axhline(0, color=line.get_color(), linewidth=1, linestyle="--")
-                for line in self.lines
-            ]
-            lines.legend(loc="upper right", ncols=len(states))
-            self.moving = [*self.graph.artists(), self.title, *self.goals, *self.lines]
-            for artist in self.moving:
-                artist.set_animated(True)
-            self.canvas.draw()
-        self.figure.set_layout_engine("none")
-        self.fixed = self.canvas.copy_from_bbox(self.figure.bbox)
-
-    def draw(self, chain: Chain, rows: Tensor) -> bytes:
-        """The PNG bytes for a chain and its distributions (steps + 1, n)."""
-        self.graph.update(chain.P, rows[-1])
-        one_goal = chain.closed_classes() == 1
-        stationary = chain.stationary().tolist() if one_goal else [math.nan] * len(chain.P)
-        for line, goal, share, column in zip(self.lines, self.goals, stationary, rows.T):
-            line.set_ydata(column.numpy())
+    def update(chain: Chain, rows: Tensor):
+        graph.update(chain.P, rows[-1])
+        several = chain.closed_classes() > 1
+        pi = [math.nan] * len(lines) if several else chain.stationary().tolist()
+        for line, goal, share, column in zip(lines, goals, pi, rows.T, strict=True):
+            line.set_ydata(column)
             goal.set_ydata([share, share])
-        self.title.set_text(verdict(chain))
-        with matplotlib.rc_context(plots.STYLE):
-            self.canvas.restore_region(self.fixed)
-            for artist in self.moving:
-                artist.axes.draw_artist(artist)
-        return plots.encode(np.asarray(self.canvas.buffer_rgba())[..., :3].copy(), fast=True)
+        title.set_text(verdict(chain))
+        return [*graph.artists(), *goals, *lines, title]
+
+    update(chain, rows)
+    return update
