@@ -28,7 +28,7 @@ lab: .venv/.lab
 # make the two workers wait for each other's threads.
 test: .venv/.test
 	@echo "Testing style, code, notebooks and browser; the time of each part comes at the end."
-	@OMP_NUM_THREADS=1 $(IN)python -m pytest $(strip $(TESTS)) --quiet \
+	@OMP_NUM_THREADS=1 $(IN)python -m pytest $(strip $(TESTS)) --quiet -rs \
 		--numprocesses=$(strip $(WORKERS)) --dist=loadfile --no-loadscope-reorder \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=300
 

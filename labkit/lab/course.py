@@ -8,6 +8,11 @@ from pathlib import Path
 
 FIRST_LESSON = "00_start_here.ipynb"
 PACKAGE = Path(__file__).resolve().parents[1]
+# JupyterLab asks about news and looks for updates on the network; a lesson needs neither.
+OFFLINE = (
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+)
 
 
 def folder(copy_to: Path | None = None) -> Path:
@@ -39,6 +44,7 @@ def lab_command(lessons: Path, arguments: Sequence[str] = ()) -> list[str]:
     root = lessons.parent if lessons.parent == PACKAGE.parent else lessons
     return [
         *(sys.executable, "-m", "jupyterlab"),
+        *OFFLINE,
         f"--ServerApp.root_dir={root}",
         str(lessons / FIRST_LESSON),
         *arguments,

@@ -14,6 +14,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from labkit.lab.course import OFFLINE
+
 PROBE = Path(__file__).with_name("probe.js")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # A container has neither the sandbox nor the GPU, and nothing here may ask the network.
@@ -56,8 +58,6 @@ class Server:
     def _settings(self, dark: bool) -> None:
         folder = Path(self._folder.name, "settings", "@jupyterlab", "apputils-extension")
         folder.mkdir(parents=True)
-        quiet = {"fetchNews": "false", "checkForUpdates": False}
-        (folder / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
         theme = {"theme": "JupyterLab Dark" if dark else "JupyterLab Light"}
         (folder / "themes.jupyterlab-settings").write_text(json.dumps(theme))
 
@@ -73,6 +73,7 @@ class Server:
         environment.pop("OMP_NUM_THREADS", None)  # a learner's kernel has all the cores
         command = [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            *OFFLINE,
             "--expose-app-in-browser",  # the probe asks JupyterLab itself, not only its page
             *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}"),
             *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.root}"),

@@ -44,11 +44,17 @@ window.probe = (() => {
       outputs: model.type === "code" ? model.outputs.toJSON() : [],
     })),
 
-    // Scrolls so that a cell stands at the top of the window.
+    // Brings a cell to the top of the window, unless all of it is in sight already: then false.
     async top(cell) {
+      const window = notebook().node.getBoundingClientRect();
+      const before = node(cell).getBoundingClientRect();
+      const inSight = node(cell).isConnected && before.height > 0
+        && before.top >= window.top && before.bottom <= window.bottom;
+      if (inSight && cell > 0) return false;
       await notebook().scrollToItem(cell, "start");
       node(cell).scrollIntoView({ block: "start" });
       await frame();
+      return true;
     },
 
     // The lesson's text as JupyterLab shows it, for words such as "Error displaying widget".

@@ -109,8 +109,9 @@ def try_controls(lesson, cell, report, moves, drag_seconds, shots) -> None:
     for kind in ("filmstrip", "slider", "menu", "box"):
         for number in range(counts[kind]):
             control = Control(index, kind, number)
-            step(lesson, control, moves if kind in ("filmstrip", "slider") else 2)
-            if kind in ("filmstrip", "slider") and control.milliseconds:
+            timed = kind in ("filmstrip", "slider") and number < 2  # its siblings draw the same
+            step(lesson, control, moves if timed else 2)
+            if timed and control.milliseconds:
                 drag(lesson, control, drag_seconds)
             tried.append(control)
     if shots and tried:
@@ -175,12 +176,11 @@ def drag(lesson: Lesson, control: Control, seconds: float) -> None:
 
 def photograph(lesson: Lesson, shots: Path) -> None:
     """The whole lesson from top to bottom, a window at a time."""
-    page = lesson.page
-    page.keyboard.press("Escape")
+    lesson.page.keyboard.press("Escape")
     for cell in lesson.cells():
-        page.evaluate("([cell]) => probe.top(cell)", [cell["index"]])
-        page.wait_for_timeout(120)
-        lesson.screenshot(shots / f"{lesson.name}-{cell['index']:03}.png")
+        if lesson.page.evaluate("cell => probe.top(cell)", cell["index"]):
+            lesson.page.wait_for_timeout(150)
+            lesson.screenshot(shots / f"{lesson.name}-{cell['index']:03}.png")
 
 
 def main() -> None:
