@@ -7,6 +7,7 @@ any falling list of times is a sampler. `sample` is a generator: a plot or a pro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -106,6 +107,29 @@ def sample(
     float_batch(x, "x")
     times = falling(timesteps, denoise.schedule.T)
     return _walk(denoise, x, times, cond, step, generator)
+
+
+def from_noise(
+    denoise: Denoises,
+    shape: Sequence[int],
+    steps: int,
+    *,
+    seed: int = 0,
+    cond: Conditioning | None = None,
+    step: Callable[..., Tensor] = ddim,
+    device: torch.device | str = "cpu",
+    **options,
+) -> Iterator[State]:
+    """`sample` from the start: x_T of that shape (B, …) drawn with the seed, evenly spaced.
+
+    options: for `step`, such as eta=1.0 or v=1.0. The same seed gives the same pictures, on any
+    device: what is random is drawn on the CPU.
+    """
+    generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
+    x = torch.randn(*shape, generator=generator).to(device)
+    step = partial(step, **options) if options else step
+    times = denoise.schedule.timesteps(steps)
+    return sample(denoise, x, times, cond, step=step, generator=generator)
 
 
 def invert(
