@@ -34,7 +34,8 @@ def lab(folder: Path | None, jupyter: tuple[str, ...]) -> None:
 @main.command()
 def doctor() -> None:
     """Check the set-up; for each thing that is wrong, one line how to mend it."""
-    from labkit.lab.doctor import report
+    from labkit.lab.doctor import examine, report
 
-    if not report():
-        sys.exit(1)
+    findings = examine()
+    report(findings)
+    sys.exit(any(finding.verdict == "fault" for finding in findings))

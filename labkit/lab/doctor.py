@@ -222,12 +222,11 @@ def examine() -> list[Finding]:
     return findings
 
 
-def report() -> bool:
-    """Prints the findings, one a line, and returns True unless there is a fault."""
-    findings = examine()
+def report(findings: list[Finding] | None = None) -> None:
+    """Prints findings, one a line, and the verdict; without any given, examines first."""
+    findings = examine() if findings is None else findings
     for finding in findings:
         print(finding)
     faults = sum(finding.verdict == "fault" for finding in findings)
     print()
     print("The set-up is sound." if not faults else f"{faults} to mend; see the lines above.")
-    return not faults
