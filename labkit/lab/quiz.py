@@ -8,8 +8,10 @@ _RIGHT, _WRONG = "#009E73", "#D55E00"
 
 # ipywidgets keeps an option on one line and cuts off the rest; a long one should wrap.
 _WRAP = (
-    "<style>.lab-quiz .widget-radio-box label { white-space: normal; height: auto; "
-    "line-height: 1.4; margin-bottom: 4px; align-items: baseline }</style>"
+    "<style>.lab-quiz .widget-radio-box label { display: flex; align-items: flex-start; gap: 8px; "
+    "white-space: normal; height: auto; line-height: 1.4; margin-bottom: 4px } "
+    ".lab-quiz .widget-radio-box input { order: -1; flex: none; position: static; "
+    "margin: -1px 0 0 }</style>"
 )
 
 

@@ -19,7 +19,7 @@ class Redraw(ipywidgets.VBox):
         Redraw(draw, t=(0, 1000), schedule=["linear", "cosine"], alt="...")
 
     draw: gets an empty figure in the lessons' style. The default values of its parameters are
-        where the controls start. Four times as fast, it may return a function that moves what it
+        where the controls start. Six times as fast, it may return a function that moves what it
         drew, `update(**values)`, which gives back the list of artists that it changed, as an
         update of matplotlib's FuncAnimation does; what it does not list stands still.
     alt: what the figure shows, or a function of the same values that says it.
