@@ -1,0 +1,201 @@
+"""ADM, the guided diffusion of Dhariwal and Nichol 2021: a U-Net that is told the class, and a
+classifier of noisy pictures that can steer it, or steer one that was told nothing.
+
+The U-Net hears the class as a one-hot vector through a linear map without bias, which is a table
+of embeddings; the row of zeros is the null, "no class in particular", so that the same model also
+serves classifier-free guidance (Ho and Salimans 2022, algorithm 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit import schedule
+from labkit.conditioning import Conditioning
+from labkit.denoiser import Denoiser, MapX0, clip
+from labkit.guidance import ClassifierFree, ScoreGuidance
+from labkit.inputs import number, picture_batch, short
+from labkit.likelihood import hybrid_loss
+from labkit.nets.noisy_classifier import NoisyClassifier, NoisyClassifierConfig
+from labkit.nets.unet import UNet, UNetConfig
+from labkit.sampler import State, ddim, from_noise
+
+
+@dataclass(frozen=True)
+class ADMConfig:
+    """All that there is to choose about an `ADM`. net.vector is the number of classes."""
+
+    net: UNetConfig
+    null_share: float = 0.1  # of the training rows that lose their class; 0: none ever did
+    schedule: str = "cosine"
+    T: int = 1000
+    predicts: str = "eps"
+
+    def __post_init__(self):
+        if isinstance(self.net, dict):  # from JSON
+            object.__setattr__(self, "net", UNetConfig(**self.net))
+        number(self.null_share, "null_share", 0, 1)
+        if not self.net.vector:
+            raise ValueError("net.vector is not set, but must be the number of classes")
+
+
+class ADM(nn.Module):
+    """A class-conditional diffusion model of pictures (B, C, H, W) in [−1, 1]."""
+
+    def __init__(self, config: ADMConfig):
+        super().__init__()
+        self.config = config
+        self.denoiser = Denoiser(
+            UNet(config.net),
+            schedule.by_name(config.schedule, config.T),
+            predicts=config.predicts,
+            learned_variance=config.net.learned_variance,
+        )
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return self.config.net.vector
+
+    @property
+    def null(self) -> Conditioning:
+        """No class in particular: one row of zeros."""
+        return Conditioning(vector=torch.zeros(1, self.classes, device=self.device))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def encode(self, prompts: Sequence[int | None] | Tensor) -> Conditioning:
+        """One row per label, 0 … classes − 1; None is the null. Raises ValueError for others."""
+        rows = torch.zeros(len(prompts), self.classes)
+        for row, label in enumerate(prompts.tolist() if isinstance(prompts, Tensor) else prompts):
+            if label is not None:
+                rows[row] = F.one_hot(check_labels([label], self.classes), self.classes)[0]
+        return Conditioning(vector=rows.to(self.device))
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """A scalar, for pictures (B, C, H, W) in [−1, 1] and labels (B,) long: L_simple, or
+        L_hybrid with learned variance; each row loses its class with probability null_share."""
+        pictures, labels = batch
+        picture_batch(pictures, "pictures")
+        vector = F.one_hot(check_labels(labels, self.classes), self.classes).to(pictures)
+        cond = Conditioning(vector=vector).drop(self.null, vector=self.config.null_share)
+        if self.denoiser.learned_variance:
+            return hybrid_loss(self.denoiser, pictures, cond)
+        return self.denoiser.loss(pictures, cond)
+
+    def generate(
+        self,
+        prompts: Sequence[int | None] | Tensor,
+        *,
+        steps: int = 50,
+        scale: float | Tensor = 1.0,
+        seed: int = 0,
+        step: Callable = ddim,
+        map_x0: Callable[[Tensor], Tensor] = clip,
+        guide: NoisyGuide | None = None,
+        guide_scale: float | Tensor = 1.0,
+        **options,
+    ) -> Iterator[State]:
+        """A picture for each label: yields a `State` after each step; the last one's ``x`` are the
+        pictures, (B, C, H, W) in [−1, 1]. The same seed gives the same pictures.
+
+        scale: of classifier-free guidance in GLIDE's convention: 1 is none, the paper's w is
+            scale − 1. It needs a model that was trained with a null.
+        guide: a classifier of noisy pictures that steers towards the labels, by guide_scale.
+        step: `ddim`, `ddpm` or your own; ``options``, such as eta=1.0, are for it.
+        Raises ValueError for unknown labels, a guide of other classes, or a scale without a null.
+        """
+        cond, denoise = self.encode(prompts), self.denoiser
+        if isinstance(scale, Tensor) or scale != 1:
+            if self.config.null_share == 0:
+                raise ValueError(
+                    f"scale is {short(scale)}, but this model was never trained without its class "
+                    "(null_share = 0), so it has nothing to guide away from: use scale = 1, a "
+                    "guide, or a model with a null"
+                )
+            denoise = ClassifierFree(denoise, self.null, scale)
+        if guide is not None:
+            if guide.config.net.classes != self.classes:
+                raise ValueError(
+                    f"the guide knows {guide.config.net.classes} classes, but the model "
+                    f"{self.classes}: give a guide trained on the same classes"
+                )
+            denoise = ScoreGuidance(denoise, guide.log_prob(prompts), guide_scale)
+        net = self.config.net
+        return from_noise(
+            MapX0(denoise, map_x0),
+            (len(prompts), net.channels, net.size, net.size),
+            steps,
+            seed=seed,
+            cond=cond,
+            step=step,
+            device=self.device,
+            **options,
+        )
+
+
+@dataclass(frozen=True)
+class NoisyGuideConfig:
+    """A classifier of noisy pictures, and the noise that it knows."""
+
+    net: NoisyClassifierConfig
+    schedule: str = "cosine"
+    T: int = 1000
+
+    def __post_init__(self):
+        if isinstance(self.net, dict):  # from JSON
+            object.__setattr__(self, "net", NoisyClassifierConfig(**self.net))
+
+
+class NoisyGuide(nn.Module):
+    """ADM's classifier with the schedule it is trained under: it sees x_t and t, at uniform t."""
+
+    def __init__(self, config: NoisyGuideConfig):
+        super().__init__()
+        self.config = config
+        self.net = NoisyClassifier(config.net)
+        self.schedule = schedule.by_name(config.schedule, config.T)
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Cross-entropy on q(x_t | x_0), a scalar, for pictures in [−1, 1] and labels (B,)."""
+        pictures, labels = batch
+        picture_batch(pictures, "pictures")
+        check_labels(labels, self.config.net.classes)
+        t = torch.randint(1, self.schedule.T + 1, (len(pictures),), device=pictures.device)
+        x = self.schedule.diffuse(pictures, t, torch.randn_like(pictures))
+        return F.cross_entropy(self.net(x, t), labels)
+
+    def log_prob(self, labels: Sequence[int] | Tensor) -> Callable[[Tensor, int | Tensor], Tensor]:
+        """log p(label | x_t) as a function of (x (B, C, H, W), t), (B,): a label per row, or one
+        for all. For `ScoreGuidance` and `mean_shift`. Raises ValueError for unknown labels."""
+        labels = check_labels(labels, self.config.net.classes)
+
+        def log_prob(x: Tensor, t: int | Tensor) -> Tensor:
+            if not isinstance(t, Tensor) or t.ndim == 0:
+                t = torch.full((len(x),), int(t), device=x.device)
+            rows = labels.to(x.device).expand(len(x))
+            return self.net(x, t).log_softmax(1).gather(1, rows[:, None])[:, 0]
+
+        return log_prob
+
+
+def check_labels(labels: Sequence[int] | Tensor, classes: int) -> Tensor:
+    """`labels` as (B,) long. Raises ValueError unless all are whole and in 0 … classes − 1."""
+    try:
+        tensor = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        tensor = torch.empty(0)
+    whole = tensor.ndim == 1 and tensor.numel() > 0 and tensor.dtype in (torch.int64, torch.int32)
+    if not whole or tensor.min() < 0 or tensor.max() >= classes:
+        raise ValueError(
+            f"labels is {short(labels)}, but must be whole numbers from 0 to {classes - 1}, one "
+            "per picture: the classes that this model was trained on"
+        )
+    return tensor.long()
