@@ -26,13 +26,15 @@ class ClassifierConfig:
     classes: int = 10
     widths: tuple[int, ...] = (24, 48, 64)  # channels of the convolutions, one level each
     kernel: int = 3  # side of each convolution's window, odd
-    features: int = 32  # length of what the last layer decides on
+    features: int | None = None  # of a layer over all positions; None: the mean of each channel
     dropout: float = 0.2  # of the features, in training
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))  # JSON knows only lists
-        for name in ("size", "channels", "classes", "kernel", "features"):
+        for name in ("size", "channels", "classes", "kernel"):
             whole_number(getattr(self, name), f"a classifier's {name}", 1)
+        if self.features is not None:
+            whole_number(self.features, "a classifier's features", 1)
         for width in self.widths:
             whole_number(width, "a classifier's width", 1)
         if not self.widths or self.kernel % 2 == 0 or self.size % 2 ** (len(self.widths) - 1):
@@ -45,9 +47,10 @@ class ClassifierConfig:
 
 
 class Classifier(nn.Module):
-    """Convolutions, a pooled layer of features, and one linear decision.
+    """Convolutions, a vector of features, and one linear decision.
 
-    Called as ``net(x)``: x (B, C, H, W) in [−1, 1]; returns logits (B, classes).
+    Called as ``net(x)``: x (B, C, H, W) in [−1, 1]; returns logits (B, classes). The features are
+    the mean of each channel over the positions, as Inception's are, or one more layer's answer.
     """
 
     def __init__(self, config: ClassifierConfig):
@@ -61,11 +64,13 @@ class Classifier(nn.Module):
                 self.norms.append(nn.GroupNorm(1, width))
                 inputs = width
         side = c.size // 2 ** (len(c.widths) - 1)
-        self.describe = nn.Linear(inputs * side * side, c.features)
-        self.decide = nn.Linear(c.features, c.classes)
+        self.describe = nn.Linear(inputs * side * side, c.features) if c.features else None
+        self.decide = nn.Linear(c.features or inputs, c.classes)
+        # Channels last in memory: the convolutions run faster on a CPU.
+        self.to(memory_format=torch.channels_last)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the decision is made on, (B, features), for pictures x (B, C, H, W) in [−1, 1]."""
+        """What the decision is made on, (B, D), for pictures x (B, C, H, W) in [−1, 1]."""
         c = self.config
         if x.shape[1:] != (c.channels, c.size, c.size):
             raise ValueError(
@@ -76,14 +81,17 @@ class Classifier(nn.Module):
             x = F.silu(norm(convolve(x)))  # (B, width, H', W')
             if index % 2 == 1 and index < len(self.convs) - 1:
                 x = F.avg_pool2d(x, 2)
+        if self.describe is None:
+            return x.mean((2, 3))  # (B, width)
         return F.silu(self.describe(x.flatten(1)))  # (B, features)
 
     def forward(self, x: Tensor) -> Tensor:
         features = F.dropout(self.features(x), self.config.dropout, self.training)
         return self.decide(features)  # (B, classes)
 
-    def loss(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy, a scalar. labels: (B,) long in 0 … classes − 1."""
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Cross-entropy, a scalar. batch: pictures, and labels (B,) long in 0 … classes − 1."""
+        x, labels = batch
         return F.cross_entropy(self(x), labels)
 
 

@@ -6,12 +6,13 @@ import torch
 from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
 
 
-def test_it_answers_with_a_logit_for_each_class_and_shows_its_features():
-    config = ClassifierConfig(size=12, channels=3, classes=4, widths=(4, 8), features=5)
+@pytest.mark.parametrize("features, length", [(5, 5), (None, 8)])
+def test_it_answers_with_a_logit_for_each_class_and_shows_its_features(features, length):
+    config = ClassifierConfig(size=12, channels=3, classes=4, widths=(4, 8), features=features)
     net = Classifier(config).eval()
     x = torch.randn(7, 3, 12, 12)
     assert net(x).shape == (7, 4)
-    assert net.features(x).shape == (7, 5)
+    assert net.features(x).shape == (7, length)
     assert torch.allclose(net.decide(net.features(x)), net(x))
 
 
@@ -25,7 +26,7 @@ def test_it_learns_to_tell_left_from_right():
     x = x + 0.1 * torch.randn_like(x)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
     for _ in range(60):
-        loss = net.loss(x, labels)
+        loss = net.loss((x, labels))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -60,6 +61,7 @@ def test_a_shift_by_nothing_changes_nothing():
         {"size": 10, "widths": (4, 4, 4)},
         {"classes": 0},
         {"features": 2.5},
+        {"features": 0},
         {"dropout": 1.0},
     ],
 )
