@@ -1,0 +1,101 @@
+"""The checks of lesson 05 pass what is right, however it is written, and name what is wrong."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.distributions import Normal
+
+from labkit.lab.checks import lesson05
+from tests.lab.check_soundness import assert_check_is_sound
+
+
+def sharpen_by_powers(log_probs, scale):
+    powers = log_probs.exp() ** scale
+    return (powers / powers.sum(1, keepdim=True)).log()
+
+
+def posterior_by_densities(means, std, weights, x, alpha_bar):
+    spread = (alpha_bar * std**2 + 1 - alpha_bar).sqrt()[None, :, None]
+    law = Normal(math.sqrt(alpha_bar) * means[None], spread)
+    joint = weights * law.log_prob(x[:, None]).sum(2).exp()
+    return (joint / joint.sum(1, keepdim=True)).log()
+
+
+def posterior_solution(means, std, weights, x, alpha_bar):
+    variance = alpha_bar * std**2 + 1 - alpha_bar
+    square = (x[:, None] - alpha_bar**0.5 * means).square().sum(2)
+    log_joint = weights.log() - x.shape[1] / 2 * variance.log() - square / (2 * variance)
+    return log_joint.log_softmax(1)
+
+
+def gradient_by_cross_entropy(classifier, x, y):
+    with torch.enable_grad():
+        x = x.clone().requires_grad_(True)
+        (-F.cross_entropy(classifier(x), y, reduction="sum")).backward()
+    return x.grad
+
+
+def gradient_row_by_row(classifier, x, y):
+    rows = []
+    for point, label in zip(x, y):
+        point = point.detach().requires_grad_(True)
+        log_prob = classifier(point[None]).log_softmax(1)[0, label]
+        rows.append(torch.autograd.grad(log_prob, point)[0])
+    return torch.stack(rows)
+
+
+def shift_through_the_score(eps, gradient, alpha_bar, scale):
+    sigma = math.sqrt(1 - alpha_bar)
+    return -sigma * (-eps / sigma + scale * gradient)
+
+
+def mean_by_hand(schedule, x0, x, t, s, gradient, scale):
+    at_t, at_s = schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item()
+    alpha = at_t / at_s
+    mean = math.sqrt(at_s) * (1 - alpha) * x0 + math.sqrt(alpha) * (1 - at_s) * x
+    return mean / (1 - at_t) + scale * (1 - alpha) * gradient
+
+
+def either_by_probabilities(logits, a, b):
+    probs = logits.softmax(1)
+    return (probs[:, a] + probs[:, b]).log()
+
+
+def either_by_logaddexp(logits, a, b):
+    return torch.logaddexp(logits[:, a], logits[:, b]) - logits.logsumexp(1)
+
+
+RIGHT = {
+    "sharpen": [sharpen_by_powers],
+    "noisy_log_posterior": [posterior_by_densities, posterior_solution],
+    "class_gradient": [gradient_by_cross_entropy, gradient_row_by_row],
+    "shift_eps": [shift_through_the_score],
+    "guided_mean": [mean_by_hand],
+    "either_class": [either_by_probabilities, either_by_logaddexp],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
+    assert_check_is_sound(getattr(lesson05, name), RIGHT[name])
+
+
+def test_a_gradient_cut_off_by_no_grad_is_answered_with_a_sentence():
+    def under_no_grad(classifier, x, y):
+        with torch.no_grad():
+            x = x.detach().requires_grad_(True)
+            log_prob = classifier(x).log_softmax(1)
+        return torch.autograd.grad(log_prob.sum(), x)[0]
+
+    result = lesson05.class_gradient(under_no_grad)
+    assert result.status == "failed"
+    assert "RuntimeError" in result.message and "torch.autograd.grad" in result.message
+
+
+def test_a_shifted_eps_in_double_precision_is_told_the_dtype():
+    def double(*args):
+        return shift_through_the_score(*args).double()
+
+    assert "float64" in lesson05.shift_eps(double).message
