@@ -1,0 +1,95 @@
+"""The checks of lesson 06 pass what is right, however it is written, and name what is wrong."""
+
+import pytest
+import torch
+
+from labkit.lab.checks import lesson06
+from tests.lab.check_soundness import assert_check_is_sound
+
+
+def guide_in_the_paper_s_words(eps_c, eps_u, w):
+    return (1 + w) * eps_c - w * eps_u
+
+
+def guide_from_the_conditional(eps_c, eps_u, w):
+    return eps_c + w * (eps_c - eps_u)
+
+
+def implicit_by_two_scores(eps_c, eps_u, alpha_bar):
+    sigma = (1 - alpha_bar) ** 0.5
+    return (-eps_c / sigma) - (-eps_u / sigma)
+
+
+def drop_by_arithmetic(vector, null, p, dice):
+    gone = (dice < p).float()[:, None]
+    return gone * null + (1 - gone) * vector
+
+
+def drop_row_by_row(vector, null, p, dice):
+    return torch.stack([null if throw < p else row for row, throw in zip(vector, dice)])
+
+
+def channels_by_index(out_c, out_u, scale):
+    out, half = out_c.clone(), out_c.shape[1] // 2
+    out[:, :half] = out_u[:, :half] + scale * (out_c[:, :half] - out_u[:, :half])
+    return out
+
+
+def channels_by_split(out_c, out_u, scale):
+    (eps_c, variance), (eps_u, _) = (torch.tensor_split(out, 2, 1) for out in (out_c, out_u))
+    return torch.cat([scale * eps_c + (1 - scale) * eps_u, variance], 1)
+
+
+def compose_by_weights(eps_u, wanted, scales):
+    return (1 - sum(scales)) * eps_u + sum(s * eps for s, eps in zip(scales, wanted))
+
+
+def compose_in_a_loop(eps_u, wanted, scales):
+    eps = eps_u
+    for scale, each in zip(scales, wanted):
+        eps = eps + scale * (each - eps_u)
+    return eps
+
+
+def clip_in_eps(schedule, x, t, eps_c, eps_u, scale):
+    alpha_bar = schedule.alpha_bar[t].item()
+    eps = eps_u + scale * (eps_c - eps_u)
+    x0 = ((x - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5).clamp(-1, 1)
+    return x0, (x - alpha_bar**0.5 * x0) / (1 - alpha_bar) ** 0.5
+
+
+def clip_in_x0(schedule, x, t, eps_c, eps_u, scale):
+    signal, noise = schedule.signal(t, x), schedule.noise(t, x)
+    c, u = (x - noise * eps_c) / signal, (x - noise * eps_u) / signal
+    x0 = torch.clip(scale * c + (1 - scale) * u, -1, 1)
+    return x0, (x - signal * x0) / noise
+
+
+RIGHT = {
+    "guide_by_w": [guide_in_the_paper_s_words, guide_from_the_conditional],
+    "implicit_gradient": [implicit_by_two_scores],
+    "drop_labels": [drop_by_arithmetic, drop_row_by_row],
+    "guide_channels": [channels_by_index, channels_by_split],
+    "compose": [compose_by_weights, compose_in_a_loop],
+    "guide_then_clip": [clip_in_eps, clip_in_x0],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
+    assert_check_is_sound(getattr(lesson06, name), RIGHT[name])
+
+
+def test_whoever_drops_labels_in_place_is_told():
+    def in_place(vector, null, p, dice):
+        vector[dice < p] = null
+        return vector
+
+    assert "'vector'" in lesson06.drop_labels(in_place).message
+
+
+def test_dropping_with_dice_of_one_s_own_is_refused():
+    def own_dice(vector, null, p, dice):
+        return torch.where((torch.rand(len(vector)) < p)[:, None], null, vector)
+
+    assert not lesson06.drop_labels(own_dice)
