@@ -11,14 +11,15 @@ from torch import Tensor
 
 from labkit.inputs import float_batch, number, numbers, one_of, short, whole_number
 
-TOLERANCE = 1e-8  # how far a row's sum may be from 1
+TOLERANCE = 1e-6  # how far a row's sum may be from 1: float32 rows miss it by about 1e-7
 
 
 @dataclass(frozen=True, eq=False)
 class Chain:
     """A chain on n states: P[i, j] is the probability of going from i to j.
 
-    P: (n, n), no negative entries, rows summing to 1 (to 1e-8); kept in float64.
+    P: (n, n), no negative entries, rows summing to 1 (to 1e-6, then scaled to do so
+    exactly); kept in float64.
     states: n different names; "0", "1", … when left out. Raises ValueError otherwise.
     """
 
@@ -36,8 +37,8 @@ class Chain:
         worst = int((P.sum(1) - 1).abs().argmax())
         if abs((total := P[worst].sum().item()) - 1) > TOLERANCE:
             raise ValueError(
-                f"row {worst} of P sums to {total:g}, but each row must sum to 1: from every state "
-                "the chain goes somewhere (did you put the columns where the rows belong?)"
+                f"row {worst} of P sums to {total:.7g}, but each row must sum to 1: from every "
+                "state the chain goes somewhere (did you put the columns where the rows belong?)"
             )
         states = range(len(P)) if self.states is None else self.states
         states = tuple(map(str, states)) if isinstance(states, Iterable) else ()
@@ -46,7 +47,7 @@ class Chain:
                 f"P has {len(P)} rows, so states must be {len(P)} different names, but it is "
                 f"{short(self.states)}"
             )
-        object.__setattr__(self, "P", P)
+        object.__setattr__(self, "P", P / P.sum(1, keepdim=True))
         object.__setattr__(self, "states", states)
 
     def index(self, state: str | int) -> int:
@@ -80,7 +81,7 @@ class Chain:
                 f"the starting distribution is {short(row.tolist())}, but must be {len(self.P)} "
                 "probabilities that sum to 1"
             )
-        return row
+        return row / row.sum()
 
     def stationary(self, method: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """π with π P = π, (n,), by `by_linear_solve` or the method given.

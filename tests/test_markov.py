@@ -123,3 +123,13 @@ def test_states_go_by_name_or_number():
     assert chain.index("sleep") == chain.index(1) == 1
     with pytest.raises(ValueError, match="did you mean 'sleep'"):
         chain.index("slep")
+
+
+def test_rows_computed_in_float32_are_rows_of_probabilities():
+    lazy = 0.9 * torch.eye(3) + 0.1 * torch.full((3, 3), 1 / 3)
+    chain = Chain(lazy)
+    assert (chain.P.sum(1) - 1).abs().max() < 1e-15
+    law = chain.distribution(torch.full((3,), 1 / 3), 1000)
+    torch.testing.assert_close(law, torch.full((3,), 1 / 3).double(), atol=1e-7, rtol=0)
+    with pytest.raises(ValueError, match="row 1 of P sums to 0.9999"):
+        Chain([[0.5, 0.5], [0.5, 0.4999]])
