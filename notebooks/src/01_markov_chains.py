@@ -9,9 +9,9 @@
 #
 # **Before it** you need Python, a little torch, and what a probability is. Eigenvectors are recalled where they are used.
 #
-# **Time** about 40 minutes to read, half a minute to run on two cores, and one to two hours for all six exercises.
+# **Time** about 40 minutes to read (4,000 words), half a minute to run on two cores, and one to two hours for all six exercises.
 #
-# **Where you are** 00 start here → **01 Markov chains** → 02 forward diffusion → 03 DDPM → 04 DDIM → guidance → text to image
+# **Where you are** [00 start here](00_start_here.ipynb) → **01 Markov chains** → [02 forward diffusion](02_forward_diffusion.ipynb) → 03 DDPM → 04 DDIM → guidance → text to image
 
 # %%
 import torch
@@ -40,25 +40,25 @@ asleep = cat.start("sleep")  # all the probability on the first state: (1, 0, 0)
 # %% [markdown]
 # ## 1 · See it first
 #
-# Above: three cats. When you leave, one is asleep, one is playing, one is eating. The bars say how likely each of them is to sleep, play or eat after $n$ steps of ten minutes. Below: a cloud of four thousand points, each of which shrinks a little and is nudged a little at every step. Two chains that seem to have nothing in common. Watch both from left to right.
+# Above: three cats. When you leave, one is asleep (blue), one is playing (orange), one is eating (green). The bars say how likely each of them is to sleep, play or eat after $n$ steps of ten minutes. Below: a cloud of four thousand points, each of which shrinks a little and is nudged a little at every step. Two chains that seem to have nothing in common. Watch both from left to right.
 
 # %%
-points, spot = cat_cloud(4000, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
-drift = GaussianChain(beta=0.02)
 figure, axes = plots.subplots(2, 5, size=(10, 4.6), sharey="row")
-moments, clouds = (0, 2, 5, 10, 30), (0, 10, 40, 100, 300)
-for n, axis in zip(moments, axes[0]):
+for n, axis in zip((0, 2, 5, 10, 30), axes[0]):
     for k, start in enumerate(cat.states):
-        bars = [j + 0.27 * (k - 1) for j in range(3)]
-        axis.bar(bars, cat.distribution(start, n), 0.25, color=plots.COLORS[k])
+        places = [j + 0.27 * (k - 1) for j in range(3)]
+        axis.bar(places, cat.distribution(start, n), 0.25, color=plots.COLORS[k])
     axis.set_xticks(range(3), cat.states)
     axis.set_title(f"n = {n}")
-for n in range(max(clouds) + 1):
-    if n in clouds:
-        axis = axes[1, clouds.index(n)]
-        axis.scatter(*points.T, s=0.5, color=plots.BLACK)
+
+x, dice = cat_cloud(4000, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
+moments = (0, 2, 10, 60, 900)
+for n in range(max(moments) + 1):
+    if n in moments:
+        axis = axes[1, moments.index(n)]
+        axis.scatter(*x.T, s=0.6, color=plots.BLACK, linewidths=0)
         axis.set(xlim=(-4, 4), ylim=(-3.5, 3.5), aspect="equal", title=f"n = {n}")
-    points = drift.step(points, spot)
+    x = GaussianChain(beta=0.005).step(x, dice)
 axes[0, 0].set_ylabel("probability")
 plots.show(figure, "Above, the laws of three cats that start asleep, playing and eating become one "
            "and the same. Below, a cloud in the shape of a cat's face becomes a round blob.")  # fmt: skip
@@ -131,7 +131,7 @@ plots.show(figure, "A band of 24 hours: long stretches of sleep, shorter ones of
 #
 # ### 3.1 One step is one matrix product
 #
-# Write $S_n$ for the row of probabilities at step $n$: $(S_n)_i = \Pr(X_n = i)$. The cat can only be in $j$ tomorrow by having been in *some* $i$ today and having stepped from there to $j$. These ways exclude each other, so their probabilities add up (the law of total probability):
+# Write $S_n$ for the row of probabilities at step $n$: $(S_n)_i = \Pr(X_n = i)$. The cat can only be in $j$ at the next look by being in *some* $i$ now and stepping from there to $j$. These ways exclude each other, so their probabilities add up (the law of total probability):
 #
 # $$(S_{n+1})_j=\Pr(X_{n+1}=j)=\sum_i \underbrace{\Pr(X_n=i)}_{(S_n)_i}\;\underbrace{\Pr(X_{n+1}=j\mid X_n=i)}_{P_{ij}}=(S_nP)_j .$$
 #
@@ -172,7 +172,7 @@ for axis, start in zip(axes, cat.states):
         axis.axhline(pi[k], color=plots.COLORS[k], linewidth=1, linestyle="--")
     axis.set(title=f"starting in {start}", xlabel="steps n")
 axes[0].set_ylabel("probability")
-axes[2].legend(loc="center right")
+axes[2].legend(loc="upper right")
 plots.show(figure, "From each of the three starts, the probabilities of sleep, play and eat go to "
            "the same dashed levels, 0.625, 0.3125 and 0.0625.")  # fmt: skip
 
@@ -274,7 +274,7 @@ plots.show(figure, "Total variation against steps on a logarithmic axis: three p
 #
 # $$a_{ij}=\min\left\{1,\;\frac{\pi_j\,q_{ji}}{\pi_i\,q_{ij}}\right\}.$$
 #
-# Both directions now carry $\min(\pi_iq_{ij},\pi_jq_{ji})$: detailed balance, hence stationary. Whoever is refused stays. Only *ratios* of $\pi$ occur, so the factor cancels. This is the **Metropolis–Hastings** chain, sixty lines of a famous paper in one formula.
+# Both directions now carry $\min(\pi_iq_{ij},\pi_jq_{ji})$: detailed balance, hence stationary. Whoever is refused stays. Only *ratios* of $\pi$ occur, so the factor cancels. This is the **Metropolis–Hastings** chain.
 
 # %%
 places = torch.arange(24)
@@ -291,6 +291,8 @@ print(f"period of the proposal {Chain(one_aside).period()}, of the chain {rug.pe
       f"|λ₂| = {rug.eigenvalues()[1].abs():.4f}")  # fmt: skip
 
 # %% [markdown]
+# (The proposal alone has period 2: on an even ring, steps of one alternate between odd and even places. The refusals cure that, too: who may stay is aperiodic.)
+#
 # Drag the steps. The cat lies down in a dark corner, and its law creeps round the rug until it fits the sunshine. Where does it cross late, and why? (Look at the dark stretch between the two spots: from a sunny place, moves into the dark are mostly refused. Chains that must cross a desert forget slowly; remember that when you hear of *modes*.)
 
 
@@ -316,8 +318,8 @@ def draw_rug(figure, n=10, start=22):
     return update
 
 
-times = SelectionSlider(options=sorted({round(1.3**k) - 1 for k in range(28)}), value=10)
-Redraw(draw_rug, n=times, start=(0, 23), labels={"n": "steps n", "start": "starts at"},
+slider = SelectionSlider(options=sorted({round(1.3**k) - 1 for k in range(28)}), value=10)
+Redraw(draw_rug, n=slider, start=(0, 23), labels={"n": "steps n", "start": "starts at"},
        alt=lambda n, start: f"The law of the cat, {n} steps after place {start}, and the sunshine.")  # fmt: skip
 
 # %% [markdown]
@@ -385,16 +387,17 @@ print("√(1 − β)^k     :", [round((1 - beta) ** (k / 2), 5) for k in range(5
 
 
 # %%
-def film(beta, every=5, frames=41):
-    x, noise = cat_cloud(3000, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(5)
-    for _ in range(frames):
-        yield cloud_picture(x)
-        for _ in range(every):
-            x = GaussianChain(beta).step(x, noise)
+def film(beta, times):
+    x, dice = cat_cloud(3000, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(5)
+    for n in range(max(times) + 1):
+        if n in times:
+            yield cloud_picture(x)
+        x = GaussianChain(beta).step(x, dice)
 
 
-Filmstrip({f"{beta}": list(film(beta)) for beta in (0.005, 0.02, 0.08)}, choose="β", start=6,
-          labels=[f"n = {5 * k}" for k in range(41)],
+times = sorted({round(1.16**k) - 1 for k in range(43)})  # 0 … 500, dense at the start
+Filmstrip({f"{beta}": list(film(beta, times)) for beta in (0.005, 0.02, 0.08)}, choose="β",
+          labels=[f"n = {n}" for n in times], start=4,
           alt="A cloud in the shape of a cat's face walking to the standard normal law")  # fmt: skip
 
 # %% [markdown]
@@ -454,7 +457,7 @@ show_source(metropolis_hastings, GaussianChain)
 # 1. make the cat eat half of its life, by moving **one** slider;
 # 2. make it forget as *slowly* as you can, and yet forget;
 # 3. make it forget in a **single** step ($\lambda_2=0$). What do the rows have in common?
-# 4. choose "round and round" and "two rooms" from the menu. Which of them has a stationary law, which has several, and what do the curves do? Then move any slider by a hair.
+# 4. choose "round and round" and "two rooms" from the menu. Which of them has one stationary law, which has several, and what do the curves do? Then move one slider by a hair: which one cures which chain?
 
 # %%
 names = cat.states
@@ -474,7 +477,7 @@ ChainEditor(
 # 1. Raise eat → eat. At about 0.967 the cat eats half of its life: it goes to the bowl no more often, but stays fifteen times as long.
 # 2. Push every "stay" towards 1: $|\lambda_2|\to1$. At exactly 1 it no longer forgets: each state is a prison of its own.
 # 3. All rows equal: the next state does not depend on the present one. That is the town that flips the same coin every day.
-# 4. "Round and round" has the one stationary law $(\frac13,\frac13,\frac13)$ and never gets there: it is periodic. "Two rooms" has infinitely many, and where it ends depends on where it starts. A hair of anything else cures the first, and lets the second leave its prison.
+# 4. "Round and round" has the one stationary law $(\frac13,\frac13,\frac13)$ and never gets there: it is periodic. "Two rooms" has infinitely many, and where it ends depends on where it starts. Any slider cures the first: a hair of irregularity is enough to lose the beat. The second needs a way out: with a hair of eat → sleep, every cat ends among sleep and play, and never eats again.
 # </details>
 
 # %% [markdown]
@@ -581,23 +584,23 @@ plots.show(figure, "Counted total variation lies on the theoretical line until i
 # %%
 swing = Chain([[0, 1], [1, 0]], ("tick", "tock"))
 rooms = Chain([[0.9, 0.1, 0, 0], [0.2, 0.8, 0, 0], [0, 0, 0.6, 0.4], [0, 0, 0.4, 0.6]])
+rules = {"√(1−β) and √β": (0.98, 0.02), "β for √β": (0.98, 0.02**2), "no shrinking": (1, 0.02)}
+
 figure, axes = plots.subplots(1, 3, size=(10, 3.1))
 axes[0].plot([swing.distribution("tick", n)[0] for n in range(21)], "o-", markersize=3)
-axes[0].axhline(0.5, color=plots.BLACK, linestyle="--", linewidth=1)
-axes[0].set(title="Periodic: swings for ever", xlabel="steps n", ylabel="probability of tick")
+axes[0].set(title="Periodic: it swings for ever", ylabel="probability of tick")
 for start in range(4):
     axes[1].plot([rooms.distribution(start, n)[0] for n in range(21)], label=f"from {start}")
-axes[1].set(title="Reducible: the start decides", xlabel="steps n", ylabel="probability of state 0")
-axes[1].legend()
-steps = range(201)
-rules = {"right": lambda v: 0.98 * v + 0.02, "β for √β": lambda v: 0.98 * v + 0.02**2,
-         "no shrinking": lambda v: v + 0.02}  # fmt: skip
-for (name, rule), color in zip(rules.items(), plots.COLORS):
+axes[1].set(title="Reducible: the start decides", ylabel="probability of state 0")
+for name, (kept, added) in rules.items():
     variance = [0.25]
-    for _ in steps[1:]:
-        variance.append(rule(variance[-1]))
-    axes[2].plot(variance, color=color, label=name)
-axes[2].set(title="Gaussian: roots forgotten", xlabel="steps n", ylabel="variance")
+    for _ in range(200):
+        variance.append(kept * variance[-1] + added)
+    axes[2].plot(variance, label=name)
+axes[2].set(title="Gaussian: roots forgotten", ylabel="variance")
+for axis in axes:
+    axis.set_xlabel("steps n")
+axes[1].legend(loc="center", bbox_to_anchor=(0.75, 0.3))
 axes[2].legend()
 plots.show(figure, "A periodic chain swings between 0 and 1; a reducible one ends at two different "
            "levels; a Gaussian chain with the wrong factors collapses or explodes.")  # fmt: skip
@@ -605,7 +608,7 @@ plots.show(figure, "A periodic chain swings between 0 and 1; a reducible one end
 # %% [markdown]
 # **Periodic.** `tick` and `tock` take turns. A stationary law exists, $(\frac12,\frac12)$, and the chain never comes nearer to it: its second eigenvalue is $-1$, and $|-1|^n$ does not fall. *Existence is not convergence.* Power iteration cannot find it; the linear solve can:
 
-# %% tags=["nbval-check-output"]
+# %%
 print("period", swing.period(), "· eigenvalues", swing.eigenvalues().real.numpy())
 print("by linear solve:", swing.stationary())
 try:
@@ -618,7 +621,7 @@ print("with a coin flip before each step (stay, or go):", lazy.stationary(by_pow
 # %% [markdown]
 # **Reducible.** There is no way from the room $\{0,1\}$ to the room $\{2,3\}$. Each has its own stationary law, and so has every mixture of them: infinitely many, eigenvalue 1 twice. Asking for *the* stationary law is a question without an answer, and labkit says so instead of choosing one for you:
 
-# %% tags=["nbval-check-output"]
+# %%
 print("eigenvalues", rooms.eigenvalues().real.numpy().round(4))
 try:
     rooms.stationary()
@@ -628,7 +631,7 @@ except ValueError as error:
 # %% [markdown]
 # **Rows for columns.** Half of all books put the chain into columns and write $S_{n+1}=PS_n$. Both are right; mixing them is not. If you are lucky, somebody notices:
 
-# %% tags=["nbval-check-output"]
+# %%
 try:
     Chain(cat.P.T, cat.states)
 except ValueError as error:
@@ -641,7 +644,7 @@ print("and P @ S, which nobody notices, does not even sum to 1:", (cat.P @ aslee
 # %% [markdown]
 # ## 9 · Exercises
 #
-# Write into the stub, run the cell, read what the check says: it draws fresh inputs every time and knows the usual mistakes by name. A hint is folded under each; a solution is folded in the cell below it (click the bar at its left to see it), and is checked in the same way.
+# Write into the stub, run the cell, read what the check says: it draws fresh inputs every time and knows the usual mistakes by name. A hint is folded under each; a solution is folded in the cell below it (click its three dots to see it), and every run of this notebook puts it to the same check.
 #
 # ### 9.1 Where is it after n steps? &nbsp; ● 5 minutes
 #
@@ -779,7 +782,7 @@ checks.gaussian_step(gaussian_step_solution).require()
 # %% [markdown]
 # ### 9.6 How long until it is forgotten? &nbsp; ●●● 45 minutes
 #
-# The **mixing time**: the smallest $n\ge0$ for which $\mathrm{TV}(S_n,\pi)\le$ `tolerance` **whatever the start**. It is enough to try the starts in a single state; can you say why? Return a whole number. When it passes, go on: of all three-state chains whose stationary law is $(\frac13,\frac13,\frac13)$ and which stay put with probability at least ½, which forgets fastest? Use the widget to guess, and your function to prove it.
+# The **mixing time**: the smallest $n\ge0$ for which $\mathrm{TV}(S_n,\pi)\le$ `tolerance` **whatever the start**. It is enough to try the starts in a single state; can you say why? Return a whole number. When it passes, go on: of all three-state chains whose stationary law is $(\frac13,\frac13,\frac13)$ and which stay put with probability at least ½, which forgets fastest? Guess with the widget, then measure with your function.
 
 
 # %%

@@ -48,7 +48,7 @@ class ChainEditor(ipywidgets.VBox):
         self.preset = ipywidgets.Dropdown(options=presets, value=chain, description="matrix")
         grid = ipywidgets.GridBox(
             [slider for row in self.sliders for slider in row],
-            layout={"grid_template_columns": f"repeat({n}, 300px)", "max_width": "100%"},
+            layout={"grid_template_columns": f"repeat({n}, 320px)", "max_width": "100%"},
         )
         super().__init__([ipywidgets.HBox([self.preset, self.start]), grid, self.picture])
         for i, row in enumerate(self.sliders):
@@ -131,7 +131,7 @@ def _entry(chain: Chain, i: int, j: int) -> ipywidgets.FloatSlider:
     return ipywidgets.FloatSlider(
         value=chain.P[i, j].item(), min=0, max=1, step=0.005, readout_format=".3f",
         description=f"{chain.states[i]} → {chain.states[j]}",
-        style={"description_width": "86px"}, layout={"width": "290px"},
+        style={"description_width": "104px"}, layout={"width": "310px"},
     )  # fmt: skip
 
 
