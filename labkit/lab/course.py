@@ -1,5 +1,6 @@
 """Where the lessons are, and JupyterLab opened on them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -8,11 +9,9 @@ from pathlib import Path
 
 FIRST_LESSON = "00_start_here.ipynb"
 PACKAGE = Path(__file__).resolve().parents[1]
-# JupyterLab asks about news and looks for updates on the network; a lesson needs neither.
-OFFLINE = (
-    "--LabApp.news_url=None",
-    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
-)
+# JupyterLab's settings for the course, under the learner's own: no news and no look for updates,
+# which would ask the network.
+SETTINGS = Path(__file__).with_name("jupyter")
 
 
 def folder(copy_to: Path | None = None) -> Path:
@@ -44,16 +43,22 @@ def lab_command(lessons: Path, arguments: Sequence[str] = ()) -> list[str]:
     root = lessons.parent if lessons.parent == PACKAGE.parent else lessons
     return [
         *(sys.executable, "-m", "jupyterlab"),
-        *OFFLINE,
         f"--ServerApp.root_dir={root}",
         str(lessons / FIRST_LESSON),
         *arguments,
     ]
 
 
+def environment() -> dict[str, str]:
+    """The environment variables for JupyterLab: those of this process, and where SETTINGS are."""
+    others = os.environ.get("JUPYTER_CONFIG_PATH")
+    paths = [str(SETTINGS), *([others] if others else [])]
+    return os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
+
+
 def open_lab(lessons: Path, arguments: Sequence[str] = ()) -> int:
     """Runs JupyterLab until it is stopped, and returns its exit code."""
     try:
-        return subprocess.call(lab_command(lessons, arguments), cwd=lessons)
+        return subprocess.call(lab_command(lessons, arguments), cwd=lessons, env=environment())
     except KeyboardInterrupt:
         return 0

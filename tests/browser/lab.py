@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
 import socket
@@ -14,7 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from labkit.lab.course import OFFLINE
+from labkit.lab import course
 
 PROBE = Path(__file__).with_name("probe.js")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -63,7 +62,7 @@ class Server:
 
     def __enter__(self) -> "Server":
         own = Path(self._folder.name)
-        environment = os.environ | {
+        environment = course.environment() | {
             "JUPYTER_CONFIG_DIR": str(own),
             "JUPYTER_RUNTIME_DIR": str(own / "runtime"),
             "JUPYTERLAB_SETTINGS_DIR": str(own / "settings"),
@@ -73,7 +72,6 @@ class Server:
         environment.pop("OMP_NUM_THREADS", None)  # a learner's kernel has all the cores
         command = [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-            *OFFLINE,
             "--expose-app-in-browser",  # the probe asks JupyterLab itself, not only its page
             *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}"),
             *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.root}"),

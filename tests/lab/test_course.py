@@ -1,5 +1,7 @@
 """`labkit lab` finds the lessons: in the checkout where they are, else as the learner's copy."""
 
+import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -55,6 +57,19 @@ def test_the_command_opens_the_copy_and_passes_jupyters_arguments_on(installed, 
     assert options["cwd"] == installed / "mine"
 
 
+def test_jupyterlab_asks_for_no_news_and_no_updates_and_keeps_the_learners_settings(monkeypatch):
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "theirs")
+    paths = course.environment()["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    assert paths == [str(course.SETTINGS), "theirs"]
+    asked = "from jupyterlab_server.settings_utils import _get_overrides; import json\n"
+    asked += "print(json.dumps(_get_overrides('nowhere')[0]))"
+    answer = subprocess.run(
+        [sys.executable, "-c", asked], env=course.environment(), capture_output=True, check=True
+    )
+    settings = json.loads(answer.stdout)["@jupyterlab/apputils-extension:notification"]
+    assert settings == {"fetchNews": "false", "checkForUpdates": False}
+
+
 def test_no_lessons_and_an_impossible_folder_get_one_sentence(installed):
     Path("file").write_text("in the way")
     answer = CliRunner().invoke(main, ["lab", "--to", "file/mine"])
@@ -75,7 +90,7 @@ def test_the_wheel_carries_lessons_weights_and_kernel(tmp_path):
     for lesson in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"labkit/notebooks/{lesson.name}" in inside
     for file in (ROOT / "labkit").rglob("*"):
-        if file.suffix in (".py", ".safetensors", ".js", ".css") or file.name == "SHA256SUMS":
+        if file.suffix in (".py", ".safetensors", ".js", ".json") or file.name == "SHA256SUMS":
             assert file.relative_to(ROOT).as_posix() in inside
     assert not any(name.startswith(("tests/", "notebooks/")) for name in inside)
 
