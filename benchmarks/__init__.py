@@ -1,0 +1,9 @@
+"""Side by side with peers, in one run: the same machine, data and time.
+
+    python -m benchmarks             the race: training, quality, sampling, memory, import time
+    python -m benchmarks.profile_step    where a training step's time goes
+    python -m benchmarks.imports         what an import costs
+
+The peers are diffusers (UNet2DModel and its schedulers) and denoising-diffusion-pytorch; they come
+with ``pip install -e ".[bench]"``.
+"""
