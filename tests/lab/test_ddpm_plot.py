@@ -1,0 +1,66 @@
+"""The drawings of lesson 03 show what the network and the mathematics really do."""
+
+import pytest
+import torch
+
+from labkit import schedule
+from labkit.lab import ddpm_plot, plots
+from labkit.mixture import GaussianMixture
+from labkit.nets.unet import UNet, UNetConfig
+
+
+def test_the_maps_of_the_papers_network_are_those_of_the_paper():
+    with torch.device("meta"):
+        maps = ddpm_plot.feature_maps(UNet(UNetConfig()), torch.zeros(1, 3, 32, 32))
+    assert (maps[0].channels, maps[0].size, maps[-1].channels) == (3, 32, 3)
+    assert [each.size for each in maps if each.part == "halve"] == [16, 8, 4]
+    assert [each.size for each in maps if each.part == "up"] == 3 * [4] + 3 * [8] + 3 * [16] + 3 * [
+        32
+    ]
+    attending = {each.size for each in maps if each.attends and each.part != "middle"}
+    assert attending == {16}
+    assert sum(each.doubles for each in maps) == 3
+    figure, axes = plots.subplots()
+    ddpm_plot.draw_unet(axes, maps)
+    ddpm_plot.key(axes)
+    assert len(axes.patches) == len(maps)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_every_map_that_is_kept_is_joined_again(residual):
+    config = UNetConfig(
+        size=8, channels=1, width=8, multipliers=(1, 2), blocks=1, attention=(), groups=4,
+        residual_resampling=residual,
+    )  # fmt: skip
+    maps = ddpm_plot.feature_maps(UNet(config), torch.zeros(2, 1, 8, 8))
+    kept = [each for each in maps if each.part in ("door", "down", "halve")]
+    ups = [each for each in maps if each.part == "up"]
+    assert [each.size for each in reversed(kept)] == [each.size for each in ups]
+
+
+def test_hooks_are_gone_after_looking():
+    net = UNet(UNetConfig(size=4, channels=1, width=4, multipliers=(1,), blocks=1, groups=2))
+    ddpm_plot.feature_maps(net, torch.zeros(1, 1, 4, 4))
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_the_law_of_a_step_back_is_exact_for_gaussian_data():
+    chain, t, s, x_t = schedule.linear(), 400, 150, 0.7
+    grid = torch.linspace(-8, 8, 8001, dtype=torch.float64)
+    data = GaussianMixture([[0.0]], std=[1.0])  # stays N(0, 1) at every time
+    density = ddpm_plot.reverse_law(data, chain, t, s, x_t, grid)
+    mean, variance = ddpm_plot.moments(density, grid)
+    alpha = (chain.alpha_bar[t] / chain.alpha_bar[s]).item()
+    assert mean == pytest.approx(alpha**0.5 * x_t, abs=1e-9)
+    assert variance == pytest.approx(1 - alpha, abs=1e-9)
+
+
+def test_the_drawing_of_a_step_back_moves_and_ends_at_the_data():
+    data = GaussianMixture([[-1.0], [1.0]], std=[0.2, 0.3])
+    figure, axes = plots.subplots()
+    figure.clear()
+    update = ddpm_plot.draw_step_back(figure, data, schedule.cosine(), 600, 300, 0.1)
+    title = figure.axes[0].get_title(loc="left") or figure.axes[0].get_title()
+    moved = update(t=10, steps=400, x_t=0.9)
+    assert "back to s = 0" in moved[-1].get_text()
+    assert title != moved[-1].get_text()
