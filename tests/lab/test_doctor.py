@@ -151,7 +151,8 @@ def test_every_file_in_the_weights_folder_is_in_the_manifest():
     shipped = {path.name for path in doctor.WEIGHTS.glob("*.safetensors")}
     manifest = doctor.WEIGHTS / doctor.MANIFEST
     lines = manifest.read_text().splitlines() if manifest.exists() else []
-    assert shipped == {line.split(maxsplit=1)[1] for line in lines}
+    listed = {line.split(maxsplit=1)[1] for line in lines}
+    assert shipped == listed, "in labkit/weights: sha256sum *.safetensors > SHA256SUMS"
 
 
 def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path):
