@@ -94,7 +94,7 @@ class Diffusers(Peer):
             in_channels=1,
             out_channels=1,
             layers_per_block=1,
-            block_out_channels=(48, 80),
+            block_out_channels=(40, 64),
             down_block_types=("DownBlock2D", "AttnDownBlock2D"),
             up_block_types=("AttnUpBlock2D", "UpBlock2D"),
             norm_num_groups=8,
