@@ -112,3 +112,18 @@ def test_a_learner_who_leaves_the_eigenvector_unscaled_is_told_so():
         return vectors[:, (values - 1).abs().argmin()].real.abs()
 
     assert "has length 1" in lesson01.stationary_law(unscaled).message
+
+
+def test_a_learner_who_returns_the_right_eigenvector_as_it_comes_is_told_so():
+    def raw(P):
+        values, vectors = torch.linalg.eig(P)
+        return vectors[:, (values - 1).abs().argmin()].real
+
+    assert "all of its entries are equal" in lesson01.stationary_law(raw).message
+
+
+def test_a_learner_who_ignores_the_noise_that_is_given_is_told_so():
+    def own(x, beta, eps):
+        return (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape)
+
+    assert "your own noise" in lesson01.gaussian_step(own).message

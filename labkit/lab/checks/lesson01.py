@@ -90,6 +90,11 @@ def _unit_length(P: Tensor) -> Tensor:
     return pi / pi.norm()
 
 
+def _right_eigenvector(P: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eig(P)
+    return vectors[:, (values - 1).abs().argmin()].real
+
+
 def _iterate(P: Tensor, row: Tensor, steps: int) -> Tensor:
     return row @ torch.linalg.matrix_power(P, steps)
 
@@ -117,6 +122,8 @@ stationary_law = Check(
     tolerance=1e-6,
     rounds=6,
     mistakes={
+        "This is a right eigenvector of P (all of its entries are equal), of length 1; π is a left "
+        "one, a right eigenvector of P.T, scaled to sum to 1.": _right_eigenvector,
         "This is a right eigenvector of P (for a matrix whose rows sum to 1 it is constant); π is "
         "a left one, a right eigenvector of P.T.": lambda P: torch.full_like(P[0], 1 / len(P)),
         "All ones is the right eigenvector of P; π is a left one, a right eigenvector of P.T, "
@@ -216,8 +223,12 @@ gaussian_step = Check(
             lambda x, beta, eps: beta**0.5 * x + (1 - beta) ** 0.5 * eps
         ),
         "You subtract the noise.": lambda x, beta, eps: (1 - beta) ** 0.5 * x - beta**0.5 * eps,
+        "You leave out the noise, √β eps.": lambda x, beta, eps: (1 - beta) ** 0.5 * x,
         "You draw your own noise; use eps, which is given, so that the step can be compared.": (
-            lambda x, beta, eps: (1 - beta) ** 0.5 * x
+            lambda x, beta, eps: (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn_like(x)
+        ),
+        "You draw your own noise, and with rand, which lies between 0 and 1; use eps.": (
+            lambda x, beta, eps: (1 - beta) ** 0.5 * x + beta**0.5 * torch.rand_like(x)
         ),
     },
     against="labkit.markov.GaussianChain.step",
