@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Denoiser, Denoises, Prediction
-from labkit.inputs import float_batch, number
+from labkit.inputs import float_batch, number, whole_number
 from labkit.sampler import noise_like
 from labkit.schedule import NoiseSchedule
 
@@ -193,3 +193,64 @@ def hybrid_loss(
     still = pred._replace(x0=pred.x0.detach(), eps=pred.eps.detach())
     bound = schedule.T * term(schedule, still, x0, x, t).mean()
     return simple + weight * bound.to(simple.dtype)
+
+
+class ImportantTimes(nn.Module):
+    """Draws times t the more often, the more their term of the bound costs (Improved DDPM,
+    equation 18): the terms differ a hundredfold, and a uniform t makes their gradient noisy.
+
+    p_t is proportional to the root mean square of the last `remembered` costs at t, uniform until
+    there are as many for every t. The memory is part of the state, so that checkpoints hold it.
+    """
+
+    def __init__(self, T: int, remembered: int = 10, uniform: float = 0.001):
+        super().__init__()
+        whole_number(T, "T", 1)
+        whole_number(remembered, "remembered", 1)
+        self.uniform = number(uniform, "uniform", 0, 1)  # a share, so that no t is ever forgotten
+        self.register_buffer("costs", torch.zeros(T, remembered, dtype=torch.float64))
+        self.register_buffer("seen", torch.zeros(T, dtype=torch.long))
+
+    def probs(self) -> Tensor:
+        """(T,) float64: entry i belongs to t = i + 1."""
+        T, remembered = self.costs.shape
+        if (self.seen < remembered).any():
+            return torch.full_like(self.costs[:, 0], 1 / T)
+        root = self.costs.square().mean(1).sqrt()
+        return (1 - self.uniform) * root / root.sum() + self.uniform / T
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """n times (n,) long in 1 … T, and 1 / (T p_t) (n,) float64: the weights that make a mean
+        over them what a mean over uniform times would be."""
+        probs = self.probs()
+        index = torch.multinomial(probs, n, replacement=True, generator=generator)
+        return index + 1, 1 / (len(probs) * probs[index])
+
+    @torch.no_grad()
+    def remember(self, t: Tensor, costs: Tensor) -> None:
+        """Takes down what each of these times cost; the oldest is forgotten. Both (B,)."""
+        for index, cost in zip((t - 1).tolist(), costs.tolist()):
+            self.costs[index, self.seen[index] % self.costs.shape[1]] = cost
+            self.seen[index] += 1
+
+
+def bound_loss(
+    denoiser: Denoiser,
+    x0: Tensor,
+    times: ImportantTimes,
+    cond: Conditioning | None = None,
+    generator: torch.Generator | None = None,
+    v: float = 0.0,
+) -> Tensor:
+    """L_vlb itself as a loss, a scalar: an unbiased estimate of the sum of all terms, in bits per
+    dimension, from one t for each picture. Fewer bits, but worse pictures than L_simple (Improved
+    DDPM, table 2). x0: (B, …) float in [−1, 1]; v: of a fixed variance, a learned one wins."""
+    float_batch(x0, "x0")
+    schedule = denoiser.schedule
+    t, weights = times.draw(len(x0), generator)
+    eps = torch.randn(x0.shape, dtype=x0.dtype, generator=generator).to(x0.device)
+    t = t.to(x0.device)
+    x = schedule.diffuse(x0, t, eps)
+    costs = term(schedule, denoiser(x, t, cond), x0, x, t, number(v, "v", 0, 1))
+    times.remember(t, costs)
+    return schedule.T * (weights.to(costs.device) * costs).mean()
