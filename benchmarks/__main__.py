@@ -1,6 +1,8 @@
 """python -m benchmarks [--quick] [--only NAME] [--out FILE]: the race, as a table in Markdown.
 
 Each contender runs in a process of its own, one after the other, on the same machine and data.
+On a machine that has other work, --clock cpu with OMP_NUM_THREADS=1 counts the seconds of one core
+that each really had. --again FILE.json keeps its figures and runs only what --only names.
 --quick trains for four seconds and is good for nothing but to see that all works.
 """
 
@@ -80,16 +82,22 @@ def main() -> None:
         "--patience", type=float, default=600, help="seconds; slower sampling is only estimated"
     )
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--again", type=Path, help="a FILE.json of an earlier run, to go on with")
     parser.add_argument("--only", action="append", choices=list(CONTENDERS), help="may be repeated")
     parser.add_argument("--out", type=Path, help="where the table goes; FILE.json has all figures")
     given = parser.parse_args()
     seconds, samples = (4.0, 70) if given.quick else (given.seconds, given.samples)
 
     results = []
+    if given.again:
+        fresh = given.only or CONTENDERS
+        old = json.loads(given.again.read_text())[0]
+        results = [result for result in old if result["name"] not in fresh]
     for name in given.only or CONTENDERS:
         options = {"patience": given.patience, "clock": given.clock}
         results.append(run(name, seconds=seconds, samples=samples, **options))
         print(f"{name}: {results[-1].get('failed', 'done')}", file=sys.stderr, flush=True)
+    results.sort(key=lambda result: list(CONTENDERS).index(result["name"]))
     taken = imports.measure(1 if given.quick else 7)
     threads = next((result["threads"] for result in results if "threads" in result), None)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
