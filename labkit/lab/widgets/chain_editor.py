@@ -13,6 +13,8 @@ from labkit.lab.widgets.canvas import Canvas
 from labkit.lab.widgets.picture import Picture
 from labkit.markov import Chain
 
+STEP = 0.005  # of the sliders
+
 
 class ChainEditor(ipywidgets.VBox):
     """Sliders for every entry of P over the transition graph and S_n = S_0 Pⁿ.
@@ -41,6 +43,7 @@ class ChainEditor(ipywidgets.VBox):
                     f"the chain, {chain.states}."
                 )
         self.chain, self.steps, self._guarded = chain, steps, False
+        self._hand, self._row = None, None  # the slider moved last, and its row before
         self._canvas, self.picture = Canvas((9.6, 3.7)), Picture()
         self.sliders = [[_entry(chain, i, j) for j in range(n)] for i in range(n)]
         everyone = {name: k for k, name in enumerate(chain.states)} | {"anywhere, evenly": n}
@@ -48,13 +51,17 @@ class ChainEditor(ipywidgets.VBox):
         self.preset = ipywidgets.Dropdown(options=presets, value=chain, description="matrix")
         grid = ipywidgets.GridBox(
             [slider for row in self.sliders for slider in row],
-            layout={"grid_template_columns": f"repeat({n}, 320px)", "max_width": "100%"},
+            layout={
+                "grid_template_columns": f"repeat({n}, minmax(0, 1fr))",
+                "width": "100%",
+                "max_width": "930px",
+            },
         )
         super().__init__([ipywidgets.HBox([self.preset, self.start]), grid, self.picture])
         for i, row in enumerate(self.sliders):
             for j, slider in enumerate(row):
                 slider.observe(lambda change, i=i, j=j: self._moved(i, j, change["new"]), "value")
-        self.preset.observe(lambda change: change["new"] and self.show(change["new"]), "value")
+        self.preset.observe(lambda change: self._choose(change["new"]), "value")
         self.start.observe(lambda _change: self._redraw(), "value")
         self._canvas.draw(_draw, chain=chain, rows=self.distributions())
         self._redraw()
@@ -68,6 +75,11 @@ class ChainEditor(ipywidgets.VBox):
         self._guarded = False
         self._redraw()
 
+    def _choose(self, chain: Chain | None) -> None:
+        if chain is not None:
+            self._hand = None
+            self.show(chain)
+
     def distributions(self) -> Tensor:
         """S_0, …, S_steps, (steps + 1, n), from the start that is chosen."""
         n = len(self.chain.states)
@@ -80,7 +92,9 @@ class ChainEditor(ipywidgets.VBox):
     def _moved(self, i: int, j: int, value: float) -> None:
         if not self._guarded:
             P = self.chain.P.clone()
-            P[i] = rescaled(P[i], j, value)
+            if self._hand != (i, j):  # a slider drawn to its end and back finds what it left
+                self._hand, self._row = (i, j), P[i].clone()
+            P[i] = rescaled(self._row, j, value)
             self.show(Chain(P, self.chain.states))
             self.preset.value = None  # none of the menu's any more, and each can be chosen again
 
@@ -101,18 +115,20 @@ class ChainEditor(ipywidgets.VBox):
 
 
 def rescaled(row: Tensor, j: int, value: float) -> Tensor:
-    """The row (n,) with entry j set to `value` in [0, 1] and the others scaled to sum to the rest.
+    """The row (n,) with entry j set to `value` in [0, 1] and the others scaled to share the rest.
 
-    Where the others are all 0, they share the rest evenly.
+    Where the others are all 0, they share it evenly. All entries come out as multiples of STEP,
+    since a slider that cannot show a number in the browser sends back one that it can.
     """
-    others = row.clone()
+    others = torch.ones_like(row) if row.sum() - row[j] < STEP / 2 else row.clone()
     others[j] = 0
-    if others.sum() <= 0:
-        others = torch.ones_like(row)
-        others[j] = 0
-    new = others * ((1 - value) / others.sum())
-    new[j] = value
-    return new
+    ideal = others / others.sum() * (1 - value) / STEP
+    steps = ideal.floor()
+    missing = round((1 - value) / STEP) - int(steps.sum())
+    steps[(ideal - steps).argsort(descending=True)[:missing]] += 1  # what was cut off most, first
+    steps[j] = 0
+    steps[j] = round(1 / STEP) - steps.sum()
+    return (steps * STEP).round(decimals=6)
 
 
 def verdict(chain: Chain) -> str:
@@ -129,9 +145,9 @@ def verdict(chain: Chain) -> str:
 
 def _entry(chain: Chain, i: int, j: int) -> ipywidgets.FloatSlider:
     return ipywidgets.FloatSlider(
-        value=chain.P[i, j].item(), min=0, max=1, step=0.005, readout_format=".3f",
+        value=chain.P[i, j].item(), min=0, max=1, step=STEP, readout_format=".3f",
         description=f"{chain.states[i]} → {chain.states[j]}",
-        style={"description_width": "104px"}, layout={"width": "310px"},
+        style={"description_width": "98px"}, layout={"width": "auto"},
     )  # fmt: skip
 
 
