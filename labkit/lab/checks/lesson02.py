@@ -1,6 +1,7 @@
 """The checks of lesson 02: the forward process, its jump, and schedules."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -12,25 +13,26 @@ from labkit.schedule import NoiseSchedule, from_betas
 # 1. One step of the chain.
 
 
-def _noising_step(x: Tensor, beta: float, generator: torch.Generator) -> Tensor:
-    return math.sqrt(1 - beta) * x + math.sqrt(beta) * _normal(x, generator)
-
-
 def _normal(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=x.dtype)
 
 
-def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(x.shape, generator=generator, dtype=x.dtype)
+def _step(keep: Callable, add: Callable, draw: Callable = _normal) -> Callable:
+    """A step that keeps the share keep(β) of x, and adds add(β) times what `draw` draws."""
+
+    def noising_step(x, beta, generator):
+        return keep(beta) * x + add(beta) * draw(x, generator)
+
+    return noising_step
 
 
-def _one_number(x: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn((), generator=generator, dtype=x.dtype)
+def _kept(beta: float) -> float:
+    return math.sqrt(1 - beta)
 
 
 noising_step = Check(
     "noising_step",
-    reference=_noising_step,
+    reference=_step(_kept, math.sqrt),
     draw_inputs=lambda g: (
         2 * torch.randn(4, 3, generator=g),
         # far from ½, where √β and √(1−β) are one number
@@ -39,38 +41,27 @@ noising_step = Check(
     ),
     mistakes={
         "The noise has the standard deviation β: β is a variance, so multiply by √β.": (
-            lambda x, beta, generator: math.sqrt(1 - beta) * x + beta * _normal(x, generator)
+            _step(_kept, lambda beta: beta)
         ),
         "The noise comes from rand, which is uniform on 0 … 1 and never negative; draw it with "
-        "randn.": (
-            lambda x, beta, generator: (
-                math.sqrt(1 - beta) * x + math.sqrt(beta) * _uniform(x, generator)
-            )
-        ),
+        "randn.": _step(_kept, math.sqrt, lambda x, g: torch.rand(x.shape, generator=g)),
         "You add noise without shrinking x first, so the variance grows without end; multiply x "
-        "by √(1−β).": (lambda x, beta, generator: x + math.sqrt(beta) * _normal(x, generator)),
+        "by √(1−β).": _step(lambda beta: 1, math.sqrt),
         "You shrink x by 1−β, without the root: the variance of x then shrinks by (1−β)².": (
-            lambda x, beta, generator: (1 - beta) * x + math.sqrt(beta) * _normal(x, generator)
+            _step(lambda beta: 1 - beta, math.sqrt)
         ),
         "Signal and noise have changed places: √(1−β) belongs to x, √β to the noise.": (
-            lambda x, beta, generator: (
-                math.sqrt(beta) * x + math.sqrt(1 - beta) * _normal(x, generator)
-            )
+            _step(math.sqrt, _kept)
         ),
-        "You add noise twice, which doubles its variance; once is enough.": (
-            lambda x, beta, generator: (
-                math.sqrt(1 - beta) * x
-                + math.sqrt(beta) * (_normal(x, generator) + _normal(x, generator))
-            )
+        "You add noise twice, or take two steps; that doubles its variance, once is enough.": (
+            _step(_kept, math.sqrt, lambda x, g: _normal(x, g) + _normal(x, g))
         ),
+        "You draw one row of noise and give it to all rows of the batch; give randn the whole "
+        "shape of x.": _step(_kept, math.sqrt, lambda x, g: _normal(x[0], g)),
         "You draw one number for the whole batch; every entry needs noise of its own: give randn "
-        "the shape of x.": (
-            lambda x, beta, generator: (
-                math.sqrt(1 - beta) * x + math.sqrt(beta) * _one_number(x, generator)
-            )
-        ),
+        "the shape of x.": _step(_kept, math.sqrt, lambda x, g: _normal(x[0, 0], g)),
     },
-    law=400,
+    law=300,
     against="labkit's forward process",
 )
 
@@ -97,11 +88,6 @@ alpha_bar_table = Check(
         ),
         "The product is taken in float32, which loses half of the digits over 1000 factors; stay "
         "in float64.": (lambda beta: _with_one(torch.cumprod(1 - beta.float(), 0))),
-        "You multiply the β's themselves; what is left after a step is 1−β.": (
-            lambda beta: _with_one(torch.cumprod(beta, 0))
-        ),
-        "You add up the β's (1 − Σβ), but each step takes its share of what is left: multiply the "
-        "(1−β)'s.": (lambda beta: _with_one(1 - torch.cumsum(beta, 0))),
         "This is e^(−Σβ), the limit for tiny β: close, but the product of the (1−β)'s is exact.": (
             lambda beta: _with_one(torch.exp(-torch.cumsum(beta, 0)))
         ),
@@ -120,9 +106,23 @@ def _jump(x0: Tensor, t: Tensor, alpha_bar: Tensor, eps: Tensor) -> Tensor:
     return NoiseSchedule(alpha_bar).diffuse(x0, t, eps)
 
 
-def _mix(signal: Tensor, x0: Tensor, noise: Tensor, eps: Tensor) -> Tensor:
-    signal, noise = (part.view(-1, 1, 1, 1).to(x0.dtype) for part in (signal, noise))
-    return signal * x0 + noise * eps
+def _mixed(signal: Callable, noise: Callable, shape=(-1, 1, 1, 1), back: int = 0) -> Callable:
+    """A jump with the factors signal(ᾱ) and noise(ᾱ), of this shape, at the time t − back."""
+
+    def jump(x0, t, alpha_bar, eps):
+        left = alpha_bar[t - back].view(shape)
+        return signal(left).to(x0.dtype) * x0 + noise(left).to(x0.dtype) * eps
+
+    return jump
+
+
+def _of_one_step(x0: Tensor, t: Tensor, alpha_bar: Tensor, eps: Tensor) -> Tensor:
+    alpha = torch.cat([alpha_bar[:1], alpha_bar[1:] / alpha_bar[:-1]])
+    return _mixed(torch.sqrt, _noise)(x0, t, alpha, eps)
+
+
+def _noise(left: Tensor) -> Tensor:
+    return (1 - left).sqrt()
 
 
 def _random_table(g: torch.Generator) -> Tensor:
@@ -134,7 +134,7 @@ jump = Check(
     reference=_jump,
     draw_inputs=lambda g: (
         torch.rand(4, 3, 4, 4, generator=g) * 2 - 1,
-        # one time of a single step back, where ᾱ and α are the furthest apart, and never 0
+        # not 1, where a single step is the jump, and never 0
         torch.randint(2, 51, (4,), generator=g),
         _random_table(g),
         torch.randn(4, 3, 4, 4, generator=g),
@@ -142,44 +142,31 @@ jump = Check(
     tolerance=1e-5,
     mistakes={
         "You multiply by ᾱ_t and 1−ᾱ_t, which are variances; x takes their roots.": (
-            lambda x0, t, alpha_bar, eps: _mix(alpha_bar[t], x0, 1 - alpha_bar[t], eps)
+            _mixed(lambda left: left, lambda left: 1 - left)
         ),
         "The signal is multiplied by ᾱ_t; the root is missing: √ᾱ_t.": (
-            lambda x0, t, alpha_bar, eps: _mix(alpha_bar[t], x0, (1 - alpha_bar[t]).sqrt(), eps)
+            _mixed(lambda left: left, _noise)
         ),
         "The noise is multiplied by 1−ᾱ_t; the root is missing: √(1−ᾱ_t).": (
-            lambda x0, t, alpha_bar, eps: _mix(alpha_bar[t].sqrt(), x0, 1 - alpha_bar[t], eps)
+            _mixed(torch.sqrt, lambda left: 1 - left)
         ),
         "The noise is 1−√ᾱ_t; signal and noise do not add up to 1, their squares do: √(1−ᾱ_t).": (
-            lambda x0, t, alpha_bar, eps: _mix(
-                alpha_bar[t].sqrt(), x0, 1 - alpha_bar[t].sqrt(), eps
-            )
+            _mixed(torch.sqrt, lambda left: 1 - left.sqrt())
         ),
         "Your times are off by one: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t], not "
-        "alpha_bar[t − 1].": (
-            lambda x0, t, alpha_bar, eps: _mix(
-                alpha_bar[t - 1].sqrt(), x0, (1 - alpha_bar[t - 1]).sqrt(), eps
-            )
-        ),
+        "alpha_bar[t − 1].": _mixed(torch.sqrt, _noise, back=1),
         "You use α_t = ᾱ_t/ᾱ_{t−1}, a single step; the jump from 0 to t needs the whole product "
-        "ᾱ_t.": (
-            lambda x0, t, alpha_bar, eps: _mix(
-                (alpha_bar[t] / alpha_bar[t - 1]).sqrt(),
-                x0,
-                (1 - alpha_bar[t] / alpha_bar[t - 1]).sqrt(),
-                eps,
-            )
-        ),
+        "ᾱ_t.": _of_one_step,
         "Signal and noise have changed places: √ᾱ_t belongs to x0, √(1−ᾱ_t) to eps.": (
-            lambda x0, t, alpha_bar, eps: _mix(
-                (1 - alpha_bar[t]).sqrt(), x0, alpha_bar[t].sqrt(), eps
-            )
+            _mixed(_noise, torch.sqrt)
+        ),
+        "Torch matches shapes from the right, so with the shape (B, 1) your ᾱ_t multiplies the "
+        "rows inside each picture, not the rows of the batch: give it the shape (B, 1, 1, 1).": (
+            _mixed(torch.sqrt, _noise, shape=(-1, 1))
         ),
         "Torch matches shapes from the right, so your ᾱ_t multiplies the columns of the pictures, "
         "not the rows of the batch: give it the shape (B, 1, 1, 1).": (
-            lambda x0, t, alpha_bar, eps: (
-                alpha_bar[t].sqrt().float() * x0 + (1 - alpha_bar[t]).sqrt().float() * eps
-            )
+            _mixed(torch.sqrt, _noise, shape=(-1,))
         ),
     },
     against="labkit's NoiseSchedule.diffuse",
@@ -218,9 +205,6 @@ shifted_alpha_bar = Check(
         "That is the shifted ratio ᾱ/(1−ᾱ); go back from it to ᾱ = SNR/(1+SNR).": (
             lambda alpha_bar, k: alpha_bar / (1 - alpha_bar) / k**2
         ),
-        "You shift by 2 log₂ k or 2 log₁₀ k; the log-SNR is a natural logarithm, math.log.": (
-            lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) - 2 * math.log2(k))
-        ),
     },
     against="the log-SNR moved down by 2 log k",
 )
@@ -252,10 +236,6 @@ rescaled_alpha_bar = Check(
         "The end is 0 now, but the start is no longer 1: stretch the signal by 1/(1−√ᾱ_T) too.": (
             lambda alpha_bar: (alpha_bar.sqrt() - alpha_bar[-1].sqrt()) ** 2
         ),
-        "You only set the last entry to 0, so that the whole rest of the signal goes in a single "
-        "step; move the whole table down, then stretch it.": (
-            lambda alpha_bar: torch.cat([alpha_bar[:-1], torch.zeros(1, dtype=torch.float64)])
-        ),
     },
     against="the signal moved to end at 0 and stretched to start at 1",
 )
@@ -269,17 +249,20 @@ def _best_guess(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
     return data.denoiser(NoiseSchedule(torch.tensor([1.0, alpha_bar_t])))(x, 1).x0
 
 
-def _share(x: Tensor, points: Tensor, variance: float, factor: float = -0.5, dim: int = 1):
-    square = (x[:, None] - points).square().sum(-1)  # (B, N)
-    return (factor * square / variance).softmax(dim)
+def _averaged(
+    signal: Callable = math.sqrt,
+    exponent: Callable = lambda distance, variance: -(distance**2) / (2 * variance),
+    dim: int = 1,
+    shrunk: bool = False,
+) -> Callable:
+    """The average of the points, shared out by exp(exponent) of the distance to signal(ᾱ) x_i."""
 
+    def best_guess(x, alpha_bar_t, points):
+        distance = (x[:, None] - signal(alpha_bar_t) * points).norm(dim=-1)  # (B, N)
+        share = exponent(distance, 1 - alpha_bar_t).softmax(dim)
+        return share @ (signal(alpha_bar_t) * points if shrunk else points)
 
-def _scaled(points: Tensor, alpha_bar_t: float) -> Tensor:
-    return math.sqrt(alpha_bar_t) * points
-
-
-def _nearest(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
-    return points[_share(x, _scaled(points, alpha_bar_t), 1.0).argmax(1)]
+    return best_guess
 
 
 best_guess = Check(
@@ -293,41 +276,24 @@ best_guess = Check(
     tolerance=1e-6,
     mistakes={
         "You compare x_t with the points themselves, but by time t they have shrunk: measure the "
-        "distance to √ᾱ_t times each point.": (
-            lambda x, alpha_bar_t, points: _share(x, points, 1 - alpha_bar_t) @ points
-        ),
-        "You scale the points by ᾱ_t; the signal is √ᾱ_t.": (
-            lambda x, alpha_bar_t, points: _share(x, alpha_bar_t * points, 1 - alpha_bar_t) @ points
-        ),
+        "distance to √ᾱ_t times each point.": _averaged(signal=lambda left: 1),
         "You divide by √(1−ᾱ_t); the exponent of a Gaussian holds the variance, 1−ᾱ_t.": (
-            lambda x, alpha_bar_t, points: (
-                _share(x, _scaled(points, alpha_bar_t), math.sqrt(1 - alpha_bar_t)) @ points
-            )
+            _averaged(exponent=lambda d, variance: -(d**2) / (2 * math.sqrt(variance)))
+        ),
+        "The distance is not squared: a Gaussian falls with the square of the distance.": (
+            _averaged(exponent=lambda d, variance: -d / (2 * variance))
         ),
         "The ½ in the exponent is missing: −‖x_t − √ᾱ_t x_i‖² / (2 (1−ᾱ_t)).": (
-            lambda x, alpha_bar_t, points: (
-                _share(x, _scaled(points, alpha_bar_t), 1 - alpha_bar_t, factor=-1) @ points
-            )
+            _averaged(exponent=lambda d, variance: -(d**2) / variance)
         ),
         "The minus sign is missing: the farthest point gets the largest share.": (
-            lambda x, alpha_bar_t, points: (
-                _share(x, _scaled(points, alpha_bar_t), 1 - alpha_bar_t, factor=0.5) @ points
-            )
+            _averaged(exponent=lambda d, variance: d**2 / (2 * variance))
         ),
         "The softmax runs over the batch; the shares of the points must sum to 1 in every row: "
-        "dim=1.": (
-            lambda x, alpha_bar_t, points: (
-                _share(x, _scaled(points, alpha_bar_t), 1 - alpha_bar_t, dim=0) @ points
-            )
-        ),
+        "dim=1.": _averaged(dim=0),
         "You average the shrunken points √ᾱ_t x_i, which guesses √ᾱ_t x_0; average the points.": (
-            lambda x, alpha_bar_t, points: (
-                _share(x, _scaled(points, alpha_bar_t), 1 - alpha_bar_t)
-                @ _scaled(points, alpha_bar_t)
-            )
+            _averaged(shrunk=True)
         ),
-        "You return the nearest point; the best guess is the average over all of them, each with "
-        "its share.": _nearest,
     },
     against="labkit.mixture's exact denoiser",
 )
