@@ -8,7 +8,8 @@ from torch.distributions import Normal, kl_divergence
 
 from labkit import sampler
 from labkit.denoiser import Prediction
-from labkit.lab.checks import lesson03
+from labkit.lab import checks
+from labkit.lab.checks import lesson03, lesson03b
 from labkit.schedule import NoiseSchedule
 from tests.lab.check_soundness import assert_check_is_sound
 
@@ -85,7 +86,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
-    assert_check_is_sound(getattr(lesson03, name), RIGHT[name])
+    assert_check_is_sound(getattr(checks, name), RIGHT[name])
 
 
 def test_the_mean_written_with_eps_is_told_that_it_forgets_the_clipping():
@@ -113,8 +114,8 @@ def test_the_step_asked_for_is_the_one_of_the_sampler():
 
 def test_respaced_betas_rebuild_the_table_at_the_kept_times():
     g = torch.Generator().manual_seed(0)
-    alpha_bar, times = lesson03.respaced_betas.draw_inputs(g)
-    kept = torch.cumprod(1 - lesson03.respaced_betas.reference(alpha_bar, times), 0)
+    alpha_bar, times = lesson03b.respaced_betas.draw_inputs(g)
+    kept = torch.cumprod(1 - lesson03b.respaced_betas.reference(alpha_bar, times), 0)
     torch.testing.assert_close(kept, alpha_bar[times][1:])
 
 
@@ -130,4 +131,4 @@ def test_an_average_that_changes_the_old_one_in_place_is_refused():
     def in_place(average, weights, step, decay):
         return average.lerp_(weights, 1 - min(decay, (1 + step) / (10 + step)))
 
-    assert "'average'" in lesson03.ema_update(in_place).message
+    assert "'average'" in lesson03b.ema_update(in_place).message

@@ -1,0 +1,200 @@
+"""The checks of lesson 03, second half: respacing, averaged weights, a term of the bound."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from labkit.lab.checks.framework import Check
+from labkit.lab.checks.lesson03 import STEPS, is_odd, mistaken, random_table, whole
+from labkit.schedule import NoiseSchedule
+
+# 4. Respacing.
+
+
+def _respaced_betas(alpha_bar: Tensor, times: list[int]) -> Tensor:
+    kept = alpha_bar[times]
+    return 1 - kept[1:] / kept[:-1]
+
+
+def _single(alpha_bar: Tensor) -> Tensor:
+    return 1 - alpha_bar[1:] / alpha_bar[:-1]  # (T,), β_1 first
+
+
+def _draw_times(g: torch.Generator) -> list[int]:
+    inside = torch.randperm(STEPS - 1, generator=g)[: whole(4, 9, g)] + 1
+    return [0, *sorted(inside.tolist()), STEPS]
+
+
+def _summed(alpha_bar: Tensor, times: list[int]) -> Tensor:
+    pairs = zip(times, times[1:])
+    return torch.stack([_single(alpha_bar)[s:t].sum() for s, t in pairs])
+
+
+respaced_betas = Check(
+    "respaced_betas",
+    reference=_respaced_betas,
+    draw_inputs=lambda g: (random_table(g), _draw_times(g)),
+    tolerance=1e-9,
+    mistakes={
+        "You keep the β's of the times that stay. Each new step is as long as several old ones, "
+        "and must add the noise of all of them: 1 − ᾱ_t/ᾱ_s.": (
+            lambda alpha_bar, times: _single(alpha_bar)[[t - 1 for t in times[1:]]]
+        ),
+        "You add up the β's on the way, but each takes its share of what is left: "
+        "1 − ᾱ_t/ᾱ_s.": _summed,
+        "That is α, what the step keeps; β is what it adds: 1 − α.": (
+            lambda alpha_bar, times: alpha_bar[times][1:] / alpha_bar[times][:-1]
+        ),
+        "The ratio is upside down, so that every β is negative: ᾱ_t/ᾱ_s, the later time above.": (
+            lambda alpha_bar, times: 1 - alpha_bar[times][:-1] / alpha_bar[times][1:]
+        ),
+        "You take the difference ᾱ_s − ᾱ_t; divide it by ᾱ_s, what there was to lose.": (
+            lambda alpha_bar, times: alpha_bar[times][:-1] - alpha_bar[times][1:]
+        ),
+        "The β's come in the order of sampling; from_betas wants the first noising step first.": (
+            lambda alpha_bar, times: _respaced_betas(alpha_bar, times).flip(0)
+        ),
+        "That is 1 − √(ᾱ_t/ᾱ_s); the variances themselves divide, without a root.": (
+            lambda alpha_bar, times: 1 - (alpha_bar[times][1:] / alpha_bar[times][:-1]).sqrt()
+        ),
+        "Your times are off by one: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t].": (
+            lambda alpha_bar, times: _respaced_betas(alpha_bar, [max(t - 1, 0) for t in times])
+        ),
+    },
+    against="1 − ᾱ_t/ᾱ_s, the noise of the whole jump",
+)
+
+
+# 5. The average of the weights.
+
+
+def _ema_update(average: Tensor, weights: Tensor, step: int, decay: float) -> Tensor:
+    warm = min(decay, (1 + step) / (10 + step))
+    return warm * average + (1 - warm) * weights
+
+
+ema_update = Check(
+    "ema_update",
+    reference=_ema_update,
+    draw_inputs=lambda g: (
+        torch.randn(5, 3, generator=g),
+        torch.randn(5, 3, generator=g),
+        # before and after the warm-up: with these decays it ends between step 26 and step 440
+        whole(2_000, 9_000, g) if is_odd(g) else whole(1, 20, g),
+        0.75 + 0.23 * torch.rand((), generator=g).item(),
+    ),
+    mistakes={
+        "There is no warm-up: in the first steps the average holds on to the random weights it "
+        "began with; take the smaller of decay and (1+step)/(10+step).": (
+            lambda average, weights, step, decay: decay * average + (1 - decay) * weights
+        ),
+        "The roles are exchanged: decay is the share of the old average, which stays large.": (
+            lambda average, weights, step, decay: _ema_update(weights, average, step, decay)
+        ),
+        "You take the larger of the two; the warm-up must be the smaller one: min.": (
+            lambda average, weights, step, decay: torch.lerp(
+                weights, average, max(decay, (1 + step) / (10 + step))
+            )
+        ),
+        "The decay never stops growing: hold it at `decay` from above.": (
+            lambda average, weights, step, decay: torch.lerp(
+                weights, average, (1 + step) / (10 + step)
+            )
+        ),
+        "The two shares do not add up to 1: decay · average + (1 − decay) · weights.": (
+            lambda average, weights, step, decay: (
+                min(decay, (1 + step) / (10 + step)) * average + weights
+            )
+        ),
+        "Your steps are off by one: the warm-up is (1+step)/(10+step).": (
+            lambda average, weights, step, decay: _ema_update(average, weights, step - 1, decay)
+        ),
+    },
+    against="the average with the warm-up (1+step)/(10+step)",
+)
+
+
+# 6. One term of the bound, with a learned variance.
+
+
+def _term(
+    x0, guess, x, o, t, s, alpha_bar, v=None, mix="logarithms", turned=False, half=0.5, unit=None
+) -> Tensor:
+    """KL(posterior ‖ model) per row, with every piece open to a mistake."""
+    schedule = NoiseSchedule(alpha_bar)
+    true_mean, small = schedule.posterior(x0, x, t, s)
+    mean, _ = schedule.posterior(guess, x, t, s)
+    large = 1 - alpha_bar[t] / alpha_bar[s]
+    v = (o + 1) / 2 if v is None else v
+    log_model = MIXES[mix](small.log(), large.log(), v.double())  # (B, C, H, W)
+    log_true = small.log().expand_as(log_model)
+    first, second = (log_model, log_true) if turned else (log_true, log_model)
+    square = (true_mean - mean).double().square()
+    kl = half * (second - first + (first - second).exp() - 1 + square / second.exp())
+    bits = kl.flatten(1).mean(1) / math.log(2)
+    return (bits * (unit or 1)).to(x.dtype)
+
+
+def _bound_term(
+    x0: Tensor, guess: Tensor, x: Tensor, o: Tensor, t: int, s: int, alpha_bar: Tensor
+) -> Tensor:
+    return _term(x0, guess, x, o, t, s, alpha_bar)
+
+
+MIXES = {
+    "logarithms": torch.lerp,
+    "variances": lambda small, large, v: (v * large.exp() + (1 - v) * small.exp()).abs().log(),
+    "swapped": lambda small, large, v: torch.lerp(large, small, v),
+    "roots": lambda small, large, v: torch.lerp(small, large, v) / 2,
+}
+
+
+def _only_means(x0, guess, x, o, t, s, alpha_bar) -> Tensor:
+    same = _term(x0, x0, x, o, t, s, alpha_bar)
+    return _term(x0, guess, x, o, t, s, alpha_bar) - same
+
+
+bound_term = Check(
+    "bound_term",
+    reference=_bound_term,
+    draw_inputs=lambda g: (
+        torch.rand(3, 1, 4, 4, generator=g) * 2 - 1,
+        torch.rand(3, 1, 4, 4, generator=g) * 2 - 1,
+        torch.randn(3, 1, 4, 4, generator=g),
+        torch.rand(3, 1, 4, 4, generator=g) * 2 - 1,
+        whole(12, STEPS, g),
+        whole(2, 10, g),
+        random_table(g),
+    ),
+    mistakes={
+        "You use the network's output as v itself; it runs from −1 to 1: v = (o+1)/2.": mistaken(
+            _term, v=lambda *args: args[3]
+        ),
+        "You squash the output with a sigmoid; Improved DDPM reads it as v = (o+1)/2.": mistaken(
+            _term, v=lambda *args: torch.sigmoid(args[3])
+        ),
+        "You mix the variances; mix their logarithms: log σ² = v log β + (1−v) log β̃.": mistaken(
+            _term, mix="variances"
+        ),
+        "v and 1−v have changed places: v = 1 is the large variance β.": mistaken(
+            _term, mix="swapped"
+        ),
+        "You mix the logarithms to σ, not σ²: drop the ½, the formula takes variances.": mistaken(
+            _term, mix="roots"
+        ),
+        "The term is turned round: KL(posterior ‖ model), the average is over the posterior.": (
+            mistaken(_term, turned=True)
+        ),
+        "The ½ in front of the bracket is missing.": mistaken(_term, half=1.0),
+        "You add up the pixels; bits per dimension are their mean.": mistaken(
+            _term, unit=lambda *args: args[0][0].numel()
+        ),
+        "Those are nats; divide by log 2 for bits.": mistaken(_term, unit=math.log(2)),
+        "You average over the batch as well; each picture has a term of its own: shape (B,).": (
+            lambda *args: _term(*args).mean()
+        ),
+        "The term holds only the means; what a wrong variance costs is missing.": _only_means,
+    },
+    against="the closed form of the KL divergence of two Gaussians",
+)
