@@ -54,12 +54,23 @@ def test_moving_a_slider_moves_its_row_the_curves_and_the_words():
     before = editor.picture.image, editor.picture.alt
     editor.sliders[2][2].value = 0.95
     torch.testing.assert_close(editor.chain.P.sum(1), torch.ones(3).double())
-    assert [slider.value for slider in editor.sliders[2]] == editor.chain.P[2].tolist()
+    shown = [slider.value for slider in editor.sliders[2]]
+    assert shown == pytest.approx(editor.chain.P[2].tolist(), abs=1e-12)
     torch.testing.assert_close(editor.chain.P[:2], CAT.P[:2])
     assert editor.picture.image != before[0]
     assert editor.picture.alt != before[1]
     expected = editor.chain.distribution("sleep", 40)
     torch.testing.assert_close(editor.distributions()[-1], expected)
+
+
+def test_sliders_only_hold_numbers_that_the_browser_gives_back_unchanged():
+    editor = ChainEditor(Chain(torch.full((3, 3), 1 / 3)))
+    for move in (None, 0.88, 0.07, 0.335):
+        if move is not None:
+            editor.sliders[1][1].value = move
+        for slider in (slider for row in editor.sliders for slider in row):
+            assert slider.value == round(slider.value * 200) / 200  # to the last bit
+    torch.testing.assert_close(editor.chain.P[0], torch.full((3,), 1 / 3).double())
 
 
 def test_every_slider_can_go_to_both_ends_and_leaves_a_chain():

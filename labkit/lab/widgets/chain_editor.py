@@ -71,7 +71,7 @@ class ChainEditor(ipywidgets.VBox):
         self.chain, self._guarded = chain, True  # the sliders follow, they do not lead
         for row, entries in zip(self.sliders, chain.P.tolist(), strict=True):
             for slider, entry in zip(row, entries, strict=True):
-                slider.value = entry
+                slider.value = _shown(entry)
         self._guarded = False
         self._redraw()
 
@@ -118,7 +118,7 @@ def rescaled(row: Tensor, j: int, value: float) -> Tensor:
     """The row (n,) with entry j set to `value` in [0, 1] and the others scaled to share the rest.
 
     Where the others are all 0, they share it evenly. All entries come out as multiples of STEP,
-    since a slider that cannot show a number in the browser sends back one that it can.
+    so that the sliders show the row as it is.
     """
     others = torch.ones_like(row) if row.sum() - row[j] < STEP / 2 else row.clone()
     others[j] = 0
@@ -143,9 +143,16 @@ def verdict(chain: Chain) -> str:
     return f"|λ₂| = {second:.3f}: halves every {math.log(0.5) / math.log(second):.1f} steps"
 
 
+def _shown(entry: float) -> float:
+    """The number nearest to `entry` that a slider can show. Given any other, even one that is off
+    by the last bit, the browser sends back its own, as if somebody had moved the slider."""
+    whole = round(1 / STEP)
+    return round(entry * whole) / whole
+
+
 def _entry(chain: Chain, i: int, j: int) -> ipywidgets.FloatSlider:
     return ipywidgets.FloatSlider(
-        value=chain.P[i, j].item(), min=0, max=1, step=STEP, readout_format=".3f",
+        value=_shown(chain.P[i, j].item()), min=0, max=1, step=STEP, readout_format=".3f",
         description=f"{chain.states[i]} → {chain.states[j]}",
         style={"description_width": "98px"}, layout={"width": "auto"},
     )  # fmt: skip
