@@ -39,3 +39,73 @@ def doctor() -> None:
     findings = examine()
     report(findings)
     sys.exit(any(finding.verdict == "fault" for finding in findings))
+
+
+def sentence(error: Exception) -> click.ClickException:
+    """An error of ours, as one line on the terminal."""
+    return click.ClickException(str(error))
+
+
+@main.command("list")
+def list_systems() -> None:
+    """List the systems that can be trained and sampled, and what training each costs."""
+    from labkit import zoo
+
+    for name in zoo.names():
+        recipe = zoo.recipe(name)
+        shipped = "shipped" if (zoo.WEIGHTS / f"{name}.safetensors").exists() else "not shipped"
+        click.echo(f"{name}  ({shipped}; {recipe.minutes:g} minutes of processor time to train)")
+        click.echo(f"    {recipe.about}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), help="The file; default NAME.safetensors.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+def train(name: str, out: Path | None, overwrite: bool) -> None:
+    """Train system NAME by its recipe. Stopped, it goes on where it was when started again."""
+    from tqdm import tqdm
+
+    from labkit import zoo
+
+    out = out or Path(f"{name}.safetensors")
+    try:
+        total = zoo.recipe(name).training["steps"]
+        if out.exists() and not overwrite:
+            raise ValueError(f"{out} exists; give --overwrite to replace it, or another --out")
+        with tqdm(total=total, unit="step", desc=name) as bar:
+            for step in zoo.train(name, out):
+                bar.update(step.step - bar.n)
+                bar.set_postfix(loss=f"{step.loss:.4f}", images_s=f"{step.images_per_second:.0f}")
+    except (ValueError, FloatingPointError, OSError) as error:
+        raise sentence(error) from None
+    except KeyboardInterrupt:
+        raise click.ClickException("stopped; start again to go on from the last save") from None
+    click.echo(f"{out} is written: labkit sample {name} --weights {out}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), default="grid.png", show_default=True)
+@click.option("--number", default=64, show_default=True, help="How many pictures.")
+@click.option("--steps", default=50, show_default=True, help="Steps of DDIM.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--weights", type=click.Path(path_type=Path), help="A file that `train` wrote.")
+@click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
+def sample(name, out, number, steps, seed, weights, overwrite) -> None:
+    """Draw pictures with system NAME and save them side by side."""
+    from tqdm import tqdm
+
+    from labkit import zoo
+    from labkit.lab import plots
+
+    try:
+        if out.exists() and not overwrite:
+            raise ValueError(f"{out} exists; give --overwrite to replace it, or another --out")
+        states = zoo.load(name, weights).generate(number, steps=steps, seed=seed)
+        *_, last = tqdm(states, total=steps, unit="step", desc=name)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(plots.png(plots.image_grid(last.x)))
+    except (ValueError, OSError) as error:
+        raise sentence(error) from None
+    click.echo(f"{out} holds {number} pictures")

@@ -42,6 +42,11 @@ def shuffled(*tensors: Tensor, batch: int) -> Batches:
     """Batches of that many rows, drawn at random from tensors of equal length; the same rows of
     each. One tensor gives tensors, several give tuples."""
     whole_number(batch, "the batch", 1)
+    if len({len(tensor) for tensor in tensors}) != 1:
+        raise ValueError(
+            f"shuffled was given tensors of {', '.join(str(len(t)) for t in tensors)} rows; give "
+            f"at least one, and all of the same length"
+        )
 
     def draw(generator: torch.Generator):
         rows = torch.randint(len(tensors[0]), (batch,), generator=generator)
@@ -156,21 +161,28 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
                 step, recipe["steps"], recipe["lr"], recipe["warmup"], recipe["decay"]
             )
         seed = batch_seed(recipe["seed"], step, fabric.global_rank)
-        batch = fabric.to_device(batches(torch.Generator().manual_seed(seed)))
         cuda = [fabric.device] if fabric.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):  # the watcher's own draws stay as they were
-            torch.manual_seed(seed + 1)
-            loss = model.loss(batch)
-            fabric.backward(loss)
+        try:
+            batch = fabric.to_device(batches(torch.Generator().manual_seed(seed)))
+            with torch.random.fork_rng(devices=cuda):  # the watcher's own draws stay as they were
+                torch.manual_seed(seed + 1)
+                loss = model.loss(batch)
+                fabric.backward(loss)
+        except Exception as error:
+            error.add_note(
+                f"This was step {step + 1} of training; its batch is "
+                f"batches(torch.Generator().manual_seed({seed}))."
+            )
+            raise
         norm = fabric.clip_gradients(
             model, optimizer, max_norm=recipe["clip"], error_if_nonfinite=False
         )
         loss = fabric.all_reduce(loss.detach(), reduce_op="mean").item()
         if not (math.isfinite(loss) and torch.isfinite(norm)):
             raise FloatingPointError(
-                f"Step {step} has loss {loss} and gradient norm {norm.item()}, so training stopped "
-                f"before it spoiled the weights; its batch is "
-                f"batches(torch.Generator().manual_seed({seed})). Look at it, or lower lr."
+                f"Step {step + 1} has loss {loss} and gradient norm {norm.item()}, so training "
+                f"stopped before it could spoil the weights; look at its batch, "
+                f"batches(torch.Generator().manual_seed({seed})), or lower lr."
             )
         optimizer.step()
         optimizer.zero_grad()

@@ -1,0 +1,84 @@
+"""DDPM, the whole system: a U-Net that learns to tell the noise in a picture from the picture.
+
+Training is algorithm 1 of Ho et al. 2020, sampling algorithm 2 or any other step of
+`labkit.sampler`; with learned variance the loss is the hybrid one of Nichol and Dhariwal 2021.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from labkit import schedule
+from labkit.conditioning import Conditioning
+from labkit.denoiser import Denoiser, MapX0, clip
+from labkit.inputs import whole_number
+from labkit.likelihood import hybrid_loss
+from labkit.nets.unet import UNet, UNetConfig
+from labkit.sampler import State, ddim, from_noise
+
+
+@dataclass(frozen=True)
+class DDPMConfig:
+    """All that there is to choose about a `DDPM`."""
+
+    net: UNetConfig
+    schedule: str = "cosine"  # a name of schedule.MAKERS
+    T: int = 1000
+    predicts: str = "eps"  # or "x0", or "v"
+
+    def __post_init__(self):
+        if isinstance(self.net, dict):  # from JSON
+            object.__setattr__(self, "net", UNetConfig(**self.net))
+
+
+class DDPM(nn.Module):
+    """An unconditional diffusion model of pictures (B, C, H, W) in [-1, 1]."""
+
+    def __init__(self, config: DDPMConfig):
+        super().__init__()
+        self.config = config
+        self.denoiser = Denoiser(
+            UNet(config.net),
+            schedule.by_name(config.schedule, config.T),
+            predicts=config.predicts,
+            learned_variance=config.net.learned_variance,
+        )
+
+    def encode(self, prompts: int) -> Conditioning | None:
+        """None: this model listens to nothing, so its "prompts" are only how many pictures."""
+        whole_number(prompts, "the number of pictures", 1)
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """A scalar: L_simple, or L_hybrid with learned variance. batch: (B, C, H, W) in [-1, 1]."""
+        if self.denoiser.learned_variance:
+            return hybrid_loss(self.denoiser, batch)
+        return self.denoiser.loss(batch)
+
+    def generate(
+        self,
+        prompts: int,
+        *,
+        steps: int = 50,
+        seed: int = 0,
+        step: Callable = ddim,
+        map_x0: Callable[[Tensor], Tensor] = clip,
+        **options,
+    ) -> Iterator[State]:
+        """That many new pictures: yields a `State` after each of the steps; the last one's ``x``
+        are the pictures, (B, C, H, W) in [-1, 1]. The same seed gives the same pictures.
+
+        step: `ddim`, `ddpm` or your own; ``options``, such as eta=1.0 or v=1.0, are for it.
+        Raises ValueError unless prompts >= 1 and 1 <= steps <= T.
+        """
+        cond, net = self.encode(prompts), self.config.net
+        return from_noise(
+            MapX0(self.denoiser, map_x0),
+            (prompts, net.channels, net.size, net.size),
+            steps,
+            seed=seed,
+            cond=cond,
+            step=step,
+            device=next(self.parameters()).device,
+            **options,
+        )

@@ -1,0 +1,190 @@
+"""The zoo: a name stands for a recipe, and for the weights that it gave, which come with labkit.
+
+    system = zoo.load("ddpm-digits")
+    for step in zoo.train("ddpm-digits", "mine.safetensors"): ...
+
+A recipe is data: what is built, what it is shown, for how long. Training it again with the same
+seed on the same machine gives the shipped file again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from labkit import checkpoint
+from labkit import train as training
+from labkit.data import digits
+from labkit.inputs import nearest
+from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
+from labkit.nets.unet import UNetConfig
+from labkit.systems.ddpm import DDPM, DDPMConfig
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What it takes to make one of the shipped systems."""
+
+    about: str  # one line for a list
+    system: type[nn.Module]  # built as system(config)
+    config: Any  # a frozen dataclass
+    batches: Callable[[], training.Batches]
+    training: dict[str, Any] = field(default_factory=dict)  # what `labkit.train.train` is told
+    minutes: float = 0.0  # of processor time that training took, measured; two cores share it
+    start: str | None = None  # the system whose trained weights it starts from
+
+
+def digit_batches() -> training.Batches:
+    """128 real digits at a time, 16 x 16 pixels."""
+    images, _ = digits.load(16)
+    return training.shuffled(images, batch=128)
+
+
+def labeled_digit_batches() -> training.Batches:
+    """64 real digits and their labels at a time, each digit shifted by up to a pixel; the last 360
+    are held out, so that what the classifier knows can be checked."""
+    draw = training.shuffled(*digits.load(16, "train"), batch=64)
+
+    def batches(generator: torch.Generator):
+        images, labels = draw(generator)
+        return shifted(images, 1, generator), labels
+
+    return batches
+
+
+SMALL = UNetConfig(
+    size=16, channels=1, width=48, multipliers=(1, 1), blocks=1, attention=(), groups=8,
+    film=True, fold=4,
+)  # fmt: skip
+
+RECIPES = {
+    "ddpm-digits": Recipe(
+        about="handwritten digits of 16 x 16 pixels, from noise (lessons 03 and 04)",
+        system=DDPM,
+        config=DDPMConfig(SMALL, predicts="x0"),
+        batches=digit_batches,
+        training={"steps": 12_000, "lr": 2e-3},
+        minutes=8,
+    ),
+    "ddpm-digits-learned-variance": Recipe(
+        about="goes on from ddpm-digits and learns how much noise each step needs (lesson 03)",
+        system=DDPM,
+        config=DDPMConfig(replace(SMALL, learned_variance=True), predicts="x0"),
+        batches=digit_batches,
+        training={"steps": 1_500, "lr": 5e-4},
+        minutes=3,
+        start="ddpm-digits",
+    ),
+    "classifier-digits": Recipe(
+        about="tells digits apart; metrics live in its features",
+        system=Classifier,
+        config=ClassifierConfig(),
+        batches=labeled_digit_batches,
+        training={"steps": 750, "lr": 2e-3, "weight_decay": 0.05, "ema": 0.995},
+        minutes=0.5,
+    ),
+    "classifier-digits-b": Recipe(
+        about="a second classifier, built and trained apart, that must agree with the first",
+        system=Classifier,
+        config=ClassifierConfig(widths=(16, 32), kernel=5, features=32),
+        batches=labeled_digit_batches,
+        training={"steps": 750, "lr": 2e-3, "weight_decay": 0.05, "ema": 0.995, "seed": 1},
+        minutes=0.5,
+    ),
+}
+
+
+def names() -> list[str]:
+    """What there is to load, sorted."""
+    return sorted(RECIPES)
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name. ValueError, with the nearest name, if there is none."""
+    if name not in RECIPES:
+        raise nearest(name, RECIPES, "system")
+    return RECIPES[name]
+
+
+def build(name: str) -> nn.Module:
+    """The system of that name as training finds it: its weights drawn with the recipe's seed, or
+    those of the system that it starts from."""
+    made = recipe(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(made.training.get("seed", 0))
+        system = made.system(made.config)
+    if made.start:
+        inherit(system, load(made.start))
+    return system
+
+
+@torch.no_grad()
+def inherit(system: nn.Module, parent: nn.Module) -> None:
+    """Copies the parent's weights; rows that only the child has, such as those of a variance in the
+    last layer, stay as they are."""
+    own = system.state_dict()
+    for name, tensor in parent.state_dict().items():
+        own[name][: len(tensor)] = tensor
+
+
+def load(name: str, path: str | Path | None = None) -> nn.Module:
+    """The system of that name with trained weights, ready to use: the shipped ones, or those that
+    `save` or `labkit train` wrote to ``path``.
+
+    Raises ValueError for an unknown name or a file that does not belong to it, and
+    FileNotFoundError where no weights are.
+    """
+    made, path = recipe(name), Path(path or WEIGHTS / f"{name}.safetensors")
+    tensors, about = checkpoint.load(path)
+    if about.get("name") != name:
+        raise ValueError(
+            f"{path} holds {about.get('name') or 'a run that is not finished'}, not {name}; give "
+            f"the file that `labkit train {name}` wrote at its end."
+        )
+    if about["config"] != plain(made.config):
+        raise ValueError(
+            f"{path} was trained with another configuration of {name} than this version of labkit "
+            f"has; train it again with `labkit train {name}`."
+        )
+    system = made.system(made.config)
+    checkpoint.fill(system, {key: tensor.float() for key, tensor in tensors.items()}, path)
+    return system.eval()
+
+
+def save(name: str, system: nn.Module, path: str | Path, **facts) -> None:
+    """Writes the weights in half precision, with the recipe and whatever else there is to say."""
+    made = recipe(name)
+    tensors = {key: tensor.half() for key, tensor in system.state_dict().items()}
+    about = {"name": name, "config": plain(made.config), "training": made.training, **facts}
+    checkpoint.save(path, tensors, about)
+
+
+def plain(config) -> dict:
+    """A configuration as JSON would give it back: lists for tuples."""
+    return {key: unfold(value) for key, value in asdict(config).items()}
+
+
+def unfold(value):
+    if isinstance(value, dict):
+        return {key: unfold(inner) for key, inner in value.items()}
+    return [unfold(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def train(name: str, path: str | Path, save_every: int = 500) -> Iterator[training.Step]:
+    """Follows the recipe and writes the result to ``path``. What is needed to go on after a stop
+    lies beside it (``.run``) until then; starting again goes on from there."""
+    made, path = recipe(name), Path(path)
+    state = path.with_name(path.name + ".run")
+    steps = training.train(
+        build(name), made.batches(), checkpoint=state, save_every=save_every, **made.training
+    )
+    for step in steps:
+        if step.step == made.training["steps"]:
+            save(name, step.ema, path, step=step.step, loss=step.loss)
+            state.unlink()
+        yield step
