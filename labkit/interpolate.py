@@ -18,7 +18,7 @@ def lerp(z1: Tensor, z2: Tensor, a: float) -> Tensor:
 
 def slerp(z1: Tensor, z2: Tensor, a: float) -> Tensor:
     """The point at share a of the arc from z1 to z2, (B, …): row by row, over all of a row's
-    entries at once (DDIM, appendix D.5).
+    entries at once (DDIM, section 5.3).
 
     z1, z2: (B, …) of one shape, no row all zero; a: 0 gives z1, 1 gives z2. Two rows that point the
     same way have no arc: they get the straight line.
