@@ -3,7 +3,11 @@
 import pytest
 import torch
 
+from labkit import metrics, zoo
+from labkit.data import digits
 from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
+
+SHIPPED = ["classifier-digits", "classifier-digits-b"]
 
 
 @pytest.mark.parametrize("features, length", [(5, 5), (None, 8)])
@@ -74,3 +78,41 @@ def test_pictures_of_another_size_are_refused():
     net = Classifier(ClassifierConfig(size=16, widths=(4, 4), features=4))
     with pytest.raises(ValueError, match="do not fit this classifier"):
         net(torch.randn(2, 1, 8, 8))
+
+
+# The shipped ones
+
+
+def answers(name, images):
+    return metrics.see(zoo.load(name), images).probs.argmax(1)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_classifier_knows_digits_that_it_never_saw(name):
+    images, labels = digits.load(16, "test")
+    assert (answers(name, images) == labels).double().mean() >= 0.985
+    assert (zoo.WEIGHTS / f"{name}.safetensors").stat().st_size < 300_000
+
+
+def test_the_two_shipped_classifiers_agree_though_they_are_built_apart():
+    images, _ = digits.load(16, "test")
+    assert (answers(SHIPPED[0], images) == answers(SHIPPED[1], images)).double().mean() > 0.98
+    first, second = (zoo.load(name) for name in SHIPPED)
+    assert first.config != second.config
+    assert metrics.see(first, images[:1]).features.shape[1] <= 64
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_floor_is_low_and_the_distance_grows_with_damage(name):
+    images, _ = digits.load(16)
+    blends = images.clone()
+    blends[::4] = (images[::4] + images.flip(0)[::4]) / 2  # every fourth is two digits at once
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    damaged = {"grainy": images + 0.3 * noise, "noise": images + noise, "blends": blends}
+    report = metrics.judge(zoo.load(name), name, images, same=images, **damaged)
+    distance = {row: scores.frechet for row, scores in report.rows.items()}
+    assert distance["same"] < distance["real half"] < 0.003
+    assert distance["real half"] < distance["grainy"] < distance["noise"]
+    assert distance["blends"] > 3 * distance["real half"]
+    assert report.rows["real half"].class_use > 9.9
+    assert report.rows["real half"].confidence > 0.98

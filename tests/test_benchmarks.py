@@ -1,0 +1,85 @@
+"""The benchmarks' own arithmetic; the race itself is run by hand."""
+
+import pytest
+
+from benchmarks import imports, profile_step, race
+from benchmarks.__main__ import table
+from benchmarks.contenders import CHUNK, Labkit, sizes
+from labkit.data import digits
+
+
+class FakeJudge:
+    """Distances that fall as 1/t, and a list of the snapshots that had to be sampled from."""
+
+    def __init__(self):
+        self.asked = []
+
+    def distance(self, snapshot, at):
+        self.asked.append(at)
+        return 1 / at
+
+
+def test_the_first_snapshot_below_a_threshold_is_found_without_judging_all():
+    snapshots = dict.fromkeys([1, 5, 10, 20, 30, 50, 60, 80, 100])
+    for threshold, expected in ((0.05, 20), (0.02, 50), (0.01, 100), (2.0, 1), (0.001, None)):
+        judge = FakeJudge()
+        assert race.first_below(judge, snapshots, threshold) == expected
+        assert len(judge.asked) <= 5
+
+
+def test_labkit_trains_for_the_time_it_is_given_and_leaves_snapshots_on_the_way():
+    images, _ = digits.load(16)
+    # A clock that goes on by one at every look: the trial makes two steps in four seconds, so six
+    # seconds are planned as three steps, each of which then takes one.
+    ticks = iter(range(100_000))
+    contender, facts, snapshots = race.train(Labkit, images, 6, [2, 4], lambda: next(ticks))
+    assert facts["steps"] == contender.count == facts["seconds"] == 3
+    assert list(snapshots) == [2, 3.0]
+    assert contender.sample(snapshots[2], 3, steps=2, seed=0).shape == (3, 1, 16, 16)
+
+
+def test_pictures_are_sampled_in_chunks_that_add_up():
+    assert sizes(CHUNK) == [CHUNK]
+    assert sizes(2 * CHUNK + 7) == [CHUNK, CHUNK, 7]
+
+
+def test_an_import_that_fails_is_not_a_number_and_spoils_no_other():
+    found = imports.measure(1, {"torch": "import math", "missing": "import no_such_module"})
+    assert 0 <= found["torch"] < 5
+    assert found["missing"] != found["missing"]
+
+
+@pytest.mark.parametrize(
+    "operation, expected",
+    [
+        ("aten::convolution_backward", "convolutions, backward"),
+        ("aten::mkldnn_convolution", "convolutions, forward"),
+        ("aten::native_group_norm_backward", "group norm"),
+        ("aten::linalg_vector_norm", "clipping"),
+        ("aten::_fused_adamw_", "optimizer"),
+        ("aten::addmm", "linear layers"),
+        ("aten::uniform_", "everything else"),
+    ],
+)
+def test_every_operation_is_counted_once_where_it_belongs(operation, expected):
+    assert profile_step.part(operation) == expected
+
+
+def test_the_table_has_a_column_for_each_contender():
+    scores = {
+        "frechet": 0.0123, "precision": 0.9, "recall": 0.8, "class_use": 9.9, "confidence": 0.97,
+    }  # fmt: skip
+    final = {"sampling": 4.2, "classifier-digits": scores, "classifier-digits-b": scores}
+    results = [
+        {
+            "name": name, "parameters": 1_200_000, "batch": 64, "images/s": 1234.5, "final": final,
+            "reached": {"0.05": 12.0, "0.02": 44.0, "0.01": None}, "peak MB": 512.0,
+        }
+        for name in ("labkit", "diffusers bf16")
+    ]  # fmt: skip
+    taken = {"torch": 1.0, "labkit.zoo": 1.5, "diffusers": 4.0}
+    lines = table(results, taken, 60, 1000).splitlines()
+    assert lines[0] == "|  | labkit | diffusers bf16 |"
+    assert {line.count("|") for line in lines} == {4}
+    assert "| seconds to distance 0.01 | > 60 | > 60 |" in lines
+    assert "| import | 1.5 s (1.50 x torch) | 4.0 s (4.00 x torch) |" in lines
