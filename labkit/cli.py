@@ -102,7 +102,10 @@ def sample(name, out, number, steps, seed, weights, overwrite) -> None:
     try:
         if out.exists() and not overwrite:
             raise ValueError(f"{out} exists; give --overwrite to replace it, or another --out")
-        states = zoo.load(name, weights).generate(number, steps=steps, seed=seed)
+        system = zoo.load(name, weights)
+        if not hasattr(system, "generate"):
+            raise ValueError(f"{name} looks at pictures and draws none; see `labkit list`")
+        states = system.generate(number, steps=steps, seed=seed)
         *_, last = tqdm(states, total=steps, unit="step", desc=name)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(plots.png(plots.image_grid(last.x)))

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from labkit import metrics, zoo
+from labkit.cli import main
 from labkit.data import digits
 from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
 
@@ -116,3 +118,10 @@ def test_the_floor_is_low_and_the_distance_grows_with_damage(name):
     assert distance["blends"] > 3 * distance["real half"]
     assert report.rows["real half"].class_use > 9.9
     assert report.rows["real half"].confidence > 0.98
+
+
+def test_asked_for_pictures_the_command_says_that_a_classifier_draws_none(tmp_path):
+    out = tmp_path / "grid.png"
+    answer = CliRunner().invoke(main, ["sample", SHIPPED[0], "--out", str(out)])
+    assert answer.exit_code == 1 and not out.exists()
+    assert "draws none" in answer.output and "Traceback" not in answer.output
