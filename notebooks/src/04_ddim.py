@@ -427,7 +427,7 @@ show_source(sampler.invert)
 crowd = noise(300, 2, seed=4)
 hue = torch.atan2(crowd[:, 1], crowd[:, 0]) / (2 * math.pi) % 1  # (300,) where each dot starts
 side = torch.cdist(crowd.double(), ring.means).argmin(1)  # (300,) the cluster on its side
-frame = {"xlim": (-2.6, 2.6), "ylim": (-2.6, 2.6), "xticks": [], "yticks": [], "aspect": "equal"}
+frame = {"xlim": (-3, 3), "ylim": (-3, 3), "xticks": [], "yticks": [], "aspect": "equal"}
 
 
 def turn_dial(figure, eta=0.0, steps=10):
@@ -660,7 +660,7 @@ for steps in (5, 10, 20, 50, 1000):
 # The time grows with the number of steps and with nothing else; that is why the whole lesson is about steps.
 
 # %%
-N, SEEDS, STEPS = 500, 2, (5, 10, 20)
+N, SEEDS, STEPS = 400, 2, (5, 10, 20)
 classifier = zoo.load("classifier-digits")
 
 
@@ -734,8 +734,9 @@ plots.show(
 )
 
 # %% [markdown]
-# Read it with the sd and the floor in mind. **What stands out of the noise:** with five steps every sampler is far from the floor, with twenty it is near; and in features $\hat\sigma$ is the worst with few steps, as in the paper. **What does not:** among $\eta=0$, 0.2 and 0.5 the differences are smaller than their sd. The paper's 50,000
-# pictures can order them; our 500 cannot, and we do not claim it. **What is different:** in pixels $\hat\sigma$ is no worse than the others. Few steps lack contrast (3.6), too much noise adds contrast, and a ruler that only knows variances lets one error pay for the other. A distance says as much as its ruler.
+# Read it with the sd and the floor in mind. **What stands out of the noise:** with five steps every sampler is ten times as far off as real digits are, with ten steps only twice or three times; and in features $\hat\sigma$ is the worst with few steps, as in the paper. **What does not:** with five steps the five means even stand in the
+# paper's order, but between $\eta=0$, 0.2 and 0.5 the differences are smaller than their sd. The paper's 50,000 pictures can order those; our 400 cannot, and we do not claim it. **What is different:** in pixels $\hat\sigma$ is no worse than the others, and with five steps it is the best. Few steps lack contrast (3.6), too much noise
+# adds contrast, and a ruler that only knows variances lets one error pay for the other. A distance says as much as its ruler.
 #
 # Why is $\hat\sigma$ so much less terrible here than in the paper? Follow the walk to its last stride, from $t = 1$ to 0. At $t=1$ the picture should hold noise of standard deviation $\sqrt{1-\bar\alpha_1}$ and no more. What does it hold?
 
@@ -889,7 +890,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Do the pictures show it? Honestly: hardly. A length of 0.7 is not far enough off for this network; it guesses the *picture*, and forgives a code that is a little short. In the Gaussian world of 7.1 the map from noise to picture is a straight line, and the chord would cost half of the variance. What does it
+# Do the pictures show it? Honestly: hardly. A length of 0.7 is not far enough off for this network; it guesses the *picture*, and forgives a code that is somewhat short. In the Gaussian world of 7.1 the map from noise to picture is a straight line, and the chord would cost half of the variance. What does it
 # cost here? And what if we go further, as an average of *many* noises would, whose length falls like $1/\sqrt n$?
 
 # %%
@@ -916,7 +917,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Read it from the middle, × 1, outwards. Shorter codes lose what set the pictures apart, longer ones are overdrawn. So the arc is the right way, and the reason is worth more than the effect on these small digits: **a sampler may only be given what the training could have produced.**
+# Halfway on the chord a tenth of the variety is gone, in the mean of thirty noises half of it. The rows show where it goes: the shorter the code, the more all pictures become the same one, a rounded eight, the digit in the middle of all digits. Codes that are too long are overdrawn. So the arc is the right way, and the reason is worth more than the effect on these small digits: **a sampler may only be given what the training could have produced.**
 #
 # ### 7.6 Which times to visit
 #
