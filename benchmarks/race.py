@@ -37,7 +37,7 @@ class Judge:
             _, probe = self.sample(snapshot, 20)
             estimate = probe * self.samples / 20
             if estimate > self.patience:
-                self.known[at] = {"sampling": estimate, "frechet": math.inf}
+                self.known[at] = {"sampling": estimate}  # and nothing known of quality
             else:
                 self.known[at] = self.score(snapshot)
         return self.known[at]
@@ -53,10 +53,10 @@ class Judge:
         found = {"sampling": seconds}
         for name, net in self.nets.items():
             found[name] = vars(self.metrics.score(self.real[name], self.metrics.see(net, images)))
-        return {**found, "frechet": found["classifier-digits"]["frechet"]}
+        return found
 
     def distance(self, snapshot, at: float) -> float:
-        return self(snapshot, at)["frechet"]
+        return self(snapshot, at).get("classifier-digits", {"frechet": math.inf})["frechet"]
 
 
 def train(make, images, seconds: float, marks: list[float], clock) -> tuple[object, dict, dict]:
