@@ -729,6 +729,10 @@ plots.show(
     "The fraction v that the network chooses for its variance, over time: median and spread over pixels.",
 )
 
+# %% [markdown]
+# Near the picture the network wants almost the whole $\beta$, and more for some pixels than for others; nobody had told it section 3.2. At large $t$ the curve strays below 0 (nothing squashes it), where it hardly matters: there $\tilde\beta$ and $\beta$ of a
+# single step are nearly equal. Now the three samplers.
+
 
 # %%
 class Fixed:
