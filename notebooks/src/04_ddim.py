@@ -11,7 +11,7 @@
 # - recognize six classic mistakes by their looks.
 #
 # **Before:** lessons 02 (the jump) and 03 (the posterior, the loss, the network).
-# **Time:** 60 minutes to read and play, plus 100 for all exercises; about 55 seconds to run on two cores.
+# **Time:** 60 minutes to read and play, plus 100 for all exercises; about a minute to run on two cores.
 #
 # **On the map:** 02 forward diffusion → 03 DDPM → **04 DDIM** → 05 classifier guidance (steer the same network).
 
@@ -734,8 +734,8 @@ plots.show(
 )
 
 # %% [markdown]
-# Read it with the sd and the floor in mind. **What stands out of the noise:** with five steps every sampler is ten times as far off as real digits are, with ten steps only twice or three times; and in features $\hat\sigma$ is the worst with few steps, as in the paper. **What does not:** with five steps the five means even stand in the
-# paper's order, but between $\eta=0$, 0.2 and 0.5 the differences are smaller than their sd. The paper's 50,000 pictures can order those; our 400 cannot, and we do not claim it. **What is different:** in pixels $\hat\sigma$ is no worse than the others, and with five steps it is the best. Few steps lack contrast (3.6), too much noise
+# Read it with the sd and the floor in mind. **What stands out of the noise:** five steps are far from the floor for every sampler, twenty are near it. With few steps $\hat\sigma$ stands last in features, and $\eta=1$ stands behind $\eta=0$ in pixels, as in the paper, but by not much more than the sd. **What does not:** between
+# $\eta=0$, 0.2 and 0.5 the differences are smaller than their sd. The paper's 50,000 pictures can order those, and so can the exact table above; our 400 cannot, and we do not claim it. **What is different:** in pixels $\hat\sigma$ is no worse than the others, and with five steps it is the best. Few steps lack contrast (3.6), too much noise
 # adds contrast, and a ruler that only knows variances lets one error pay for the other. A distance says as much as its ruler.
 #
 # Why is $\hat\sigma$ so much less terrible here than in the paper? Follow the walk to its last stride, from $t = 1$ to 0. At $t=1$ the picture should hold noise of standard deviation $\sqrt{1-\bar\alpha_1}$ and no more. What does it hold?
