@@ -99,11 +99,11 @@ def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
     assert_check_is_sound(getattr(lesson04, name), RIGHT[name])
 
 
-def test_a_step_that_forgets_the_final_alpha_bar_is_caught_by_its_index():
-    def one_too_low(schedule, pred, x, t, s, generator, eta):
-        return sampler.ddim(schedule, pred, x, t, s - 1, generator, eta)
+def test_a_step_that_stops_half_way_is_refused():
+    def half_way(schedule, pred, x, t, s, generator, eta):
+        return sampler.ddim(schedule, pred, x, t, (s + t) // 2, generator, eta)
 
-    assert not lesson04.ddim_step(one_too_low)
+    assert not lesson04.ddim_step(half_way)
 
 
 def test_noise_added_twice_is_refused_by_its_law():
