@@ -430,19 +430,35 @@ side = torch.cdist(crowd.double(), ring.means).argmin(1)  # (300,) the cluster o
 frame = {"xlim": (-3, 3), "ylim": (-3, 3), "xticks": [], "yticks": [], "aspect": "equal"}
 
 
-def turn_dial(figure, eta=0.0, steps=10):
-    left, right = figure.subplots(1, 2)
+def walks(eta, steps):
+    """All places of the 300 dots, (steps + 1, 300, 2), and the share that end on their own side."""
     step, way = partial(sampler.ddim, eta=eta), schedule.timesteps(steps)
     walk = sample(guess, crowd, way, step=step, generator=dice(2))
-    paths = torch.stack([crowd] + [state.x for state in walk])  # (steps + 1, 300, 2)
+    paths = torch.stack([crowd] + [state.x for state in walk])
+    ends = torch.cdist(paths[-1].double(), ring.means).argmin(1)
+    return paths, (ends == side).double().mean()
+
+
+# %%
+def turn_dial(figure, eta=0.0, steps=10):
+    left, right = figure.subplots(1, 2, subplot_kw=frame)
     left.scatter(*cloud.T, s=1, color="#CCCCCC")
-    for k in range(7):
-        left.plot(*paths[:, k].T, linewidth=1.2, color=plots.COLORS[k])
-        left.plot(*crowd[k], "o", markersize=5, color=plots.COLORS[k])
-    right.scatter(*paths[-1].T, s=9, c=hue, cmap="twilight_shifted", vmin=0, vmax=1)
-    kept = (torch.cdist(paths[-1].double(), ring.means).argmin(1) == side).double().mean()
-    left.set(title=f"η = {eta:.2f} in {steps} steps", **frame)
-    right.set(title=f"{kept:.0%} end on the side where they began", **frame)
+    left.scatter(*crowd[:7].T, s=25, color=plots.COLORS[:7])
+    lines = [left.plot([], [], linewidth=1.2, color=color)[0] for color in plots.COLORS[:7]]
+    dots = right.scatter(*crowd.T, s=9, c=hue, cmap="twilight_shifted", vmin=0, vmax=1)
+    words = [each.set_title(" ") for each in (left, right)]
+
+    def update(eta, steps):
+        paths, kept = walks(eta, steps)
+        for k, line in enumerate(lines):
+            line.set_data(*paths[:, k].T)
+        dots.set_offsets(paths[-1])
+        words[0].set_text(f"η = {eta:.2f} in {steps} steps")
+        words[1].set_text(f"{kept:.0%} end on the side where they began")
+        return [*lines, dots, *words]
+
+    update(eta, steps)
+    return update
 
 
 widgets.Redraw(
@@ -960,7 +976,7 @@ for name, each in found.items():
 #
 # ## 8 · Break it
 #
-# Each of these six mistakes has been made in public code. Each is one line. Learn their faces.
+# Six classics, each a single line. Learn their faces.
 
 
 # %%
@@ -1005,7 +1021,7 @@ print(
 # - **β_t for the ratio**, and **ᾱ of t − 1**: one cause, one face. The strides are fifty times longer than the noise that they take away, so the picture is still nearly pure noise when the network is told that it is clean. A network that predicts $\varepsilon$ would leave the noise standing; ours
 #   makes blotches of it.
 # - **σ̂ in the direction**: for long strides $\hat\sigma^2 > 1-\bar\alpha_s$, and the root of a negative number is not a number. `image_grid` paints it red, so that it cannot hide.
-# - **last ᾱ is ᾱ_1**: the treacherous one. Nothing to see, nothing that a distance notices: noise of $\sqrt{1-\bar\alpha_1}$ stays behind, 0.006 here, 0.03 in the schedule of latent diffusion, whose first code made this very mistake. A *test* finds it: the last step must return $\hat x_0$, exactly.
+# - **last ᾱ is ᾱ_1**: the treacherous one. Nothing to see, nothing that a distance notices: $\sqrt{1-\bar\alpha_1}\,\hat\varepsilon$ stays behind; the root is 0.006 here, and 0.03 in the schedule of latent diffusion, whose published code returns just this. A *test* finds it: the last step must return $\hat x_0$, exactly.
 #
 # The fifth: somebody changes $\hat x_0$ and keeps the old $\hat\varepsilon$. With the usual clipping to $[-1, 1]$, our well-behaved network hides it. So we clip harder, at ±0.6, and stretch the result for display. `MapX0` derives $\hat\varepsilon$ anew:
 
