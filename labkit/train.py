@@ -24,7 +24,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from labkit import checkpoint as files
-from labkit.inputs import nearest, number, whole_number
+from labkit.inputs import number, one_of, whole_number
 
 Batches = Callable[[torch.Generator], Any]
 
@@ -115,8 +115,7 @@ def train(
             "batches is not a function; give one that takes a torch.Generator and returns a batch, "
             "such as train.shuffled(images, batch=128)"
         )
-    if decay not in DECAYS:
-        raise nearest(decay, DECAYS, "decay")
+    one_of(decay, DECAYS, "decay")
     whole_number(steps, "steps", 1)
     whole_number(warmup, "warmup", 0)
     whole_number(save_every, "save_every", 1)

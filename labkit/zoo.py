@@ -18,7 +18,7 @@ from torch import nn
 from labkit import checkpoint
 from labkit import train as training
 from labkit.data import digits
-from labkit.inputs import nearest
+from labkit.inputs import one_of
 from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
 from labkit.nets.unet import UNetConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
@@ -106,9 +106,7 @@ def names() -> list[str]:
 
 def recipe(name: str) -> Recipe:
     """The recipe of that name. ValueError, with the nearest name, if there is none."""
-    if name not in RECIPES:
-        raise nearest(name, RECIPES, "system")
-    return RECIPES[name]
+    return RECIPES[one_of(name, RECIPES, "system")]
 
 
 def build(name: str) -> nn.Module:

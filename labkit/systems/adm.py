@@ -17,28 +17,23 @@ from torch import Tensor, nn
 
 from labkit import schedule
 from labkit.conditioning import Conditioning
-from labkit.denoiser import Denoiser, MapX0, clip
+from labkit.denoiser import MapX0, clip
 from labkit.guidance import ClassifierFree, ScoreGuidance
 from labkit.inputs import number, picture_batch, short
 from labkit.likelihood import hybrid_loss
 from labkit.nets.noisy_classifier import NoisyClassifier, NoisyClassifierConfig
-from labkit.nets.unet import UNet, UNetConfig
 from labkit.sampler import State, ddim, from_noise
+from labkit.systems.ddpm import DDPMConfig, build_denoiser
 
 
 @dataclass(frozen=True)
-class ADMConfig:
+class ADMConfig(DDPMConfig):
     """All that there is to choose about an `ADM`. net.vector is the number of classes."""
 
-    net: UNetConfig
     null_share: float = 0.1  # of the training rows that lose their class; 0: none ever did
-    schedule: str = "cosine"
-    T: int = 1000
-    predicts: str = "eps"
 
     def __post_init__(self):
-        if isinstance(self.net, dict):  # from JSON
-            object.__setattr__(self, "net", UNetConfig(**self.net))
+        super().__post_init__()
         number(self.null_share, "null_share", 0, 1)
         if not self.net.vector:
             raise ValueError("net.vector is not set, but must be the number of classes")
@@ -50,12 +45,7 @@ class ADM(nn.Module):
     def __init__(self, config: ADMConfig):
         super().__init__()
         self.config = config
-        self.denoiser = Denoiser(
-            UNet(config.net),
-            schedule.by_name(config.schedule, config.T),
-            predicts=config.predicts,
-            learned_variance=config.net.learned_variance,
-        )
+        self.denoiser = build_denoiser(config)
 
     @property
     def classes(self) -> int:

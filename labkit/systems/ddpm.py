@@ -32,18 +32,23 @@ class DDPMConfig:
             object.__setattr__(self, "net", UNetConfig(**self.net))
 
 
+def build_denoiser(config: DDPMConfig) -> Denoiser:
+    """The U-Net of that configuration, read through its schedule."""
+    return Denoiser(
+        UNet(config.net),
+        schedule.by_name(config.schedule, config.T),
+        predicts=config.predicts,
+        learned_variance=config.net.learned_variance,
+    )
+
+
 class DDPM(nn.Module):
     """An unconditional diffusion model of pictures (B, C, H, W) in [-1, 1]."""
 
     def __init__(self, config: DDPMConfig):
         super().__init__()
         self.config = config
-        self.denoiser = Denoiser(
-            UNet(config.net),
-            schedule.by_name(config.schedule, config.T),
-            predicts=config.predicts,
-            learned_variance=config.net.learned_variance,
-        )
+        self.denoiser = build_denoiser(config)
 
     def encode(self, prompts: int) -> Conditioning | None:
         """None: this model listens to nothing, so its "prompts" are only how many pictures."""
