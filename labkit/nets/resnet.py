@@ -1,0 +1,130 @@
+"""The ResNet as CLIP changed it: a stem of three convolutions, averages wherever the resolution
+halves, and at the end attention where others take the mean.
+
+Sources: Radford et al. 2021, section 2.4 (ResNet-D of He et al. 2019, anti-aliasing of Zhang 2019,
+attention pooling), and the authors' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit.inputs import whole_number
+from labkit.nets.noisy_classifier import AttentionPool
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """All that there is to choose about a `ResNet`. The defaults are those of CLIP's RN50.
+
+    ``stem`` is by how much the stem shrinks the picture: 4 in CLIP. Pictures of 32 pixels have
+    nothing to waste: 2 leaves out the stem's average, 1 its stride as well.
+    """
+
+    size: int = 224  # side of the square picture
+    width: int = 64  # channels after the stem; level k has 4 · 2^k times as many
+    blocks: tuple[int, ...] = (3, 4, 6, 3)  # of each level; each level but the first halves
+    heads: int = 32  # of the attention pool
+    stem: int = 4
+
+    def __post_init__(self):
+        object.__setattr__(self, "blocks", tuple(self.blocks))  # JSON knows only lists
+        for name in ("size", "width", "heads"):
+            whole_number(getattr(self, name), f"a ResNet's {name}", 1)
+        for count in self.blocks:
+            whole_number(count, "a ResNet's blocks of a level", 1)
+        if not self.blocks or self.stem not in (1, 2, 4) or self.size % self.shrinks:
+            raise ValueError(
+                f"a ResNet with stem {self.stem} and blocks {self.blocks} cannot look at pictures "
+                f"of {self.size} pixels a side: give at least one level, a stem of 1, 2 or 4, and "
+                "a size that can be halved as often as stem and levels ask"
+            )
+        if self.width % 2 or self.outputs % self.heads:
+            raise ValueError(
+                f"a ResNet of width {self.width} ends in {self.outputs} channels, which must "
+                f"split into {self.heads} heads of equal size, and half of its width must be "
+                "whole: choose an even width, and heads that divide"
+            )
+
+    @property
+    def shrinks(self) -> int:
+        """How many pixels a side meet in one place of the last level."""
+        return self.stem * 2 ** (len(self.blocks) - 1)
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the last level."""
+        return self.width * 4 * 2 ** (len(self.blocks) - 1)
+
+
+def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    """Without bias, since a norm follows."""
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+
+
+class Bottleneck(nn.Module):
+    """Fewer channels, a look around, more channels. Where the resolution halves, an average does
+    it, before a convolution of stride one: a plain stride would let fine stripes pass for coarse
+    ones, or for nothing."""
+
+    def __init__(self, inputs: int, inner: int, halves: bool):
+        super().__init__()
+        outputs = 4 * inner
+        self.conv1, self.norm1 = convolution(inputs, inner, 1), nn.BatchNorm2d(inner)
+        self.conv2, self.norm2 = convolution(inner, inner, 3), nn.BatchNorm2d(inner)
+        self.conv3, self.norm3 = convolution(inner, outputs, 1), nn.BatchNorm2d(outputs)
+        self.pool = nn.AvgPool2d(2) if halves else nn.Identity()
+        self.skip = None
+        if halves or inputs != outputs:
+            self.skip = nn.Sequential(convolution(inputs, outputs, 1), nn.BatchNorm2d(outputs))
+        nn.init.zeros_(self.norm3.weight)  # every branch starts silent
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.norm1(self.conv1(x)))
+        h = self.pool(F.relu(self.norm2(self.conv2(h))))
+        h = self.norm3(self.conv3(h))  # (B, 4 inner, H', W')
+        return F.relu(h + (x if self.skip is None else self.skip(self.pool(x))))
+
+
+class ResNet(nn.Module):
+    """One vector for a picture: called as net(x), x (B, 3, S, S); returns (B, dim)."""
+
+    def __init__(self, config: ResNetConfig, dim: int):
+        super().__init__()
+        self.config = c = config
+        half = c.width // 2
+        self.stem = nn.Sequential(
+            convolution(3, half, 3, stride=min(c.stem, 2)), nn.BatchNorm2d(half), nn.ReLU(),
+            convolution(half, half, 3), nn.BatchNorm2d(half), nn.ReLU(),
+            convolution(half, c.width, 3), nn.BatchNorm2d(c.width), nn.ReLU(),
+            nn.AvgPool2d(2) if c.stem == 4 else nn.Identity(),
+        )  # fmt: skip
+        self.levels, inputs = nn.ModuleList(), c.width
+        for level, blocks in enumerate(c.blocks):
+            inner = c.width * 2**level
+            first = Bottleneck(inputs, inner, halves=level > 0)
+            rest = (Bottleneck(4 * inner, inner, halves=False) for _ in range(blocks - 1))
+            self.levels.append(nn.Sequential(first, *rest))
+            inputs = 4 * inner
+        self.pool = AttentionPool(inputs, c.size // c.shrinks, c.heads, dim)
+        for layer in (self.pool.qkv, self.pool.out):
+            nn.init.normal_(layer.weight, std=inputs**-0.5)
+        # Channels last in memory: the convolutions run faster on a CPU.
+        self.to(memory_format=torch.channels_last)
+
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        """The feature maps on the way, (B, C, H, W) each: that of the stem, then of every level."""
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        yield x
+        for level in self.levels:
+            x = level(x)
+            yield x
+
+    def forward(self, x: Tensor) -> Tensor:
+        *_, last = self.maps(x)
+        return self.pool(last)

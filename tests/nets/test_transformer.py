@@ -1,0 +1,122 @@
+"""The transformer of CLIP: against torch's own, what causal means, where a text is read."""
+
+import pytest
+import torch
+from torch import nn
+
+from labkit.nets.transformer import (
+    Block,
+    QuickGELU,
+    TextConfig,
+    TextTransformer,
+    Transformer,
+)
+
+SMALL = TextConfig(vocabulary=20, context=8, width=16, depth=2, heads=4, end=19)
+
+
+def reader(seed: int = 0) -> TextTransformer:
+    torch.manual_seed(seed)
+    net = TextTransformer(SMALL, dim=5)
+    for parameter in net.parameters():  # nothing silent, so that everything is seen
+        nn.init.normal_(parameter, std=0.5)
+    return net.eval()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_block_computes_what_the_encoder_layer_of_torch_does(causal):
+    torch.manual_seed(0)
+    their = nn.TransformerEncoderLayer(
+        24, 4, 96, dropout=0, activation=QuickGELU(), batch_first=True, norm_first=True
+    )
+    for parameter in their.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    ours = Block(24, 4, causal)
+    pairs = {
+        "attention.qkv": their.self_attn.in_proj_weight,
+        "attention.out": their.self_attn.out_proj.weight,
+        "mlp.0": their.linear1.weight,
+        "mlp.2": their.linear2.weight,
+        "norm1": their.norm1.weight,
+        "norm2": their.norm2.weight,
+    }
+    biases = {
+        "attention.qkv": their.self_attn.in_proj_bias,
+        "attention.out": their.self_attn.out_proj.bias,
+        "mlp.0": their.linear1.bias,
+        "mlp.2": their.linear2.bias,
+        "norm1": their.norm1.bias,
+        "norm2": their.norm2.bias,
+    }
+    state = {f"{name}.weight": tensor for name, tensor in pairs.items()}
+    ours.load_state_dict(state | {f"{name}.bias": tensor for name, tensor in biases.items()})
+    x = torch.randn(3, 7, 24)
+    mask = nn.Transformer.generate_square_subsequent_mask(7) if causal else None
+    expected = their(x, src_mask=mask)
+    assert expected.std() > 1
+    assert torch.allclose(ours(x), expected, atol=1e-4)
+
+
+def test_quick_gelu_is_near_gelu_but_not_gelu():
+    x = torch.linspace(-4, 4, 101)
+    difference = (QuickGELU()(x) - nn.functional.gelu(x)).abs().max()
+    assert 0.01 < difference < 0.03
+    assert QuickGELU()(torch.tensor(1.0)).item() == pytest.approx(0.845796, abs=1e-6)
+
+
+def test_causal_tokens_see_only_what_came_before():
+    torch.manual_seed(0)
+    net = Transformer(16, 2, 4, causal=True)
+    x, other = torch.randn(2, 6, 16), torch.randn(2, 6, 16)
+    other[:, :4] = x[:, :4]
+    assert torch.allclose(net(x)[:, :4], net(other)[:, :4], atol=1e-6)
+    assert not torch.allclose(net(x)[:, 4:], net(other)[:, 4:], atol=1e-2)
+    assert not torch.allclose(
+        Transformer(16, 2, 4)(x)[:, :4], Transformer(16, 2, 4)(other)[:, :4], atol=1e-2
+    )
+
+
+def test_what_stands_behind_the_end_of_a_text_changes_nothing():
+    net = reader()
+    short = torch.tensor([[1, 4, 7, 19]])
+    for tail in ([0, 0, 0, 0], [19, 19, 19, 19], [5, 3, 2, 19]):
+        padded = torch.cat([short, torch.tensor([tail])], dim=1)
+        assert torch.allclose(net(padded), net(short), atol=1e-6)
+
+
+def test_texts_of_different_length_do_not_disturb_each_other_in_a_batch():
+    net = reader()
+    rows = torch.tensor([[1, 4, 19, 0, 0, 0], [1, 2, 3, 5, 6, 19], [1, 9, 9, 19, 0, 0]])
+    alone = torch.cat([net(row[None]) for row in rows])
+    assert torch.allclose(net(rows), alone, atol=1e-6)
+    assert (alone[0] - alone[1]).abs().max() > 0.1
+
+
+def test_order_matters_to_the_reader():
+    net = reader()
+    assert (net(torch.tensor([[1, 2, 3, 19]])) - net(torch.tensor([[1, 3, 2, 19]]))).norm() > 0.1
+
+
+def test_the_first_weights_are_drawn_as_the_paper_s_code_draws_them():
+    torch.manual_seed(0)
+    net = TextTransformer(TextConfig(vocabulary=500, context=60, width=128, depth=8, end=499), 64)
+    block = net.transformer[3]
+    expected = {
+        net.tokens.weight: 0.02,
+        net.places: 0.01,
+        net.project.weight: 128**-0.5,
+        block.attention.qkv.weight: 128**-0.5,
+        block.attention.out.weight: 128**-0.5 / 4,
+        block.mlp[0].weight: 256**-0.5,
+        block.mlp[2].weight: 128**-0.5 / 4,
+    }
+    for weight, std in expected.items():
+        assert weight.std().item() == pytest.approx(std, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "options", [{"heads": 3}, {"depth": 0}, {"context": 1}, {"end": 20}, {"vocabulary": 1}]
+)
+def test_a_reader_that_cannot_be_built_is_refused_in_one_sentence(options):
+    with pytest.raises(ValueError, match="^[^\n]+$"):
+        TextConfig(**{"vocabulary": 20, "width": 16, "heads": 4, "end": 19} | options)
