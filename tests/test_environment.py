@@ -26,7 +26,11 @@ PINS = {
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
 CONDA = [line for line in ENVIRONMENT["dependencies"] if isinstance(line, str)]
 (PIP,) = (line["pip"] for line in ENVIRONMENT["dependencies"] if isinstance(line, dict))
-CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {
+    "torch": "pytorch-cpu",
+    "matplotlib": "matplotlib-base",
+    "huggingface-hub": "huggingface_hub",
+}
 
 
 @pytest.mark.parametrize("requirement", REQUIRED + EXTRAS, ids=lambda r: r.name)
