@@ -61,8 +61,13 @@ def list_systems() -> None:
 @main.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), help="The file; default NAME.safetensors.")
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path),
+    help="Your own: a folder or zip with a folder of pictures for each class.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
-def train(name: str, out: Path | None, overwrite: bool) -> None:
+def train(name: str, out: Path | None, pictures: Path | None, overwrite: bool) -> None:
     """Train system NAME by its recipe. Stopped, it goes on where it was when started again."""
     from tqdm import tqdm
 
@@ -74,7 +79,7 @@ def train(name: str, out: Path | None, overwrite: bool) -> None:
         if out.exists() and not overwrite:
             raise ValueError(f"{out} exists; give --overwrite to replace it, or another --out")
         with tqdm(total=total, unit="step", desc=name) as bar:
-            for step in zoo.train(name, out):
+            for step in zoo.train(name, out, pictures=pictures):
                 bar.update(step.step - bar.n)
                 bar.set_postfix(loss=f"{step.loss:.4f}", images_s=f"{step.images_per_second:.0f}")
     except (ValueError, FloatingPointError, OSError) as error:
@@ -88,12 +93,17 @@ def train(name: str, out: Path | None, overwrite: bool) -> None:
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), default="grid.png", show_default=True)
 @click.option("--number", default=64, show_default=True, help="How many pictures.")
+@click.option("--label", "labels", type=int, multiple=True, help="Of this class; may be repeated.")
+@click.option("--scale", default=1.0, show_default=True, help="Of classifier-free guidance.")
 @click.option("--steps", default=50, show_default=True, help="Steps of DDIM.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--weights", type=click.Path(path_type=Path), help="A file that `train` wrote.")
 @click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
-def sample(name, out, number, steps, seed, weights, overwrite) -> None:
-    """Draw pictures with system NAME and save them side by side."""
+def sample(name, out, number, labels, scale, steps, seed, weights, overwrite) -> None:
+    """Draw pictures with system NAME and save them side by side.
+
+    A system that is told classes draws the labels in turn, all of them unless --label says which.
+    """
     from tqdm import tqdm
 
     from labkit import zoo
@@ -105,7 +115,14 @@ def sample(name, out, number, steps, seed, weights, overwrite) -> None:
         system = zoo.load(name, weights)
         if not hasattr(system, "generate"):
             raise ValueError(f"{name} looks at pictures and draws none; see `labkit list`")
-        states = system.generate(number, steps=steps, seed=seed)
+        if hasattr(system, "classes"):
+            labels = labels or range(system.classes)
+            prompts = [labels[row % len(labels)] for row in range(number)]
+            states = system.generate(prompts, scale=scale, steps=steps, seed=seed)
+        elif labels or scale != 1:
+            raise ValueError(f"{name} knows no classes: leave out --label and --scale")
+        else:
+            states = system.generate(number, steps=steps, seed=seed)
         *_, last = tqdm(states, total=steps, unit="step", desc=name)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(plots.png(plots.image_grid(last.x)))

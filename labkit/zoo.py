@@ -17,10 +17,12 @@ from torch import nn
 
 from labkit import checkpoint
 from labkit import train as training
-from labkit.data import digits
+from labkit.data import digits, folders, openml
 from labkit.inputs import one_of
 from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
+from labkit.nets.noisy_classifier import NoisyClassifierConfig
 from labkit.nets.unet import UNetConfig
+from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -42,6 +44,16 @@ def digit_batches() -> training.Batches:
     """128 real digits at a time, 16 x 16 pixels."""
     images, _ = digits.load(16)
     return training.shuffled(images, batch=128)
+
+
+def digit_class_batches(split: str = "all") -> training.Batches:
+    """128 real digits and their labels at a time, 16 x 16 pixels."""
+    return training.shuffled(*digits.load(16, split), batch=128)
+
+
+def photo_batches() -> training.Batches:
+    """128 of CIFAR-10's photographs and their labels at a time, half of them mirrored."""
+    return openml.load("cifar10").batches(128, flip=True)
 
 
 def labeled_digit_batches() -> training.Batches:
@@ -79,6 +91,49 @@ RECIPES = {
         batches=digit_batches,
         training={"steps": 4_000, "lr": 3e-3},
         minutes=6,
+    ),
+    "adm-digits": Recipe(
+        about="handwritten digits by class, or of no class in particular (lessons 05 and 06)",
+        system=ADM,
+        config=ADMConfig(
+            replace(SMALL, vector=10, attention=(4, 2), head_channels=16, residual_resampling=True),
+            predicts="x0",
+            null_share=0.15,
+        ),
+        batches=digit_class_batches,
+        training={"steps": 3_000, "lr": 2e-3},
+        minutes=7,
+    ),
+    "adm-cifar10": Recipe(
+        about="photographs of 32 x 32 pixels by class; its training needs CIFAR-10's pictures",
+        system=ADM,
+        config=ADMConfig(
+            replace(
+                SMALL,
+                size=32,
+                channels=3,
+                width=64,
+                multipliers=(1, 2),
+                vector=10,
+                attention=(4,),
+                head_channels=16,
+                residual_resampling=True,
+            ),
+            predicts="x0",
+            null_share=0.15,
+        ),
+        batches=photo_batches,
+        training={"steps": 8_000, "lr": 1e-3},
+        minutes=115,
+    ),  # fmt: skip
+    # The training split alone, so that the lesson can ask it about digits that it never saw.
+    "noisy-classifier-digits": Recipe(
+        about="tells digits apart through any amount of noise; steers a sampler (lesson 05)",
+        system=NoisyGuide,
+        config=NoisyGuideConfig(NoisyClassifierConfig(SMALL, 10, 16)),
+        batches=lambda: digit_class_batches("train"),
+        training={"steps": 600, "lr": 2e-3, "ema": 0.99},
+        minutes=0.5,
     ),
     "classifier-digits": Recipe(
         about="tells digits apart; metrics live in its features",
@@ -160,16 +215,43 @@ def unfold(value):
     return [unfold(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def train(name: str, path: str | Path, save_every: int = 500) -> Iterator[training.Step]:
+def train(
+    name: str, path: str | Path, save_every: int = 500, pictures: str | Path | None = None
+) -> Iterator[training.Step]:
     """Follows the recipe and writes the result to ``path``. What is needed to go on after a stop
-    lies beside it (``.run``) until then; starting again goes on from there."""
+    lies beside it (``.run``) until then; starting again goes on from there.
+
+    pictures: a folder or zip of your own pictures to train on, see `own_pictures`.
+    """
     made, path = recipe(name), Path(path)
     state = path.with_name(path.name + ".run")
+    batches = own_pictures(name, pictures) if pictures else made.batches()
     steps = training.train(
-        build(name), made.batches(), checkpoint=state, save_every=save_every, **made.training
+        build(name), batches, checkpoint=state, save_every=save_every, **made.training
     )
     for step in steps:
         if step.step == made.training["steps"]:
             save(name, step.ema, path, step=step.step, loss=step.loss)
             state.unlink()
         yield step
+
+
+def own_pictures(name: str, path: str | Path) -> training.Batches:
+    """128 at a time of the pictures in a folder or zip, for a system that is told classes.
+
+    Raises ValueError for another system, and unless there is a folder for each of its classes.
+    """
+    made = recipe(name)
+    if made.system is not ADM:
+        able = [other for other in names() if RECIPES[other].system is ADM]
+        raise ValueError(
+            f"{name} does not learn from pictures by class; these do: {', '.join(able)}"
+        )
+    net = made.config.net
+    found = folders.load(path, net.size, net.channels)
+    if len(found.names) != net.vector:
+        raise ValueError(
+            f"{path} holds {len(found.names)} classes, but {name} tells {net.vector} apart: give a "
+            "folder of pictures for each"
+        )
+    return found.batches(128)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import imports, profile_step, race
+from benchmarks import guided_step, imports, profile_step, race
 from benchmarks.__main__ import table
 from benchmarks.contenders import CHUNK, Labkit, sizes
 from labkit.data import digits
@@ -83,3 +83,9 @@ def test_the_table_has_a_column_for_each_contender():
     assert {line.count("|") for line in lines} == {4}
     assert "| seconds to distance 0.01 | > 60 | > 60 |" in lines
     assert "| import | 1.5 s (1.50 x torch) | 4.0 s (4.00 x torch) |" in lines
+
+
+def test_a_guided_step_is_measured_beside_a_plain_one():
+    medians = guided_step.measure(batch=2, rounds=1)
+    assert list(medians) == ["plain", "classifier-free", "classifier"]
+    assert all(seconds > 0 for seconds in medians.values())
