@@ -12,7 +12,7 @@ COLOR_WORDS = {
 SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
 FILL_WORDS = {
     "plain": ("plain", "solid"), "striped": ("striped", "stripy"),
-    "dotted": ("dotted", "spotted", "polka-dot"), "outlined": ("outlined", "hollow"),
+    "dotted": ("dotted", "spotted", "speckled"), "outlined": ("outlined", "hollow"),
 }  # fmt: skip
 FILL_ENDINGS = {"striped": "with stripes", "dotted": "with dots"}  # "a star with stripes"
 NOUNS = {  # singular and plural
