@@ -2,14 +2,15 @@
 
 import base64
 import io
-import zlib
 from html import escape
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+
+from labkit.lab.lettering import LetteringCanvas
+from labkit.lab.png import write
 
 # Okabe and Ito's palette, told apart by eyes of every kind of color vision.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -84,7 +85,7 @@ def png(figure: Figure) -> bytes:
 def pixels(figure: Figure) -> np.ndarray:
     """The figure drawn at its own size: (H, W, 3) uint8."""
     with matplotlib.rc_context(STYLE):
-        canvas = FigureCanvasAgg(figure)
+        canvas = LetteringCanvas(figure)
         bare_images(figure)
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # (H, W, 3)
@@ -99,10 +100,9 @@ def bare_images(figure: Figure) -> None:
 
 def encode(image: np.ndarray, fast: bool = False) -> bytes:
     """PNG bytes of a uint8 array (H, W) or (H, W, 3); `fast` trades size for time."""
-    picture, buffer = Image.fromarray(image), io.BytesIO()
     if fast:
-        picture.save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-        return buffer.getvalue()
+        return write(image)
+    picture, buffer = Image.fromarray(image), io.BytesIO()
     if picture.mode == "RGB":
         small = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         error = np.abs(np.asarray(small.convert("RGB"), int) - np.asarray(picture, int))

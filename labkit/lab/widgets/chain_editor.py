@@ -101,13 +101,13 @@ class ChainEditor(ipywidgets.VBox):
     def _redraw(self) -> None:
         rows = self.distributions()
         self._canvas.update(_draw, chain=self.chain, rows=rows)
-        self.picture.image = self._canvas.png(fast=True)
         names, here = self.chain.states, rows[-1].tolist()
         shares = ", ".join(f"{name} {share:.3f}" for name, share in zip(names, here, strict=True))
-        self.picture.alt = (
+        alt = (
             f"Transition graph of the states {', '.join(names)}, and the probability of each over "
             f"{self.steps} steps, which ends at {shares}: {verdict(self.chain)}."
         )
+        self.picture.show(self._canvas.png(fast=True), alt)
 
     def _repr_mimebundle_(self, **kwargs):
         live = super()._repr_mimebundle_(**kwargs) or {}

@@ -96,11 +96,11 @@ class GuidanceExplorer(ipywidgets.VBox):
 
     def _show(self, images: Tensor) -> None:
         grid = plots.image_grid(images, columns=self._columns)
-        self.picture.alt = (
+        alt = (
             f"{self._columns} pictures of class {self.choice.label} at {self.scale.description} "
             f"{self.scale.value:g} from seed {self.seed.value}"
         )
-        self.picture.image = plots.png(grid)
+        self.picture.show(plots.png(grid), alt)
 
     def _film(self, scales: list[float], seed: int, what: str) -> Filmstrip:
         """Every class at every scale from the same noises, in one batch."""

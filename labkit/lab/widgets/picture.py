@@ -15,3 +15,8 @@ class Picture(anywidget.AnyWidget):
     _esm = Path(__file__).with_name("picture.js")
     image = traitlets.Bytes(b"").tag(sync=True)
     alt = traitlets.Unicode("").tag(sync=True)
+
+    def show(self, image: bytes, alt: str) -> None:
+        """Change both in one message to the browser."""
+        with self.hold_sync():
+            self.image, self.alt = image, alt

@@ -52,8 +52,8 @@ class Redraw(ipywidgets.VBox):
         return {name: each.value for name, each in self.controls.items()}
 
     def _show(self) -> None:
-        self.picture.image = self._canvas.png(fast=True)
-        self.picture.alt = self._alt(**self.values) if callable(self._alt) else self._alt
+        alt = self._alt(**self.values) if callable(self._alt) else self._alt
+        self.picture.show(self._canvas.png(fast=True), alt)
 
     def _redraw(self, _change) -> None:
         try:
