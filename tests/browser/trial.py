@@ -157,7 +157,10 @@ def step(lesson: Lesson, control: Control, moves: int) -> None:
 
 
 def drag(lesson: Lesson, control: Control, seconds: float) -> None:
-    """Drags the slider from left to right with the mouse, and counts the pictures that are seen."""
+    """Drags the slider from left to right with the mouse, and counts the pictures that are seen.
+
+    Then it goes back to where it was, so that the next control is tried in the lesson's own place.
+    """
     page, where = lesson.page, [control.cell, control.kind, control.index]
     boxes = page.evaluate("([...given]) => probe.handle(...given)", where)
     handle, track = boxes["handle"], boxes["track"]
@@ -170,6 +173,7 @@ def drag(lesson: Lesson, control: Control, seconds: float) -> None:
     for number in range(count):
         page.mouse.move(track["x"] + track["width"] * (0.05 + 0.9 * number / (count - 1)), height)
         time.sleep(max(0.0, start + 0.02 * (number + 1) - time.monotonic()))
+    page.mouse.move(left, height)
     page.mouse.up()
     control.drag_pictures = page.evaluate("() => probe.seen")
 
