@@ -148,10 +148,10 @@ def radii(size: Tensor, count: Tensor, nested: Tensor, generator) -> Tensor:
     """The radius of every object, (N, 3): what is alone may be larger, what holds another is."""
     at = torch.rand(size.shape, generator=generator)
     small, (least, most) = RADII["small"], RADII["large"]
-    crowd = torch.where(count == 1, least + 0.09, least + 0.04)[:, None]
+    crowd = torch.where(count == 1, least + 0.07, least + 0.03)[:, None]
     large = least + at * (crowd - least)
     radius = torch.where(size == 0, small[0] + at * (small[1] - small[0]), large)
-    radius[:, 0] = torch.where(nested, most - 0.02 * at[:, 0], radius[:, 0])
+    radius[:, 0] = torch.where(nested, most - 0.01 * at[:, 0], radius[:, 0])
     radius[:, 1] = torch.where(nested, small[0] + 0.004 * at[:, 1], radius[:, 1])
     return radius
 

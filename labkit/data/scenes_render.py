@@ -26,10 +26,15 @@ SOFT = {
     "rose": "#fde3e5", "lilac": "#e4d7f0", "gray": "#dadddf",
 }  # fmt: skip
 
-STROKE = 0.028, 0.07  # width of an outline: a share of the picture's side, and one of the radius
+STROKE = 0.022, 0.08  # width of an outline: a share of the picture's side, and one of the radius
 RIM = 0.02  # a pattern ends that far inside its object, so that the shape stays whole
 STRIPE = 0.14  # from stripe to stripe
 SPACING, DOT = 0.125, 0.034  # from dot to dot, and the radius of one
+# Where four dots around the center would fall on the outline of a small object, they move aside.
+ASIDE = {
+    "star": (0, SPACING / 2), "cross": (SPACING / 2, SPACING / 2), "diamond": (SPACING / 2, 0),
+    "triangle": (0, SPACING / 4), "moon": (-SPACING / 4, 0),
+}  # fmt: skip
 TINT = 0.78  # how far the light part of a pattern lies from its color towards white
 SHADOW, REACH = 0.13, 0.045  # depth and reach of the soft shadow around an object
 FADE = 0.035  # how much lighter a background is at the top than at the bottom
@@ -43,6 +48,7 @@ def rgb(codes: dict[str, str], names: tuple[str, ...]) -> Tensor:
 
 
 COLOR_TABLE, SOFT_TABLE = rgb(PALETTE, COLORS), rgb(SOFT, BACKGROUNDS)
+ASIDE_TABLE = torch.tensor([ASIDE.get(name, (0.0, 0.0)) for name in SHAPES])  # (K, 2)
 
 
 # The shapes. u runs to the right and v upwards, both in radii, so that every shape lies in the unit
@@ -133,7 +139,7 @@ def stripes(v: Tensor, pixel: float) -> Tensor:
 
 
 def dots(u: Tensor, v: Tensor, pixel: float) -> Tensor:
-    """Share of a pixel that is a dot. Four dots stand around the center."""
+    """Share of a pixel that is a dot. Four dots stand around the origin."""
     u, v = (t - torch.floor(t / SPACING) * SPACING - SPACING / 2 for t in (u, v))
     return covered(torch.hypot(u, v) - DOT, pixel)
 
@@ -172,12 +178,13 @@ def draw(scenes: Scenes, rows: Tensor, slot: int, at: Tensor, pixel: float):
             r = radius[these]
             distance[these] = outline(u[these] / r, v[these] / r) * r
     light = torch.zeros_like(distance)  # share of the light part of a pattern
-    for name, pattern in (("striped", lambda u, v: 1 - stripes((u + v) / math.sqrt(2), pixel)),
-                          ("dotted", lambda u, v: dots(u, v, pixel))):  # fmt: skip
-        these = (fill == FILLS.index(name)).nonzero()[:, 0]
-        if len(these):
-            within = covered(distance[these] + RIM, pixel)
-            light[these] = pattern(u[these], v[these]) * within
+    within = covered(distance + RIM, pixel)
+    these = (fill == FILLS.index("striped")).nonzero()[:, 0]
+    light[these] = 1 - stripes((u[these] + v[these]) / math.sqrt(2), pixel)
+    these = (fill == FILLS.index("dotted")).nonzero()[:, 0]
+    right, up = ASIDE_TABLE.to(at)[shape[these]].T[..., None, None]  # (R, 1, 1)
+    light[these] = dots(u[these] - right, v[these] - up, pixel)
+    light *= within
     alpha = covered(distance, pixel)
     hollow = (fill == FILLS.index("outlined")).nonzero()[:, 0]
     stroke = STROKE[0] + STROKE[1] * radius[hollow]

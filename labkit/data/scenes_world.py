@@ -32,7 +32,7 @@ COLUMNS, ROWS = ("left", "middle", "right"), ("top", "middle", "bottom")
 THIRDS = (0.4, 0.6)  # where the left third ends and the right one begins; nothing is drawn near it
 
 MOST = 3  # objects in a scene
-RADII = {"small": (0.125, 0.15), "large": (0.195, 0.32)}  # of the circle around an object
+RADII = {"small": (0.14, 0.16), "large": (0.21, 0.32)}  # of the circle around an object
 MARGIN = 0.03  # free space around every object
 
 

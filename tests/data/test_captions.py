@@ -124,7 +124,7 @@ def test_sentences_of_unseen_scenes_do_speak_of_them():
 def scene(*objects, background="mint"):
     made = []
     for shape, color, x, y in objects:
-        made.append(scenes.Object(shape, color, "small", "plain", x, y, 0.13))
+        made.append(scenes.Object(shape, color, "small", "plain", x, y, 0.15))
     return tuple(made), background
 
 

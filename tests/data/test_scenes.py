@@ -96,7 +96,7 @@ def hand_made(*objects) -> scenes.Scene:
 
 
 def thing(shape="star", x=0.5, y=0.5, **other):
-    options = {"color": "red", "size": "small", "fill": "plain", "radius": 0.13} | other
+    options = {"color": "red", "size": "small", "fill": "plain", "radius": 0.15} | other
     return scenes.Object(shape, x=x, y=y, **options)
 
 
