@@ -5,7 +5,7 @@
     sentences = captions(scenes, seed=0)     # "a tiny scarlet star above a plain disc"
 
 Nothing is stored: scenes come from a seed, without end, and everything about them is known, so
-that a generated picture can be scored against its sentence (`labkit.caption_accuracy`).
+that a generated picture can be scored against its sentence (`labkit.scene_metrics`).
 """
 
 from __future__ import annotations

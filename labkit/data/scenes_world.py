@@ -57,7 +57,7 @@ class Object:
         least, most = RADII[self.size]
         number(self.radius, f"the radius of a {self.size} object", least - 1e-6, most + 1e-6)
         if self.inside is not None:
-            whole_number(self.inside, "the number of the object that it lies in", 0, MOST - 1)
+            whole_number(self.inside, "the number of the object that it lies in", 0)
 
     @property
     def place(self) -> tuple[str, str]:
@@ -153,13 +153,15 @@ class Scenes(NamedTuple):
         rows = {name: tensor.tolist() for name, tensor in self._asdict().items()}
         found = []
         for row, shapes in enumerate(rows["shape"]):
+            slots = [slot for slot, shape in enumerate(shapes) if shape >= 0]
+            index = {slot: number for number, slot in enumerate(slots)}
             found.append(tuple(
                 Object(
                     *(words[rows[name][row][slot]] for name, words in ATTRIBUTES.items()),
                     *(rows[name][row][slot] for name in ("x", "y", "radius")),
-                    None if rows["inside"][row][slot] < 0 else rows["inside"][row][slot],
+                    inside=index.get(rows["inside"][row][slot]),
                 )
-                for slot, shape in enumerate(shapes) if shape >= 0
+                for slot in slots
             ))  # fmt: skip
         return found
 

@@ -1,0 +1,120 @@
+"""How well pictures show scenes: which parts of their sentences, and how well a scene was read.
+
+    seen = zoo.load("reader-scenes").read(pictures)
+    caption_accuracy(seen, captions)     # Shown(parts=0.93, complete=0.81, ...)
+
+All of it rests on what a reader sees (`labkit.nets.reader`), which is wrong now and then: say its
+name, the number of pictures, and what real pictures score with their own sentences (the ceiling).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from labkit.data.caption_reader import read
+from labkit.data.scenes_meaning import Meaning, Part, parts
+from labkit.data.scenes_render import render
+from labkit.data.scenes_world import ATTRIBUTES, BACKGROUNDS, MOST, Scenes
+from labkit.inputs import picture_batch, short
+
+NEAR = 0.1  # a true object was found if one was seen that near, a share of the picture's side
+
+
+class Shown(NamedTuple):
+    """How much of N sentences their pictures show."""
+
+    parts: float  # share of all parts: attributes, numbers, places, relations, backgrounds
+    complete: float  # share of pictures that show every part of their sentence
+    kinds: dict[str, float]  # the share of each kind of part, where any was said
+    said: dict[str, int]  # how many parts of each kind that is
+    number: int  # of pictures
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{kind} {share:.1%}" for kind, share in self.kinds.items())
+        return (
+            f"{self.parts:.1%} of what is said is shown, {self.complete:.1%} of {self.number} "
+            f"pictures show all of it ({kinds})"
+        )
+
+
+def shown_parts(seen: Scenes, captions: Sequence[str | Meaning]) -> list[list[Part]]:
+    """For each picture the parts of its sentence, each with whether it is shown.
+
+    seen: what is in the pictures, read or true. captions: a sentence, or its meaning, for each.
+    Raises ValueError for a different number of them, and for a sentence that cannot be read.
+    """
+    if not isinstance(seen, Scenes):
+        raise ValueError(f"seen is {short(seen)}, but must be Scenes, as a reader's read() gives")
+    if isinstance(captions, str) or len(captions) != len(seen.background):
+        given = "one sentence" if isinstance(captions, str) else f"{len(captions)} sentences"
+        raise ValueError(f"{given} for {len(seen.background)} pictures, but each needs its own")
+    meanings = [said if isinstance(said, Meaning) else read(said) for said in captions]
+    backgrounds = [BACKGROUNDS[index] for index in seen.background.tolist()]
+    return [parts(*one) for one in zip(meanings, seen.objects(), backgrounds)]
+
+
+def caption_accuracy(seen: Scenes, captions: Sequence[str | Meaning]) -> Shown:
+    """How much of their sentences the pictures show. See `shown_parts` for what is given."""
+    found = shown_parts(seen, captions)
+    votes: dict[str, list[bool]] = defaultdict(list)
+    for row in found:
+        for part in row:
+            votes[part.kind].append(part.shown)
+    shares = {kind: sum(row) / len(row) for kind, row in sorted(votes.items())}
+    return Shown(
+        parts=sum(map(sum, votes.values())) / sum(map(len, votes.values())),
+        complete=sum(all(part.shown for part in row) for row in found) / len(found),
+        kinds=shares,
+        said={kind: len(votes[kind]) for kind in shares},
+        number=len(found),
+    )
+
+
+def agreement(seen: Scenes, truth: Scenes) -> dict[str, float]:
+    """How well scenes were read: for each attribute, for place and for inside the share of true
+    objects that were found and have it right; the share of scenes with the right count and
+    background, of true relations between two objects, and of scenes in which all that is so."""
+    if len(seen.background) != len(truth.background):
+        raise ValueError(
+            f"{len(seen.background)} scenes were seen and {len(truth.background)} are true, but "
+            "there must be as many"
+        )
+    gap = torch.hypot(truth.x[:, :, None] - seen.x[:, None], truth.y[:, :, None] - seen.y[:, None])
+    sheet = (truth.inside >= 0)[:, :, None] == (seen.inside >= 0)[:, None]  # (N, 3, M)
+    there = truth.present[:, :, None] & seen.present[:, None]
+    distance, match = torch.where(sheet & there, gap, torch.inf).min(2)  # (N, 3)
+    found, here = distance < NEAR, truth.present
+    right = {
+        name: found & (getattr(seen, name).gather(1, match) == getattr(truth, name))
+        for name in (*ATTRIBUTES, "place")
+    } | {"found": found}  # fmt: skip
+    rows = torch.arange(len(match))[:, None, None]
+    pairs = truth.relation >= 0  # (N, 3, 3)
+    related = seen.relation[rows, match[:, :, None], match[:, None]] == truth.relation
+    related &= found[:, :, None] & found[:, None]
+    whole = {"count": seen.count == truth.count, "background": seen.background == truth.background}
+    everything = torch.stack([(ok | ~here).all(1) for ok in right.values()] + [*whole.values()])
+    scores = {name: ok[here] for name, ok in right.items()} | whole
+    scores |= {"relation": related[pairs], "everything": everything.all(0)}
+    return {name: ok.double().mean().item() for name, ok in scores.items()}
+
+
+def misfit(seen: Scenes, pictures: Tensor) -> Tensor:
+    """How far each picture is from a clean one of what was seen in it, (N,): the root of the mean
+    squared difference, 0 … 2. A smear that the reader took for a star does not look like one."""
+    picture_batch(pictures, "pictures")
+    again = render(seen, pictures.shape[-1]).to(pictures)
+    return (again - pictures).square().mean((1, 2, 3)).sqrt()
+
+
+def valid(seen: Scenes, pictures: Tensor, most: float = 0.12) -> Tensor:
+    """Which pictures show a scene of this world, (N,) bool: one to three objects, no more than
+    one of them inside another, and as drawn by `render` up to a misfit of ``most``."""
+    nested = (seen.inside >= 0).sum(1)
+    tidy = (seen.count >= 1) & (seen.count <= MOST) & (nested <= 1)
+    return tidy & (misfit(seen, pictures) <= most)
