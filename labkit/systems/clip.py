@@ -8,13 +8,15 @@ captions, which caption belongs to which picture? That question is all there is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labkit.data.tokenizer import Tokenizer
+from labkit.data.tokenizer import load as course_tokenizer
 from labkit.inputs import picture_batch, short, whole_number
 from labkit.nets.resnet import ResNet, ResNetConfig
 from labkit.nets.transformer import TextConfig, TextTransformer
@@ -67,12 +69,10 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor | float) -> Tens
 class CLIP(nn.Module):
     """Pictures (B, 3, S, S) in [−1, 1] and texts become unit vectors of one space.
 
-    tokenizer: turns captions into rows of tokens, (B, L) long; without one only tokens are read.
+    tokenizer: the one whose tokens it reads; None: the course's own, `labkit.data.tokenizer`.
     """
 
-    def __init__(
-        self, config: CLIPConfig, tokenizer: Callable[[Sequence[str]], Tensor] | None = None
-    ):
+    def __init__(self, config: CLIPConfig, tokenizer: Tokenizer | None = None):
         super().__init__()
         self.config, self.tokenizer = config, tokenizer
         tower = ViT if isinstance(config.image, ViTConfig) else ResNet
@@ -80,8 +80,6 @@ class CLIP(nn.Module):
         self.text = TextTransformer(config.text, config.dim)
         # The logarithm is learned, so that the scale stays positive and moves by proportions.
         self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
 
     @property
     def scale(self) -> Tensor:
@@ -98,7 +96,8 @@ class CLIP(nn.Module):
                 f"pictures have shape {tuple(pictures.shape)}, but this CLIP looks at "
                 f"(B, 3, {size}, {size}): resize and crop them, and repeat gray ones three times"
             )
-        return self.image(((pictures + 1) / 2 - self.mean) / self.std)
+        mean, std = (pictures.new_tensor(row)[:, None, None] for row in (MEAN, STD))
+        return self.image(((pictures + 1) / 2 - mean) / std)
 
     def text_features(self, texts: str | Sequence[str] | Tensor) -> Tensor:
         """What the text tower says, (B, dim), of whatever length; see `tokens` for the input."""
@@ -133,12 +132,7 @@ class CLIP(nn.Module):
     def tokens(self, texts: str | Sequence[str] | Tensor) -> Tensor:
         """Texts as tokens (B, L) long. Raises ValueError for what this CLIP cannot read."""
         if not isinstance(texts, Tensor):
-            if self.tokenizer is None:
-                raise ValueError(
-                    f"texts is {short(texts)}, but this CLIP has no tokenizer and reads only "
-                    "tokens (B, L): build it as CLIP(config, tokenizer)"
-                )
-            texts = self.tokenizer([texts] if isinstance(texts, str) else texts)
+            texts = self.read(texts)
         text, device = self.config.text, self.log_scale.device
         whole = texts.ndim == 2 and texts.numel() > 0 and texts.dtype in (torch.long, torch.int)
         if not whole or texts.shape[1] > text.context:
@@ -157,3 +151,22 @@ class CLIP(nn.Module):
                 "use the tokenizer that this CLIP was trained with"
             )
         return texts.to(device)
+
+    def read(self, captions: str | Sequence[str]) -> Tensor:
+        """Captions as tokens (B, L) long. Raises ValueError for words that nobody taught it: they
+        could be spelled out, but would mean nothing to it."""
+        tokenizer = self.tokenizer or course_tokenizer()
+        if len(tokenizer) != self.config.text.vocabulary:
+            raise ValueError(
+                f"captions are {short(captions)}, but this CLIP knows "
+                f"{self.config.text.vocabulary} tokens and its tokenizer has {len(tokenizer)}: "
+                "build it as CLIP(config, tokenizer), or give tokens (B, L)"
+            )
+        tokens = tokenizer.encode(captions).ids
+        for caption in [captions] if isinstance(captions, str) else captions:
+            if unknown := tokenizer.unknown(caption):
+                raise ValueError(
+                    f"{short(caption)} has words that this CLIP has never read "
+                    f"({', '.join(unknown)}): say it in words of the captions that it learned from"
+                )
+        return tokens

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from labkit.data import tokenizer
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig
 from labkit.nets.vit import ViTConfig
@@ -166,7 +167,21 @@ def test_tokens_that_it_cannot_read_get_a_sentence():
     refused(lambda: model.encode_text(torch.tensor([[1, 2], [2, 11]])), "end token")
     refused(lambda: model.encode_text(torch.tensor([[1.0, 11.0]])), "float32")
     refused(lambda: model.encode_text(torch.zeros(0, 4).long()), "(0, 4)")
-    refused(lambda: model.encode_text("a red star"), "no tokenizer")
+    refused(lambda: model.encode_text("a red star"), "12 tokens", "CLIP(config, tokenizer)")
+
+
+def test_captions_that_it_cannot_read_get_a_sentence():
+    words = len(tokenizer.load())
+    text = TextConfig(vocabulary=words, context=32, width=16, depth=1, heads=2, end=words - 1)
+    model = CLIP(CLIPConfig(VIT.image, text, dim=8))
+    assert model.encode_text(["A crimson  disc.", "two stars"]).shape == (2, 8)
+    assert torch.equal(model.encode_text("a red star"), model.encode_text(["a red star"]))
+    refused(lambda: model.encode_text("a purple zebra beside a star"), "never read (zebra)")
+    refused(lambda: model.encode_text(["a star", "étoile 赤"]), "never read (étoile, 赤)")
+    refused(lambda: model.encode_text("a star and " * 20), "tokens", "at most 30 fit")
+    for empty in ("", "  ", [], ["a star", ""]):
+        refused(lambda empty=empty: model.encode_text(empty))
+    refused(lambda: model.encode_text(["a star", None]), "None")
 
 
 def test_a_batch_of_unequal_halves_gets_a_sentence():

@@ -1,0 +1,250 @@
+"""Real released weights in labkit's own modules: OpenAI's CLIP.
+
+    clip = hub.load("clip-vit-base-patch32")
+    clip(hub.look("my_photo.jpg"), ["a photo of a cat", "a photo of a dog"]).softmax(1)
+
+The files are fetched once and compared with the checksums below (see `labkit.fetch`); afterwards no
+network is needed. Weights are safetensors files, so nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors.torch
+import tokenizers
+import torch
+from PIL import Image, ImageOps
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from labkit.data.tokenizer import Tokenizer
+from labkit.fetch import File, fetch
+from labkit.inputs import one_of, short, whole_number
+from labkit.nets.vit import ViTConfig
+from labkit.systems.clip import CLIP, PAPER, CLIPConfig
+
+
+class Release(NamedTuple):
+    """What one released model consists of."""
+
+    config: CLIPConfig
+    weights: File
+    tokenizer: File
+
+
+BASE = "openai/clip-vit-base-patch32", "b33cedfd0df4e43b8238760678fcc89e1a0d38b3"
+LARGE = "openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41"
+WORDS = File(  # both models read with the same tokenizer
+    *BASE, "tokenizer.json", 2_224_041,
+    "b556ac8c99757ffb677208af34bc8c6721572114111a6e0aaf5fa69ff0b8d842",
+)  # fmt: skip
+CLIPS = {
+    "clip-vit-base-patch32": Release(
+        PAPER["ViT-B/32"],
+        File(*BASE, "model.safetensors", 605_157_884,
+             "99d28a652e6ec46629ab7047a0ac82c69b1fe11e0ce672c43af65d3a9a3fc05d"),
+        WORDS,
+    ),
+    "clip-vit-large-patch14": Release(
+        PAPER["ViT-L/14"],
+        File(*LARGE, "model.safetensors", 1_710_540_580,
+             "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb"),
+        WORDS,
+    ),
+}  # fmt: skip
+
+
+class ReleasedTokenizer(Tokenizer):
+    """The tokenizer of the released CLIPs, from its tokenizer.json.
+
+    Byte pairs of lower-cased text in which word ends are marked; behind the end stand zeros, as in
+    OpenAI's code. That code also repairs broken unicode and HTML, which this does not.
+    """
+
+    def __init__(self, pieces: tokenizers.Tokenizer, context: int):
+        # Start, end and filling are put around each text by `encode`, whatever the file says.
+        pieces.post_processor = tokenizers.processors.Sequence([])
+        pieces.no_truncation()
+        pieces.no_padding()
+        self.pieces, self.context = pieces, context
+        self.begin, self.end = map(pieces.token_to_id, ("<|startoftext|>", "<|endoftext|>"))
+        self.pad = 0
+        if self.begin is None or self.end is None:
+            raise ValueError(
+                "the tokenizer has no <|startoftext|> and <|endoftext|>, so it is not one of CLIP: "
+                "give the tokenizer.json that came with the weights"
+            )
+
+    def unknown(self, text: str) -> list[str]:
+        """None: 400 million captions of the internet left few words out, and all of them come
+        apart into pieces that it has read."""
+        return []
+
+
+def load(name: str) -> CLIP:
+    """The released CLIP of that name, a key of `CLIPS`, with its tokenizer, ready to use.
+
+    Raises ValueError for an unknown name, ConnectionError, saying what to do, where the files are
+    neither here nor to be had.
+    """
+    release = CLIPS[one_of(name, CLIPS, "released model")]
+    return load_clip(fetch(release.weights), fetch(release.tokenizer), release.config)
+
+
+def load_clip(weights: str | Path, words: str | Path, config: CLIPConfig) -> CLIP:
+    """A CLIP of that configuration, with a vision transformer, from files in the form in which the
+    `transformers` library keeps it: model.safetensors and tokenizer.json.
+
+    Raises ValueError, listing every name and shape that differs, if the weights are of another
+    architecture, or for a file that is cut or foreign. Nothing is built from half of a file.
+    """
+    if not isinstance(config.image, ViTConfig):
+        raise ValueError(
+            "config has a ResNet, but released weights in this form exist for vision transformers "
+            "only: give a configuration with a ViTConfig"
+        )
+    tokenizer = ReleasedTokenizer(read_words(words), config.text.context)
+    with torch.device("meta"):  # shapes without memory; the file's own tensors move in
+        model = CLIP(config, tokenizer)
+    tensors = translated(read_tensors(weights), clip_names(config), model, weights)
+    model.load_state_dict(tensors, assign=True)
+    return model.eval()
+
+
+# Names: ours on the left, those of `transformers` on the right. What is one matrix here and three
+# there is laid together in that order.
+
+BLOCK = {
+    "norm1": ["layer_norm1"],
+    "attention.qkv": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    "attention.out": ["self_attn.out_proj"],
+    "norm2": ["layer_norm2"],
+    "mlp.0": ["mlp.fc1"],
+    "mlp.2": ["mlp.fc2"],
+}
+WHOLE = {
+    "log_scale": ["logit_scale"],
+    "image.patches.weight": ["vision_model.embeddings.patch_embedding.weight"],
+    "image.summary": ["vision_model.embeddings.class_embedding"],
+    "image.places": ["vision_model.embeddings.position_embedding.weight"],
+    "image.norm_in.weight": ["vision_model.pre_layrnorm.weight"],  # spelled so
+    "image.norm_in.bias": ["vision_model.pre_layrnorm.bias"],
+    "image.norm_out.weight": ["vision_model.post_layernorm.weight"],
+    "image.norm_out.bias": ["vision_model.post_layernorm.bias"],
+    "image.project.weight": ["visual_projection.weight"],
+    "text.tokens.weight": ["text_model.embeddings.token_embedding.weight"],
+    "text.places": ["text_model.embeddings.position_embedding.weight"],
+    "text.norm.weight": ["text_model.final_layer_norm.weight"],
+    "text.norm.bias": ["text_model.final_layer_norm.bias"],
+    "text.project.weight": ["text_projection.weight"],
+}
+# The numbers 0, 1, 2, ... that older files keep beside the embeddings; no weights.
+COUNTING = {f"{tower}_model.embeddings.position_ids" for tower in ("text", "vision")}
+
+
+def clip_names(config: CLIPConfig) -> dict[str, list[str]]:
+    """Every tensor of such a CLIP: its name here, and its name or names in the file."""
+    names = dict(WHOLE)
+    for ours, theirs, depth in (
+        ("image", "vision", config.image.depth),
+        ("text", "text", config.text.depth),
+    ):
+        for layer in range(depth):
+            for part, sources in BLOCK.items():
+                for kind in ("weight", "bias"):
+                    names[f"{ours}.transformer.{layer}.{part}.{kind}"] = [
+                        f"{theirs}_model.encoder.layers.{layer}.{name}.{kind}" for name in sources
+                    ]
+    return names
+
+
+def translated(
+    tensors: dict[str, Tensor], names: dict[str, list[str]], model: nn.Module, source: str | Path
+) -> dict[str, Tensor]:
+    """The tensors under the model's names, in float32. ValueError, listing all differences, unless
+    the file holds exactly what the model needs."""
+    wanted = {name for group in names.values() for name in group}
+    missing, extra = wanted - tensors.keys(), tensors.keys() - wanted - COUNTING
+    if missing or extra:
+        raise ValueError(
+            f"{source} holds another model than this {type(model).__name__}: missing "
+            f"{listed(missing)}; not known here {listed(extra)}; give the configuration that "
+            "belongs to the file"
+        )
+    odd = []
+    for name, own in model.state_dict().items():
+        parts = names[name]
+        shape = (own.shape[0] // len(parts), *own.shape[1:]) if own.ndim else ()
+        odd += [
+            f"{part} {tuple(tensors[part].shape)} instead of {tuple(shape)}"
+            for part in parts
+            if tensors[part].shape != shape
+        ]
+    if odd:
+        raise ValueError(
+            f"{source} holds a {type(model).__name__} of another size: {', '.join(odd)}; give the "
+            "configuration that belongs to the file"
+        )
+    found = {name: [tensors[part] for part in parts] for name, parts in names.items()}
+    return {
+        name: (torch.cat(parts) if len(parts) > 1 else parts[0]).float()
+        for name, parts in found.items()
+    }
+
+
+def listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file; FileNotFoundError or ValueError if it is not one."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there are no weights {path}: check the name and the folder")
+    try:
+        return safetensors.torch.load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is cut short or is no safetensors file ({error}): fetch it again; a "
+            "pytorch_model.bin is a pickle, which labkit does not open"
+        ) from None
+
+
+def read_words(path: str | Path) -> tokenizers.Tokenizer:
+    """The tokenizer of a tokenizer.json; FileNotFoundError or ValueError if it is not one."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no tokenizer {path}: check the name and the folder")
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(
+            f"{path} is cut short or is no tokenizer.json ({error}): fetch it again"
+        ) from None
+
+
+def look(photo: str | Path | Image.Image, size: int = 224) -> Tensor:
+    """A photograph as the released models expect it: (1, 3, size, size) in [−1, 1].
+
+    Its shorter side is resized to ``size`` by bicubic interpolation, then the center is cut out,
+    as CLIP's code does; a picture that a phone laid on its side is put upright first. Raises
+    ValueError for what is no picture.
+    """
+    size = whole_number(size, "size", 1)
+    try:
+        image = photo if isinstance(photo, Image.Image) else Image.open(photo)
+        image = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"photo is {short(photo)}, which cannot be read as a picture ({error}): give the path "
+            "of a JPEG or PNG file, or a PIL image"
+        ) from None
+    width, height = image.size
+    shorter = min(width, height)
+    sides = (int(size * width / shorter), int(size * height / shorter))
+    image = image.resize(sides, Image.Resampling.BICUBIC)
+    left, top = ((side - size) // 2 for side in sides)
+    image = image.crop((left, top, left + size, top + size))
+    pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
+    return pixels[None].float() / 127.5 - 1
