@@ -68,7 +68,15 @@ grid = plots.image_grid(end.x, columns=10, scale=3)
 plots.show(grid, "Two rows of ten new handwritten digits, painted by a small network.")
 
 # %% [markdown]
-# Nobody wrote these digits. What comes before such a network, the way from picture to noise, needs no learning at all.
+# Nobody wrote these digits, and nobody chose them. A sister of that network takes orders: each column was told its digit (lessons 05 and 06).
+
+# %%
+*_, end = zoo.load("adm-digits").generate([*range(10)] * 2, steps=30, scale=1.3, seed=1)
+grid = plots.image_grid(end.x, columns=10, scale=3, titles=range(10))
+plots.show(grid, "Two rows of new digits, 0 to 9, each as its column asked.")
+
+# %% [markdown]
+# What comes before such a network, the way from picture to noise, needs no learning at all.
 #
 # ## Is everything all right here?
 #
