@@ -1,0 +1,32 @@
+"""Sentences that leave nothing out: complete, true, varied, short enough."""
+
+import pytest
+
+from labkit.data import scenes, tokenizer
+from labkit.data.caption_reader import read
+from labkit.data.descriptions import MOST_WORDS, descriptions
+
+
+def test_every_attribute_of_every_object_and_the_background_are_said():
+    drawn = scenes.draw(150, 3, "all")
+    for text, scene in zip(descriptions(drawn, 0), drawn.words()):
+        meaning = read(text)
+        said = sorted((t.shape, t.color, t.size, t.fill) for t in meaning.things)
+        assert said == sorted((o.shape, o.color, o.size, o.fill) for o in scene.objects), text
+        assert meaning.background == scene.background
+        assert len(text.replace(",", " ,").split()) <= MOST_WORDS
+
+
+def test_the_same_seed_says_the_same_and_another_says_it_in_other_words():
+    drawn = scenes.draw(40, 0)
+    assert descriptions(drawn, 5) == descriptions(drawn, 5)
+    assert sum(a == b for a, b in zip(descriptions(drawn, 5), descriptions(drawn, 6))) < 4
+
+
+def test_every_description_fits_the_tokenizer():
+    assert tokenizer.load().encode(descriptions(scenes.draw(300, 1, "all"), 1)).ids.shape[1] == 32
+
+
+def test_what_are_no_scenes_gets_a_sentence():
+    with pytest.raises(ValueError, match="^scenes is .*$"):
+        descriptions(["a red star"])
