@@ -19,8 +19,8 @@ from torch import Tensor
 from labkit.data.caption_reader import read
 from labkit.data.scenes_meaning import Meaning, Part, parts
 from labkit.data.scenes_render import render
-from labkit.data.scenes_world import ATTRIBUTES, BACKGROUNDS, MOST, Scenes
-from labkit.inputs import picture_batch, short
+from labkit.data.scenes_world import ATTRIBUTES, BACKGROUNDS, MOST, Scenes, scene_batch
+from labkit.inputs import number, picture_batch, short
 
 NEAR = 0.1  # a true object was found if one was seen that near, a share of the picture's side
 
@@ -48,8 +48,9 @@ def shown_parts(seen: Scenes, captions: Sequence[str | Meaning]) -> list[list[Pa
     seen: what is in the pictures, read or true. captions: a sentence, or its meaning, for each.
     Raises ValueError for a different number of them, and for a sentence that cannot be read.
     """
-    if not isinstance(seen, Scenes):
-        raise ValueError(f"seen is {short(seen)}, but must be Scenes, as a reader's read() gives")
+    scene_batch(seen, "seen")
+    if not isinstance(captions, Sequence):
+        raise ValueError(f"captions is {short(captions)}, but must be a list of sentences")
     if isinstance(captions, str) or len(captions) != len(seen.background):
         given = "one sentence" if isinstance(captions, str) else f"{len(captions)} sentences"
         raise ValueError(f"{given} for {len(seen.background)} pictures, but each needs its own")
@@ -79,6 +80,7 @@ def agreement(seen: Scenes, truth: Scenes) -> dict[str, float]:
     """How well scenes were read: for each attribute, for place and for inside the share of true
     objects that were found and have it right; the share of scenes with the right count and
     background, of true relations between two objects, and of scenes in which all that is so."""
+    scene_batch(seen, "seen"), scene_batch(truth, "truth")
     if len(seen.background) != len(truth.background):
         raise ValueError(
             f"{len(seen.background)} scenes were seen and {len(truth.background)} are true, but "
@@ -108,6 +110,11 @@ def misfit(seen: Scenes, pictures: Tensor) -> Tensor:
     """How far each picture is from a clean one of what was seen in it, (N,): the root of the mean
     squared difference, 0 … 2. A smear that the reader took for a star does not look like one."""
     picture_batch(pictures, "pictures")
+    if len(scene_batch(seen, "seen").background) != len(pictures) or pictures.shape[1] != 3:
+        raise ValueError(
+            f"{len(seen.background)} scenes for pictures of shape {tuple(pictures.shape)}, "
+            "but there must be as many of each, and pictures are (N, 3, S, S)"
+        )
     again = render(seen, pictures.shape[-1]).to(pictures)
     return (again - pictures).square().mean((1, 2, 3)).sqrt()
 
@@ -115,6 +122,7 @@ def misfit(seen: Scenes, pictures: Tensor) -> Tensor:
 def valid(seen: Scenes, pictures: Tensor, most: float = 0.12) -> Tensor:
     """Which pictures show a scene of this world, (N,) bool: one to three objects, no more than
     one of them inside another, and as drawn by `render` up to a misfit of ``most``."""
+    number(most, "the largest misfit", 0)
     nested = (seen.inside >= 0).sum(1)
     tidy = (seen.count >= 1) & (seen.count <= MOST) & (nested <= 1)
     return tidy & (misfit(seen, pictures) <= most)

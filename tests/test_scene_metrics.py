@@ -101,7 +101,9 @@ def test_misfit_is_nought_for_the_truth_and_grows_with_what_is_wrong():
     (lambda: metrics.caption_accuracy(DRAWN.background, SAID), "must be Scenes"),
     (lambda: metrics.caption_accuracy(DRAWN, ["a zebra"] * 300), "no 'zebra'"),
     (lambda: metrics.agreement(DRAWN.take(slice(0, 2)), DRAWN), "2 scenes were seen and 300"),
-    (lambda: metrics.misfit(DRAWN, scenes.render(DRAWN, 16) * 3), "pictures"),
+    (lambda: metrics.misfit(DRAWN, scenes.render(DRAWN, 16) * 3), "pictures lie in"),
+    (lambda: metrics.misfit(DRAWN, torch.zeros(300, 1, 16, 16)), "as many of each"),
+    (lambda: metrics.valid(DRAWN, torch.zeros(3, 3, 16, 16)), "as many of each"),
 ])  # fmt: skip
 def test_bad_input_gets_one_sentence(call, message):
     with pytest.raises(ValueError, match=message) as caught:

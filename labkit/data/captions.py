@@ -29,7 +29,7 @@ from labkit.data.scenes_words import (
     SIZE_WORDS,
 )
 from labkit.data.scenes_world import RELATIONS, Object, Scene, Scenes, tensors
-from labkit.inputs import short
+from labkit.inputs import short, whole_number
 
 MOST_WORDS = 26  # of a caption, commas included, so that any text encoder of the course can hold it
 # How often an attribute is mentioned; "plain" is what goes without saying.
@@ -39,13 +39,13 @@ MENTIONED = {"shape": 0.92, "color": 0.8, "size": 0.4, "fill": 0.55, "place": 0.
 def captions(scenes: Scenes | Scene | Sequence[Scene], seed: int | Random = 0) -> list[str]:
     """One random sentence for each scene, true of it; the same seed gives the same ones.
 
-    Raises ValueError if scenes are no scenes.
+    Raises ValueError if scenes are no scenes, or one of them shows nothing.
     """
     if isinstance(scenes, Scene):
         scenes = [scenes]
     if not isinstance(scenes, Scenes):
         scenes = tensors(scenes)
-    random = seed if isinstance(seed, Random) else Random(seed)
+    random = seed if isinstance(seed, Random) else Random(whole_number(seed, "seed", 0))
     relations = scenes.relation.tolist()
     return [caption(scene, random, facts) for scene, facts in zip(scenes.words(), relations)]
 

@@ -22,6 +22,7 @@ from labkit.data.scenes_world import (
     SIZES,
     THIRDS,
     Scenes,
+    scene_batch,
     together,
 )
 from labkit.inputs import one_of, short, whole_number
@@ -80,6 +81,7 @@ def draw(number: int, seed: int | torch.Generator = 0, split: str = "train") -> 
 
 def unseen(scenes: Scenes) -> dict[str, Tensor]:
     """Which scenes show a combination of each kind of `UNSEEN`: (N,) bool."""
+    scene_batch(scenes)
     found = {kind: torch.zeros(len(scenes.background), dtype=torch.bool) for kind in UNSEEN}
     for kind, table, words in (("colors", scenes.color, COLORS), ("fills", scenes.fill, FILLS)):
         for word, shape in UNSEEN[kind]:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labkit.data.scenes_world import BACKGROUNDS, COLORS, FILLS, SHAPES, Scenes
+from labkit.data.scenes_world import BACKGROUNDS, COLORS, FILLS, SHAPES, Scenes, scene_batch
 from labkit.inputs import whole_number
 
 # Chosen so that people who see no red or no green can still tell any two of them apart: they
@@ -148,9 +148,10 @@ def render(scenes: Scenes, size: int = 32) -> Tensor:
     """Pictures (N, 3, size, size), float32 in [-1, 1], of scenes.
 
     size: pixels a side, 8 … 512. The same scenes at half the size are, up to the corners of the
-    shapes, the means of 2 x 2 pixels. Raises ValueError for another size.
+    shapes, the means of 2 x 2 pixels. Raises ValueError for another size, and for no scenes.
     """
     size = whole_number(size, "size", 8, 512)
+    scene_batch(scenes)
     fine = 2  # what is finer than a pixel (tips, dots) comes out right with four points a pixel
     pixel = 1 / (fine * size)
     at = (torch.arange(fine * size, device=scenes.x.device) + 0.5) * pixel  # (S,)

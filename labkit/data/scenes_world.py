@@ -73,7 +73,10 @@ class Scene:
     background: str
 
     def __post_init__(self):
-        object.__setattr__(self, "objects", tuple(self.objects))
+        given = self.objects
+        if not isinstance(given, list | tuple) or not all(isinstance(o, Object) for o in given):
+            raise ValueError(f"a scene was given {short(given)}; give it a list of Object")
+        object.__setattr__(self, "objects", tuple(given))
         one_of(self.background, BACKGROUNDS, "background")
         if not 1 <= len(self.objects) <= MOST:
             raise ValueError(
@@ -169,6 +172,16 @@ class Scenes(NamedTuple):
         """Every scene in words. Raises ValueError if one of them has no object, or too many."""
         pairs = zip(self.objects(), self.background.tolist())
         return [Scene(objects, BACKGROUNDS[background]) for objects, background in pairs]
+
+
+def scene_batch(scenes: object, name: str = "scenes") -> Scenes:
+    """`scenes` itself if it is a batch of them; raises ValueError otherwise."""
+    if not isinstance(scenes, Scenes):
+        raise ValueError(
+            f"{name} is {short(scenes)}, but must be Scenes: what draw() gives, or tensors() makes "
+            "of a list of Scene"
+        )
+    return scenes
 
 
 def together(parts: list[Scenes]) -> Scenes:

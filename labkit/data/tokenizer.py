@@ -58,15 +58,13 @@ class Tokenizer:
         texts = [texts] if isinstance(texts, str) else texts
         if not isinstance(texts, Sequence) or not len(texts):
             raise ValueError(f"texts is {short(texts)}, but must be a list of at least one text")
-        for text in texts:
-            if not isinstance(text, str):
-                raise ValueError(f"a text is {short(text)}, but must be a string")
-            if not text.strip():
-                raise ValueError(
-                    f"a text is {text!r}, but must say something; for no text at all take "
-                    "tokenizer.null(number)"
-                )
-        found = self.pieces.encode_batch([" ".join(text.split()) for text in texts])
+        texts = [spaced(text) for text in texts]
+        if "" in texts:
+            raise ValueError(
+                "a text is empty, but must say something; for no text at all take "
+                "tokenizer.null(number)"
+            )
+        found = self.pieces.encode_batch(texts)
         rows = [[self.begin, *pieces.ids, self.end] for pieces in found]
         for text, row in zip(texts, rows):
             if len(row) > self.context:
@@ -100,16 +98,23 @@ class Tokenizer:
 
     def split(self, text: str) -> list[str]:
         """The pieces of a text, to look at. What is not ASCII shows as the letters of its bytes."""
-        return [
-            piece.replace("Ġ", "") for piece in self.pieces.encode(" ".join(text.split())).tokens
-        ]
+        return [piece.replace("Ġ", "") for piece in self.pieces.encode(spaced(text)).tokens]
 
     def unknown(self, text: str) -> list[str]:
         """The words of a text that are no piece of their own, as every word of the captions and
         the corpus is. They can be encoded, but nobody here has learned what they mean."""
-        text = self.pieces.normalizer.normalize_str(" ".join(text.split()))
+        text = self.pieces.normalizer.normalize_str(spaced(text))
         words = self.pieces.pre_tokenizer.pre_tokenize_str(text)
         return [text[slice(*where)].strip() for word, where in words if word not in self.known]
+
+
+def spaced(text: object) -> str:
+    """The text with single spaces, and none at its ends. ValueError if it is no text."""
+    if not isinstance(text, str):
+        raise ValueError(f"a text is {short(text)}, but must be a string")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"{short(text)} holds half of a character: decode it as UTF-8 first")
+    return " ".join(text.split())
 
 
 @cache
