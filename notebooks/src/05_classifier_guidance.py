@@ -436,7 +436,7 @@ def draw(figure, seen):
 
 
 seen = watch(train(apprentice, shuffled(pictures, labels, batch=128), steps=300, lr=2e-3),
-             draw, every=5, alt="The cross-entropy falls from ln 10, a guess, to below 1.")  # fmt: skip
+             draw, every=10, alt="The cross-entropy falls from ln 10, a guess, to below 1.")  # fmt: skip
 apprentice = seen[-1].ema
 
 # %% [markdown]
@@ -516,8 +516,8 @@ for name, (fid, score, precision, recall) in PAPER.items():
 # Now ours. $N$ digits in equal numbers per class, 20 DDIM steps; precision, recall and the Fréchet distance are measured in the features of `classifier-digits` (no number of the literature: those come from Inception), the class is read by the same clean judge, which never steered. Two seeds each, and the **floor**: what as many *real* digits score, as many per class.
 
 # %%
-N, SEEDS = 250, 2
-SCALES = {"unconditional": (0, 1, 2, 4, 8, 16), "conditional": (0, 1, 4)}
+N, SEEDS = 200, 2
+SCALES = {"unconditional": (0, 1, 2, 4, 16), "conditional": (0, 1, 4)}
 real_images, names = digits.load(16)
 real = metrics.see(judge, real_images)  # what the judge makes of all real digits
 wish = torch.arange(N) % 10
