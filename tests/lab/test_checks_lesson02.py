@@ -89,9 +89,6 @@ def test_a_step_with_the_signs_of_the_noise_turned_is_as_right():
     assert lesson02.noising_step(turned).passed
 
 
-@pytest.mark.xfail(
-    reason="the law takes two steps for a shrink by 1 - beta, which they are too", strict=False
-)
 def test_two_steps_instead_of_one_are_refused_by_their_law():
     def twice(x, beta, generator):
         for _ in range(2):
@@ -109,3 +106,27 @@ def test_a_jump_in_float64_is_told_the_dtype():
         return left.sqrt() * x0 + (1 - left).sqrt() * eps
 
     assert "float64" in lesson02.jump(unconverted).message
+
+
+def other_noise(keep, add, shape=lambda x: x.shape):
+    """A step whose noise is as random as labkit's, and another."""
+    return lambda x, beta, generator: (
+        keep(beta) * x - add(beta) * torch.randn(shape(x), generator=generator)
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (other_noise(lambda beta: 1 - beta, lambda beta: beta**0.5), "without the root"),
+        (other_noise(lambda beta: (1 - beta) ** 0.5, lambda beta: beta), "standard deviation β"),
+        (
+            other_noise(
+                lambda beta: (1 - beta) ** 0.5, lambda beta: beta**0.5, lambda x: x[0].shape
+            ),
+            "one row of noise",
+        ),
+    ],
+)
+def test_a_mistake_is_named_by_its_law_where_the_noise_is_another(step, words):
+    assert words in (lesson02.noising_step(step).mistake or "")

@@ -47,13 +47,14 @@ def watched_call(function: Callable, case):
 
 def many(function: Callable, case, count: int, stream: int) -> list:
     """Many results for the same arguments, each with its own noise."""
-    results = []
-    for index in range(count):
-        fresh = _copy(case)
-        for value in fresh.values() if isinstance(fresh, dict) else fresh:
-            if isinstance(value, torch.Generator):
-                value.manual_seed(7919 * stream + 104729 * index)
-        results.append(call(function, fresh, seed=7919 * stream + 104729 * index))
+    results, fresh = [], _copy(case)
+    values = fresh.values() if isinstance(fresh, dict) else fresh
+    generators = [value for value in values if isinstance(value, torch.Generator)]
+    with torch.random.fork_rng(devices=[]):
+        for index in range(count):
+            for generator in (torch.default_generator, *generators):
+                generator.manual_seed(7919 * stream + 104729 * index)
+            results.append(function(**fresh) if isinstance(fresh, dict) else function(*fresh))
     return results
 
 

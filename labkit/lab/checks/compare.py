@@ -36,7 +36,7 @@ def shape_problem(expected, got, part: str = "") -> str | None:
         if not isinstance(got, dict) or set(got) != set(expected):
             keys = ", ".join(map(repr, expected))
             return f"Your function returns {describe(got)}; {where}it should be a dict of {keys}."
-        return _first(shape_problem(expected[k], got[k], f"entry {k!r}") for k in expected)
+        return first(shape_problem(expected[k], got[k], f"entry {k!r}") for k in expected)
     if isinstance(expected, (tuple, list)):
         got = list(got) if isinstance(got, range) else got
         if not isinstance(got, (tuple, list)):
@@ -49,13 +49,13 @@ def shape_problem(expected, got, part: str = "") -> str | None:
                 f"values{_field_names(expected)}."
             )
         pairs = enumerate(zip(expected, got, strict=True), 1)
-        return _first(shape_problem(a, b, f"value {i}") for i, (a, b) in pairs)
+        return first(shape_problem(a, b, f"value {i}") for i, (a, b) in pairs)
     if isinstance(expected, (str, bool)):
         return None
     if isinstance(got, (str, tuple, list, dict)) or got is None or got is ...:
         return f"Your function returns {describe(got)}; {where}it should be {describe(expected)}."
     try:
-        shape, wanted = np.shape(_array(got)), np.shape(_array(expected))
+        shape, wanted = np.shape(array(got)), np.shape(array(expected))
     except (TypeError, ValueError, RuntimeError, NotImplementedError):
         if isinstance(got, torch.Tensor):
             return (
@@ -76,10 +76,10 @@ def kind_problem(expected, got, part: str = "") -> str | None:
     """A right value of the wrong kind (not a tensor, dtype, device), in a sentence, or None."""
     where = f"in {part}, " if part else ""
     if isinstance(expected, dict):
-        return _first(kind_problem(expected[k], got[k], f"entry {k!r}") for k in expected)
+        return first(kind_problem(expected[k], got[k], f"entry {k!r}") for k in expected)
     if isinstance(expected, (tuple, list)):
         pairs = enumerate(zip(expected, got, strict=True), 1)
-        return _first(kind_problem(a, b, f"value {i}") for i, (a, b) in pairs)
+        return first(kind_problem(a, b, f"value {i}") for i, (a, b) in pairs)
     if not isinstance(expected, torch.Tensor):
         return None
     if not isinstance(got, torch.Tensor):
@@ -110,7 +110,7 @@ def difference(expected, got) -> float:
             return 0.0 if bool(expected == got) else math.inf
         except (ValueError, RuntimeError):
             return math.inf
-    a, b = _array(expected), _array(got)
+    a, b = array(expected), array(got)
     if a.size == 0:
         return 0.0
     with np.errstate(invalid="ignore", over="ignore"):
@@ -130,7 +130,7 @@ def value_problem(expected, got, tolerance: float, part: str = "") -> str:
     where = f" in {part}" if part else ""
     if isinstance(expected, (str, bool)):
         return f"Your function returns {describe(got)}{where} where {expected!r} is right."
-    a, b = _array(expected), _array(got)
+    a, b = array(expected), array(got)
     broken = int((~np.isfinite(b) & np.isfinite(a)).sum())
     if broken:
         return (
@@ -146,42 +146,8 @@ def value_problem(expected, got, tolerance: float, part: str = "") -> str:
     )
 
 
-def law_problem(expected: list, got: list) -> str | None:
-    """How two samples of random results (one per call) differ in mean or spread, or None.
-
-    A difference counts beyond six standard errors, far beyond what the number of calls and of
-    entries makes likely.
-    """
-    problem = _first(shape_problem(a, b) for a, b in zip(expected, got, strict=True))
-    if problem:
-        return problem
-    a, b = (np.stack([_flat(value) for value in values]) for values in (expected, got))
-    if not np.isfinite(b).all():
-        return "Some of the numbers that your function draws are nan or infinite."
-    count = len(a)
-    for word, power in (("mean", 1), ("standard deviation", 2)):
-        u, v = (a, b) if power == 1 else ((a - a.mean(0)) ** 2, (b - b.mean(0)) ** 2)
-        noise = np.sqrt((u.var(0) + v.var(0)) / count) + 1e-9
-        z = np.abs(u.mean(0) - v.mean(0)) / noise
-        index = int(z.argmax())
-        if z[index] > 6:
-            right, yours = u.mean(0)[index] ** (1 / power), v.mean(0)[index] ** (1 / power)
-            return (
-                f"Over {count} calls the {word} of what you draw is {yours:.4g} where "
-                f"{right:.4g} is right, {z[index]:.0f} standard errors apart."
-            )
-    return None
-
-
-def _flat(value) -> np.ndarray:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (tuple, list)):
-        return np.concatenate([_flat(item) for item in value])
-    return _array(value).reshape(-1)
-
-
-def _array(value) -> np.ndarray:
+def array(value) -> np.ndarray:
+    """A number, array or tensor as NumPy's float or complex; raises TypeError for anything else."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().resolve_conj().numpy()
     array = np.asarray(value)
@@ -195,5 +161,6 @@ def _field_names(value) -> str:
     return f" ({', '.join(fields)})" if fields else ""
 
 
-def _first(problems) -> str | None:
+def first(problems) -> str | None:
+    """The first of these sentences that is one."""
     return next(filter(None, problems), None)

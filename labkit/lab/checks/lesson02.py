@@ -53,15 +53,18 @@ noising_step = Check(
         "Signal and noise have changed places: √(1−β) belongs to x, √β to the noise.": (
             _step(math.sqrt, _kept)
         ),
-        "You add noise twice, or take two steps; that doubles its variance, once is enough.": (
+        "You add noise twice, which doubles its variance; once is enough.": (
             _step(_kept, math.sqrt, lambda x, g: _normal(x, g) + _normal(x, g))
+        ),
+        "You take two steps, each with its own noise; this function is one step.": (
+            lambda x, beta, g: _step(_kept, math.sqrt)(_step(_kept, math.sqrt)(x, beta, g), beta, g)
         ),
         "You draw one row of noise and give it to all rows of the batch; give randn the whole "
         "shape of x.": _step(_kept, math.sqrt, lambda x, g: _normal(x[0], g)),
         "You draw one number for the whole batch; every entry needs noise of its own: give randn "
         "the shape of x.": _step(_kept, math.sqrt, lambda x, g: _normal(x[0, 0], g)),
     },
-    law=300,
+    law=1000,
     against="labkit's forward process",
 )
 

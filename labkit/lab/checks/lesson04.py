@@ -116,7 +116,8 @@ def _draw_step(g: torch.Generator):
     schedule, (t, s) = _random_schedule(g), _two_times(g)
     x, eps = torch.randn(2, 4, 3, generator=g)
     noise = torch.Generator().manual_seed(int(torch.randint(10_000, (), generator=g)))
-    return schedule, from_eps(schedule, x, t, eps), x, t, s, noise, _between(0.3, 0.8, g)
+    eta = 0.0 if g.initial_seed() % 2 else _between(0.3, 0.8, g)  # without and with noise
+    return schedule, from_eps(schedule, x, t, eps), x, t, s, noise, eta
 
 
 ddim_step = Check(
@@ -158,7 +159,7 @@ ddim_step = Check(
         "The noise comes from rand, which is uniform on 0 … 1 and never negative; draw it with "
         "randn.": _wrong_step(draw=torch.rand),
     },
-    law=200,
+    law=1000,
     against="labkit.sampler.ddim",
 )
 
