@@ -148,7 +148,7 @@ class Lesson:
         session = "window.jupyterapp.shell.currentWidget.sessionContext.session"
         return self.page.evaluate(f"() => {session}.kernel.name")
 
-    def run_all(self, seconds: float = 240) -> float:
+    def run_all(self, seconds: float = 480) -> float:
         """Runs all cells; returns the seconds. Raises Problem for any error output or stderr."""
         start = time.monotonic()
         finished = self.page.evaluate(
