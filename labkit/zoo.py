@@ -17,10 +17,11 @@ from torch import nn
 
 from labkit import checkpoint
 from labkit import train as training
-from labkit.data import digits, folders, openml
+from labkit.data import digits, folders, openml, scenes
 from labkit.inputs import one_of
 from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
 from labkit.nets.noisy_classifier import NoisyClassifierConfig
+from labkit.nets.reader import Reader, ReaderConfig, weathered
 from labkit.nets.unet import UNetConfig
 from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
@@ -64,6 +65,17 @@ def labeled_digit_batches() -> training.Batches:
     def batches(generator: torch.Generator):
         images, labels = draw(generator)
         return shifted(images, 1, generator), labels
+
+    return batches
+
+
+def weathered_scene_batches() -> training.Batches:
+    """64 new scenes at a time, 32 x 32 pixels, some of them blurred or noisy, as samples are."""
+    draw = scenes.batches(64, 32, "all")
+
+    def batches(generator: torch.Generator):
+        made = draw(generator)
+        return made._replace(pictures=weathered(made.pictures, generator))
 
     return batches
 
@@ -150,6 +162,14 @@ RECIPES = {
         batches=labeled_digit_batches,
         training={"steps": 750, "lr": 2e-3, "weight_decay": 0.05, "ema": 0.995, "seed": 1},
         minutes=0.5,
+    ),
+    "reader-scenes": Recipe(
+        about="sees what is in a picture of a scene; captions are scored by it",
+        system=Reader,
+        config=ReaderConfig(),
+        batches=weathered_scene_batches,
+        training={"steps": 1_000, "lr": 4e-3, "weight_decay": 0.05, "ema": 0.995},
+        minutes=4,
     ),
 }
 

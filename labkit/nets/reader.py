@@ -5,6 +5,16 @@ its center, to each as much as it is near (the bilinear weights), so that their 
 one object and the center follows from them. What lies inside another object has a second sheet of
 the grid, since its center is where the outer one's is. The second look cuts every object out, at
 one size, and names its shape, color and fill (as Faster R-CNN does, Ren et al. 2015).
+
+What the shipped `reader-scenes` has right, in % of the objects of 2,000 scenes it never saw:
+
+    pictures                      shape   color    size    fill
+    clean                          99.9    99.9   100.0    99.9
+    blurred, Gaussian of 0.6 px    99.9   100.0    99.9   100.0
+    blurred, Gaussian of 1 px      99.0    99.3    99.9    95.5
+    noise of standard dev. 0.1     99.9    99.9    99.9    99.9
+    noise of standard dev. 0.2     99.6    99.8    99.8    98.9
+    noise of standard dev. 0.3     97.1    99.4    99.5    95.9
 """
 
 from __future__ import annotations
