@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.lab.checks import lesson01
+from labkit.lab import checks
 from tests.lab.check_soundness import assert_check_is_sound
 
 
@@ -63,12 +63,12 @@ def by_powers(P, tolerance):
 @pytest.mark.parametrize(
     ("check", "right_answers"),
     [
-        (lesson01.after_n_steps, [step_by_step]),
-        (lesson01.count_transitions, [one_row_at_a_time]),
-        (lesson01.stationary_law, [left_eigenvector, running_mean]),
-        (lesson01.metropolis_matrix, [entry_by_entry]),
-        (lesson01.gaussian_step, [rooted]),
-        (lesson01.steps_to_forget, [by_powers]),
+        (checks.after_n_steps, [step_by_step]),
+        (checks.count_transitions, [one_row_at_a_time]),
+        (checks.stationary_law, [left_eigenvector, running_mean]),
+        (checks.metropolis_matrix, [entry_by_entry]),
+        (checks.gaussian_step, [rooted]),
+        (checks.steps_to_forget, [by_powers]),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -82,7 +82,7 @@ def test_a_learner_who_writes_the_right_eigenvector_is_told_so():
         pi = vectors[:, (values - 1).abs().argmin()].real
         return pi / pi.sum()
 
-    assert "a left one" in lesson01.stationary_law(right_eigenvector).message
+    assert "a left one" in checks.stationary_law(right_eigenvector).message
 
 
 def test_a_learner_who_keeps_the_complex_numbers_is_told_so():
@@ -91,7 +91,7 @@ def test_a_learner_who_keeps_the_complex_numbers_is_told_so():
         pi = vectors[:, (values - 1).abs().argmin()]
         return pi / pi.sum()
 
-    assert "complex128" in lesson01.stationary_law(complex_pi).message
+    assert "complex128" in checks.stationary_law(complex_pi).message
 
 
 @pytest.mark.parametrize("steps", [100, 501, 1000])
@@ -103,7 +103,7 @@ def test_a_learner_who_iterates_on_a_periodic_chain_is_told_so(steps, even_start
             row = row @ P
         return row
 
-    assert "never settles" in lesson01.stationary_law(iterate).message
+    assert "never settles" in checks.stationary_law(iterate).message
 
 
 def test_a_learner_who_leaves_the_eigenvector_unscaled_is_told_so():
@@ -111,7 +111,7 @@ def test_a_learner_who_leaves_the_eigenvector_unscaled_is_told_so():
         values, vectors = torch.linalg.eig(P.T)
         return vectors[:, (values - 1).abs().argmin()].real.abs()
 
-    assert "has length 1" in lesson01.stationary_law(unscaled).message
+    assert "has length 1" in checks.stationary_law(unscaled).message
 
 
 def test_a_learner_who_returns_the_right_eigenvector_as_it_comes_is_told_so():
@@ -119,11 +119,11 @@ def test_a_learner_who_returns_the_right_eigenvector_as_it_comes_is_told_so():
         values, vectors = torch.linalg.eig(P)
         return vectors[:, (values - 1).abs().argmin()].real
 
-    assert "all of its entries are equal" in lesson01.stationary_law(raw).message
+    assert "all of its entries are equal" in checks.stationary_law(raw).message
 
 
 def test_a_learner_who_ignores_the_noise_that_is_given_is_told_so():
     def own(x, beta, eps):
         return (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape)
 
-    assert "your own noise" in lesson01.gaussian_step(own).message
+    assert "your own noise" in checks.gaussian_step(own).message

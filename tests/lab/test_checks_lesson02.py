@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from labkit.lab.checks import lesson02
+from labkit.lab import checks
 from tests.lab.check_soundness import assert_check_is_sound
 
 
@@ -79,14 +79,14 @@ RIGHT = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
-    assert_check_is_sound(getattr(lesson02, name), RIGHT[name])
+    assert_check_is_sound(getattr(checks, name), RIGHT[name])
 
 
 def test_a_step_with_the_signs_of_the_noise_turned_is_as_right():
     def turned(x, beta, generator):
         return (1 - beta) ** 0.5 * x - beta**0.5 * torch.randn(x.shape, generator=generator)
 
-    assert lesson02.noising_step(turned).passed
+    assert checks.noising_step(turned).passed
 
 
 def test_two_steps_instead_of_one_are_refused_by_their_law():
@@ -95,7 +95,7 @@ def test_two_steps_instead_of_one_are_refused_by_their_law():
             x = (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape, generator=generator)
         return x
 
-    result = lesson02.noising_step(twice)
+    result = checks.noising_step(twice)
     assert not result.passed
     assert "two steps" in result.message or "standard errors" in result.message
 
@@ -105,7 +105,7 @@ def test_a_jump_in_float64_is_told_the_dtype():
         left = alpha_bar[t].view(-1, 1, 1, 1)
         return left.sqrt() * x0 + (1 - left).sqrt() * eps
 
-    assert "float64" in lesson02.jump(unconverted).message
+    assert "float64" in checks.jump(unconverted).message
 
 
 def other_noise(keep, add, shape=lambda x: x.shape):
@@ -129,4 +129,4 @@ def other_noise(keep, add, shape=lambda x: x.shape):
     ],
 )
 def test_a_mistake_is_named_by_its_law_where_the_noise_is_another(step, words):
-    assert words in (lesson02.noising_step(step).mistake or "")
+    assert words in (checks.noising_step(step).mistake or "")

@@ -9,7 +9,6 @@ from torch.distributions import Normal, kl_divergence
 from labkit import sampler
 from labkit.denoiser import Prediction
 from labkit.lab import checks
-from labkit.lab.checks import lesson03, lesson03b
 from labkit.schedule import NoiseSchedule
 from tests.lab.check_soundness import assert_check_is_sound
 
@@ -95,12 +94,12 @@ def test_the_mean_written_with_eps_is_told_that_it_forgets_the_clipping():
         mean = (x - beta / (1 - alpha_bar[t]).sqrt() * eps) / alpha.sqrt()
         return (mean + (s > 0) * beta.sqrt() * z).float()
 
-    assert "never sees a clipped x0" in lesson03.ancestral_step(by_eps).message
+    assert "never sees a clipped x0" in checks.ancestral_step(by_eps).message
 
 
 def test_the_step_asked_for_is_the_one_of_the_sampler():
     g = torch.Generator().manual_seed(0)
-    x, eps, t, _, alpha_bar, _ = lesson03.ancestral_step.draw_inputs(g)
+    x, eps, t, _, alpha_bar, _ = checks.ancestral_step.draw_inputs(g)
     schedule = NoiseSchedule(alpha_bar)
     x0 = ((x - schedule.noise(t, x) * eps) / schedule.signal(t, x)).clamp(-1, 1)
     for s in (0, 5):
@@ -108,14 +107,14 @@ def test_the_step_asked_for_is_the_one_of_the_sampler():
             schedule, Prediction(x0, eps), x, t, s, torch.Generator().manual_seed(1), v=1.0
         )
         z = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
-        asked = lesson03.ancestral_step.reference(x, eps, t, s, alpha_bar, z)
+        asked = checks.ancestral_step.reference(x, eps, t, s, alpha_bar, z)
         torch.testing.assert_close(asked, drawn)
 
 
 def test_respaced_betas_rebuild_the_table_at_the_kept_times():
     g = torch.Generator().manual_seed(0)
-    alpha_bar, times = lesson03b.respaced_betas.draw_inputs(g)
-    kept = torch.cumprod(1 - lesson03b.respaced_betas.reference(alpha_bar, times), 0)
+    alpha_bar, times = checks.respaced_betas.draw_inputs(g)
+    kept = torch.cumprod(1 - checks.respaced_betas.reference(alpha_bar, times), 0)
     torch.testing.assert_close(kept, alpha_bar[times][1:])
 
 
@@ -124,11 +123,11 @@ def test_a_loss_for_each_picture_is_told_that_one_number_is_asked_for():
         x = NoiseSchedule(alpha_bar).diffuse(x0, t, eps)
         return (net(x, t) - eps).square().flatten(1).mean(1)
 
-    assert "single number" in lesson03.simple_loss(by_row).message
+    assert "single number" in checks.simple_loss(by_row).message
 
 
 def test_an_average_that_changes_the_old_one_in_place_is_refused():
     def in_place(average, weights, step, decay):
         return average.lerp_(weights, 1 - min(decay, (1 + step) / (10 + step)))
 
-    assert "'average'" in lesson03b.ema_update(in_place).message
+    assert "'average'" in checks.ema_update(in_place).message

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labkit import sampler
-from labkit.lab.checks import lesson04
+from labkit.lab import checks
 from tests.lab.check_soundness import assert_check_is_sound
 
 
@@ -96,21 +96,21 @@ RIGHT = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
-    assert_check_is_sound(getattr(lesson04, name), RIGHT[name])
+    assert_check_is_sound(getattr(checks, name), RIGHT[name])
 
 
 def test_a_step_that_stops_half_way_is_refused():
     def half_way(schedule, pred, x, t, s, generator, eta):
         return sampler.ddim(schedule, pred, x, t, (s + t) // 2, generator, eta)
 
-    assert not lesson04.ddim_step(half_way)
+    assert not checks.ddim_step(half_way)
 
 
 def test_a_step_that_forgets_the_final_alpha_bar_is_caught_by_its_index():
     def one_too_low(schedule, pred, x, t, s, generator, eta):
         return sampler.ddim(schedule, pred, x, t, s - 1, generator, eta)
 
-    assert not lesson04.ddim_step(one_too_low)
+    assert not checks.ddim_step(one_too_low)
 
 
 def test_noise_added_twice_is_refused_by_its_law():
@@ -118,7 +118,7 @@ def test_noise_added_twice_is_refused_by_its_law():
         x = sampler.ddim(schedule, pred, x, t, s, generator, eta)
         return x + 3 * torch.randn(x.shape, generator=generator)
 
-    result = lesson04.ddim_step(noisy)
+    result = checks.ddim_step(noisy)
     assert not result.passed
     assert "standard errors" in result.message
 
@@ -129,11 +129,11 @@ def test_a_negative_radicand_is_told_that_its_numbers_are_broken():
         variance = 1 - at_t / at_s + 1 - at_s  # certainly more than there is room for
         return (at_s.sqrt() * pred.x0 + (1 - at_s - variance).sqrt() * pred.eps).float()
 
-    assert "nan" in lesson04.ddim_step(negative_radicand).message
+    assert "nan" in checks.ddim_step(negative_radicand).message
 
 
 def test_an_arc_in_float32_is_told_the_dtype():
     def single(z1, z2, a):
         return slerp_row_by_row(z1, z2, a).float()
 
-    assert "float32" in lesson04.slerp(single).message
+    assert "float32" in checks.slerp(single).message

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal
 
-from labkit.lab.checks import lesson05
+from labkit.lab import checks
 from tests.lab.check_soundness import assert_check_is_sound
 
 
@@ -79,7 +79,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
-    assert_check_is_sound(getattr(lesson05, name), RIGHT[name])
+    assert_check_is_sound(getattr(checks, name), RIGHT[name])
 
 
 def test_a_gradient_cut_off_by_no_grad_is_answered_with_a_sentence():
@@ -89,7 +89,7 @@ def test_a_gradient_cut_off_by_no_grad_is_answered_with_a_sentence():
             log_prob = classifier(x).log_softmax(1)
         return torch.autograd.grad(log_prob.sum(), x)[0]
 
-    result = lesson05.class_gradient(under_no_grad)
+    result = checks.class_gradient(under_no_grad)
     assert result.status == "failed"
     assert "RuntimeError" in result.message and "torch.autograd.grad" in result.message
 
@@ -98,4 +98,4 @@ def test_a_shifted_eps_in_double_precision_is_told_the_dtype():
     def double(*args):
         return shift_through_the_score(*args).double()
 
-    assert "float64" in lesson05.shift_eps(double).message
+    assert "float64" in checks.shift_eps(double).message

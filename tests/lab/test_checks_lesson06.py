@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from labkit.lab.checks import lesson06
+from labkit.lab import checks
 from tests.lab.check_soundness import assert_check_is_sound
 
 
@@ -77,7 +77,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
-    assert_check_is_sound(getattr(lesson06, name), RIGHT[name])
+    assert_check_is_sound(getattr(checks, name), RIGHT[name])
 
 
 def test_whoever_drops_labels_in_place_is_told():
@@ -85,11 +85,11 @@ def test_whoever_drops_labels_in_place_is_told():
         vector[dice < p] = null
         return vector
 
-    assert "'vector'" in lesson06.drop_labels(in_place).message
+    assert "'vector'" in checks.drop_labels(in_place).message
 
 
 def test_dropping_with_dice_of_one_s_own_is_refused():
     def own_dice(vector, null, p, dice):
         return torch.where((torch.rand(len(vector)) < p)[:, None], null, vector)
 
-    assert not lesson06.drop_labels(own_dice)
+    assert not checks.drop_labels(own_dice)

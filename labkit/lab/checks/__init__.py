@@ -1,6 +1,6 @@
 """The checks of the exercises by name: `checks.ddim_step(ddim_step)`.
 
-Each lesson keeps its own in a file here, `lesson01.py`, `lesson02.py`, and so on; a check is known
+Each lesson keeps its own in files here, named `lesson02_forward.py` and so on; a check is known
 by the name that it has in its file.
 """
 

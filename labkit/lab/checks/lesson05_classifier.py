@@ -1,23 +1,17 @@
-"""The checks of lesson 05: a sharpened classifier, its gradient, and two ways to follow it."""
+"""The checks of lesson 05 on the classifier: sharper, among noisy points, and its gradient."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from labkit import guidance, sampler
-from labkit.conditioning import Conditioning
-from labkit.denoiser import Prediction, from_eps, from_x0
+from labkit import guidance
 from labkit.lab.checks.framework import Check
+from labkit.lab.checks.random_inputs import between
 from labkit.mixture import GaussianMixture
-from labkit.schedule import NoiseSchedule, from_betas
+from labkit.schedule import NoiseSchedule
 
-
-def _between(low: float, high: float, g: torch.Generator) -> float:
-    return low + (high - low) * torch.rand((), generator=g).item()
-
-
-# 1. The sharpened classifier.
+# The sharpened classifier.
 
 
 def _sharpen(log_probs: Tensor, scale: float) -> Tensor:
@@ -29,7 +23,7 @@ sharpen = Check(
     reference=_sharpen,
     draw_inputs=lambda g: (
         (2 * torch.randn(4, 5, generator=g)).log_softmax(1),
-        _between(1.5, 4, g),
+        between(1.5, 4, g),
     ),
     mistakes={
         "The rows do not sum to 1: this is log p^s without its 1/Z. Subtract the log of the sum "
@@ -53,7 +47,7 @@ sharpen = Check(
 )
 
 
-# 2. The exact classifier of noisy points.
+# The exact classifier of noisy points.
 
 
 def _noisy_log_posterior(
@@ -89,7 +83,7 @@ def _draw_posterior(g: torch.Generator):
     std = 0.3 + torch.rand(3, generator=g, dtype=torch.float64)
     weights = 0.2 + torch.rand(3, generator=g, dtype=torch.float64)
     x = torch.randn(6, 2, generator=g, dtype=torch.float64)
-    return means, std, weights / weights.sum(), x, _between(0.2, 0.8, g)
+    return means, std, weights / weights.sum(), x, between(0.2, 0.8, g)
 
 
 noisy_log_posterior = Check(
@@ -131,7 +125,7 @@ noisy_log_posterior = Check(
 )
 
 
-# 3. The gradient.
+# The gradient.
 
 
 def _class_gradient(classifier, x: Tensor, y: Tensor) -> Tensor:
@@ -201,126 +195,7 @@ class_gradient = Check(
 )
 
 
-# 4. Algorithm 2.
-
-
-class _Says:
-    """A denoiser that has already answered."""
-
-    def __init__(self, schedule: NoiseSchedule, eps: Tensor):
-        self.schedule, self.eps = schedule, eps
-
-    def __call__(self, x: Tensor, t: int, cond: Conditioning | None = None) -> Prediction:
-        return from_eps(self.schedule, x, t, self.eps)
-
-
-def _shift_eps(eps: Tensor, gradient: Tensor, alpha_bar: float, scale: float) -> Tensor:
-    says = _Says(NoiseSchedule(torch.tensor([1.0, alpha_bar])), eps)
-    guide = guidance.ScoreGuidance(says, lambda x, t: (x * gradient).flatten(1).sum(1), scale)
-    return guide(torch.zeros_like(eps), 1).eps
-
-
-def _wrong_shift(factor=lambda alpha_bar: math.sqrt(1 - alpha_bar), sign=-1, use=lambda s: s):
-    """Algorithm 2's line in which one thing can be wrong."""
-    return lambda eps, gradient, alpha_bar, scale: (
-        eps + sign * use(scale) * factor(alpha_bar) * gradient
-    )
-
-
-shift_eps = Check(
-    "shift_eps",
-    reference=_shift_eps,
-    draw_inputs=lambda g: (
-        *torch.randn(2, 4, 1, 3, 3, generator=g),
-        _between(0.1, 0.7, g),
-        _between(1.5, 5, g),
-    ),
-    mistakes={
-        "√(1−ᾱ_t) is missing: the gradient is a score, and eps is −√(1−ᾱ_t) times a score.": (
-            _wrong_shift(lambda alpha_bar: 1.0)
-        ),
-        "The root is missing: √(1−ᾱ_t), not 1−ᾱ_t.": _wrong_shift(lambda alpha_bar: 1 - alpha_bar),
-        "You take √ᾱ_t, the share of the picture; eps is measured in noise: √(1−ᾱ_t).": (
-            _wrong_shift(math.sqrt)
-        ),
-        "You divide by √(1−ᾱ_t), which turns eps into a score; here a score becomes eps: "
-        "multiply.": _wrong_shift(lambda alpha_bar: (1 - alpha_bar) ** -0.5),
-        "The sign is wrong: you flee from the class. eps points away from the picture, so what "
-        "pulls towards the class is subtracted.": _wrong_shift(sign=1),
-        "The scale is missing, as it is in the paper's printed line; multiply the gradient by s.": (
-            _wrong_shift(use=lambda scale: 1.0)
-        ),
-        "You took the scale for w + 1: here 1 means the classifier as it is, not twice.": (
-            _wrong_shift(use=lambda scale: scale + 1)
-        ),
-        "You use scale − 1, which is for a model that knows the class already; this eps does "
-        "not.": _wrong_shift(use=lambda scale: scale - 1),
-    },
-    against="labkit.guidance.ScoreGuidance",
-)
-
-
-# 5. Algorithm 1.
-
-
-def _guided_mean(
-    schedule: NoiseSchedule, x0: Tensor, x: Tensor, t: int, s: int, gradient: Tensor, scale: float
-) -> Tensor:
-    mean, variance = sampler.ancestral(schedule, from_x0(schedule, x, t, x0), x, t, s, v=1.0)
-    return mean + scale * variance.to(x.dtype) * gradient
-
-
-def _wrong_mean(spread=lambda beta: beta, sign=1, use=lambda s: s, kind="stride", plus=True):
-    """The shifted mean in which one thing can be wrong."""
-
-    def guided_mean(schedule, x0, x, t, s, gradient, scale):
-        mean, small = schedule.posterior(x0, x, t, s)
-        beta = 1 - schedule.alpha_bar[t] / schedule.alpha_bar[s]
-        beta = {
-            "stride": beta,
-            "step": schedule.beta[t],
-            "small": small,
-            "eps": beta / (1 - beta).sqrt(),
-        }[kind].item()
-        return plus * mean + sign * use(scale) * spread(beta) * gradient
-
-    return guided_mean
-
-
-def _draw_mean(g: torch.Generator):
-    schedule = from_betas(0.02 + 0.08 * torch.rand(40, generator=g, dtype=torch.float64))
-    s = int(torch.randint(5, 15, (), generator=g))
-    t = s + int(torch.randint(5, 20, (), generator=g))
-    x0, x, gradient = torch.randn(3, 4, 3, generator=g)
-    return schedule, x0, x, t, s, gradient, _between(1.5, 5, g)
-
-
-guided_mean = Check(
-    "guided_mean",
-    reference=_guided_mean,
-    draw_inputs=_draw_mean,
-    mistakes={
-        "You multiply the gradient by σ, the standard deviation; completing the square gives Σ, "
-        "the variance.": _wrong_mean(math.sqrt),
-        "Σ is the variance of one single step, β_t; this step leads to s: Σ = 1 − ᾱ_t/ᾱ_s.": (
-            _wrong_mean(kind="step")
-        ),
-        "You take the posterior's own variance, β̃; here Σ = 1 − ᾱ_t/ᾱ_s was asked for.": (
-            _wrong_mean(kind="small")
-        ),
-        "You move the mean as Algorithm 2 does, by β/√α times the gradient; Algorithm 1 moves it "
-        "by Σ.": _wrong_mean(kind="eps"),
-        "The sign is wrong: the mean moves up the gradient of log p(y|x).": _wrong_mean(sign=-1),
-        "The scale is missing.": _wrong_mean(use=lambda scale: 1.0),
-        "The gradient is not multiplied by Σ: a sure step would be thrown as far as an unsure "
-        "one.": _wrong_mean(lambda beta: 1.0),
-        "This is the shift alone; add it to the posterior's mean.": _wrong_mean(plus=False),
-    },
-    against="labkit.guidance.mean_shift",
-)
-
-
-# 6. This class or that one.
+# This class or that one.
 
 
 def _either_class(logits: Tensor, a: int, b: int) -> Tensor:

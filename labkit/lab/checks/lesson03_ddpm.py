@@ -1,7 +1,4 @@
-"""The checks of lesson 03, first half: the posterior, the loss, one step back.
-
-The other half, `lesson03b.py`, shares the random tables.
-"""
+"""The checks of lesson 03 on DDPM: the posterior, the loss, one step back."""
 
 import math
 
@@ -9,34 +6,10 @@ import torch
 from torch import Tensor
 
 from labkit.lab.checks.framework import Check
-from labkit.schedule import NoiseSchedule, from_betas
+from labkit.lab.checks.random_inputs import STEPS, is_odd, mistaken, random_table, whole
+from labkit.schedule import NoiseSchedule
 
-STEPS = 50  # of the tables that the checks draw; each β large enough to tell mistakes apart
-
-
-def random_table(g: torch.Generator) -> Tensor:
-    return from_betas(0.02 + 0.1 * torch.rand(STEPS, generator=g, dtype=torch.float64)).alpha_bar
-
-
-def whole(low: int, high: int, g: torch.Generator) -> int:
-    return int(torch.randint(low, high + 1, (), generator=g))
-
-
-def is_odd(g: torch.Generator) -> bool:
-    """Turns with every draw, so that both kinds of case come in each round of a check."""
-    return g.initial_seed() % 2 == 1
-
-
-def mistaken(function, **changes):
-    """`function` with some of its pieces exchanged; a piece may be computed from the arguments."""
-
-    def mistake(*args):
-        return function(*args, **{k: v(*args) if callable(v) else v for k, v in changes.items()})
-
-    return mistake
-
-
-# 1. The mean of the posterior.
+# The mean of the posterior.
 
 
 def _posterior_mean(x0: Tensor, x: Tensor, t: int, s: int, alpha_bar: Tensor) -> Tensor:
@@ -100,7 +73,7 @@ posterior_mean = Check(
 )
 
 
-# 2. The loss.
+# The loss.
 
 
 class ToyNet:
@@ -173,7 +146,7 @@ simple_loss = Check(
 )
 
 
-# 3. One ancestral step.
+# One ancestral step.
 
 
 def _step(x, eps, t, s, alpha_bar, z, clip=True, guess=None, small=False, square=False, last=0.0):

@@ -1,4 +1,4 @@
-"""The checks of lesson 03, second half: respacing, averaged weights, a term of the bound."""
+"""The checks of lesson 03 on what came after DDPM: respacing, averaged weights, the bound."""
 
 import math
 
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.lesson03 import STEPS, is_odd, mistaken, random_table, whole
+from labkit.lab.checks.random_inputs import STEPS, is_odd, mistaken, random_table, whole
 from labkit.schedule import NoiseSchedule
 
-# 4. Respacing.
+# Respacing.
 
 
 def _respaced_betas(alpha_bar: Tensor, times: list[int]) -> Tensor:
@@ -66,7 +66,7 @@ respaced_betas = Check(
 )
 
 
-# 5. The average of the weights.
+# The average of the weights.
 
 
 def _ema_update(average: Tensor, weights: Tensor, step: int, decay: float) -> Tensor:
@@ -115,7 +115,7 @@ ema_update = Check(
 )
 
 
-# 6. One term of the bound, with a learned variance.
+# One term of the bound, with a learned variance.
 
 
 def _term(

@@ -1,0 +1,110 @@
+"""The checks of lesson 02 on schedules: the table, larger pictures, and a mended end."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from labkit.lab.checks.framework import Check
+from labkit.lab.checks.random_inputs import random_table
+from labkit.schedule import from_betas
+
+# The table of the schedule.
+
+
+def _alpha_bar_table(beta: Tensor) -> Tensor:
+    return from_betas(beta).alpha_bar
+
+
+def _with_one(alpha_bar: Tensor) -> Tensor:
+    return torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar.double()])
+
+
+alpha_bar_table = Check(
+    "alpha_bar_table",
+    reference=_alpha_bar_table,
+    draw_inputs=lambda g: (0.001 + 0.02 * torch.rand(1000, generator=g, dtype=torch.float64),),
+    tolerance=1e-12,
+    mistakes={
+        "Your table begins at t = 1, so every time is off by one: put ᾱ_0 = 1 in front.": (
+            lambda beta: torch.cumprod(1 - beta, 0)
+        ),
+        "The product is taken in float32, which loses half of the digits over 1000 factors; stay "
+        "in float64.": (lambda beta: _with_one(torch.cumprod(1 - beta.float(), 0))),
+        "This is e^(−Σβ), the limit for tiny β: close, but the product of the (1−β)'s is exact.": (
+            lambda beta: _with_one(torch.exp(-torch.cumsum(beta, 0)))
+        ),
+        "This is the product of the √(1−β)'s, the signal √ᾱ; the table holds its square, ᾱ.": (
+            lambda beta: _with_one(torch.cumprod((1 - beta).sqrt(), 0))
+        ),
+    },
+    against="labkit.schedule.from_betas",
+)
+
+
+# A schedule for larger pictures.
+
+
+def _shifted_alpha_bar(alpha_bar: Tensor, k: float) -> Tensor:
+    return torch.sigmoid(torch.logit(alpha_bar) - 2 * math.log(k))
+
+
+shifted_alpha_bar = Check(
+    "shifted_alpha_bar",
+    reference=_shifted_alpha_bar,
+    draw_inputs=lambda g: (
+        random_table(g),
+        float(2 ** int(torch.randint(1, 4, (), generator=g))),
+    ),
+    tolerance=1e-9,
+    mistakes={
+        "You shift by log k; averaging k × k pixels divides the variance of the noise by k², so "
+        "the shift is 2 log k.": (
+            lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) - math.log(k))
+        ),
+        "You shift the wrong way: a larger picture needs more noise, so its log-SNR goes down.": (
+            lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) + 2 * math.log(k))
+        ),
+        "You divide ᾱ by k²; it is the ratio ᾱ/(1−ᾱ) that must fall by k², and ᾱ_0 must stay 1.": (
+            lambda alpha_bar, k: alpha_bar / k**2
+        ),
+        "That is the shifted log-SNR; go back from it to ᾱ, with torch.sigmoid.": (
+            lambda alpha_bar, k: torch.logit(alpha_bar) - 2 * math.log(k)
+        ),
+        "That is the shifted ratio ᾱ/(1−ᾱ); go back from it to ᾱ = SNR/(1+SNR).": (
+            lambda alpha_bar, k: alpha_bar / (1 - alpha_bar) / k**2
+        ),
+    },
+    against="the log-SNR moved down by 2 log k",
+)
+
+
+# Mending the end of a schedule.
+
+
+def _rescaled_alpha_bar(alpha_bar: Tensor) -> Tensor:
+    signal = alpha_bar.sqrt()
+    return ((signal - signal[-1]) / (1 - signal[-1])) ** 2
+
+
+def _rescaled_without_root(alpha_bar: Tensor) -> Tensor:
+    return (alpha_bar - alpha_bar[-1]) / (1 - alpha_bar[-1])
+
+
+rescaled_alpha_bar = Check(
+    "rescaled_alpha_bar",
+    reference=_rescaled_alpha_bar,
+    draw_inputs=lambda g: (random_table(g),),
+    tolerance=1e-9,
+    mistakes={
+        "You move and stretch ᾱ itself; the recipe moves the signal √ᾱ: take the root first, and "
+        "square at the end.": _rescaled_without_root,
+        "This is the new signal √ᾱ; square it to get ᾱ.": (
+            lambda alpha_bar: (alpha_bar.sqrt() - alpha_bar[-1].sqrt()) / (1 - alpha_bar[-1].sqrt())
+        ),
+        "The end is 0 now, but the start is no longer 1: stretch the signal by 1/(1−√ᾱ_T) too.": (
+            lambda alpha_bar: (alpha_bar.sqrt() - alpha_bar[-1].sqrt()) ** 2
+        ),
+    },
+    against="the signal moved to end at 0 and stretched to start at 1",
+)

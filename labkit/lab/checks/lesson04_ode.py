@@ -1,0 +1,194 @@
+"""The checks of lesson 04 on the ODE: Euler's step, inversion and interpolation."""
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from labkit import interpolate, sampler
+from labkit.denoiser import clip, from_eps
+from labkit.lab.checks.framework import Check
+from labkit.lab.checks.lesson04_steps import draw_sigma
+from labkit.lab.checks.random_inputs import between
+from labkit.mixture import GaussianMixture
+from labkit.schedule import NoiseSchedule, linear
+
+# The step as Euler's.
+
+
+def _ode_step(x: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_s: float) -> Tensor:
+    schedule = NoiseSchedule(torch.tensor([1.0, alpha_bar_s, alpha_bar_t]))
+    return sampler.ddim(schedule, from_eps(schedule, x, 2, eps), x, 2, 1)
+
+
+def _noise_ratio(alpha_bar: float) -> float:
+    return math.sqrt((1 - alpha_bar) / alpha_bar)
+
+
+def _wrong_euler(
+    ratio=_noise_ratio, sign: int = 1, into: bool = True, back: bool = True, there: bool = False
+):
+    """An Euler step in which one thing can be wrong."""
+
+    def step(x, eps, alpha_bar_t, alpha_bar_s):
+        x_bar = x / math.sqrt(alpha_bar_s if there else alpha_bar_t) if into else x
+        x_bar = x_bar + sign * (ratio(alpha_bar_s) - ratio(alpha_bar_t)) * eps
+        return x_bar * math.sqrt(alpha_bar_s) if back else x_bar
+
+    return step
+
+
+def _draw_euler(g: torch.Generator):
+    alpha_bar_t, alpha_bar_s, _ = draw_sigma(g)
+    x, eps = torch.randn(2, 4, 3, generator=g)
+    return x, eps, alpha_bar_t, alpha_bar_s
+
+
+ode_step = Check(
+    "ode_step",
+    reference=_ode_step,
+    draw_inputs=_draw_euler,
+    mistakes={
+        "You return x̄_s; multiply by √ᾱ_s to come back to x_s.": _wrong_euler(back=False),
+        "You start from x_t itself; the ODE lives in x̄ = x/√ᾱ_t.": _wrong_euler(into=False),
+        "You divide x_t by √ᾱ_s; x belongs to time t, so x̄_t = x_t/√ᾱ_t.": (
+            _wrong_euler(there=True)
+        ),
+        "The step goes the wrong way: dς = ς_s − ς_t, which is negative, since s is cleaner.": (
+            _wrong_euler(sign=-1)
+        ),
+        "You use ς², the ratio of the variances; ς = √((1−ᾱ)/ᾱ).": (
+            _wrong_euler(lambda alpha_bar: (1 - alpha_bar) / alpha_bar)
+        ),
+        "Your ς is √(1−ᾱ); x was divided by √ᾱ, and the noise in it with it: ς = √((1−ᾱ)/ᾱ).": (
+            _wrong_euler(lambda alpha_bar: math.sqrt(1 - alpha_bar))
+        ),
+        "Your ς stands on its head: it is noise over signal, √((1−ᾱ)/ᾱ).": (
+            _wrong_euler(lambda alpha_bar: math.sqrt(alpha_bar / (1 - alpha_bar)))
+        ),
+    },
+    against="labkit.sampler.ddim with η = 0",
+)
+
+
+# From the picture up to its noise.
+
+
+def _encode(denoise, x0: Tensor, times: list[int]) -> Tensor:
+    *_, last = sampler.invert(denoise, x0, times)
+    return last.x
+
+
+def _wrong_encode(ask="here", times_of=lambda times: [t for t in times if t > 0][::-1], **options):
+    """Inversion in which one thing can be wrong."""
+
+    def encode(denoise, x0, times):
+        x, schedule, rising = x0, denoise.schedule, times_of(times)
+        for t, u in zip(rising, rising[1:]):
+            pred = denoise(x, u if ask == "there" else t)
+            guess = clip(pred.x0) if options.get("clip") else pred.x0
+            guess = x0 if options.get("truth") else guess
+            noise = torch.randn_like(x) if options.get("forward") else pred.eps
+            guess = x if options.get("keep") else guess
+            x = schedule.signal(u, x) * guess + schedule.noise(u, x) * noise
+        return x
+
+    return encode
+
+
+def _draw_encode(g: torch.Generator):
+    data = GaussianMixture(2 * torch.randn(3, 2, generator=g), 0.3)
+    x0, _ = data.sample(6, g)
+    n = int(torch.randint(4, 9, (), generator=g))
+    return data.denoiser(linear(100)), x0, linear(100).timesteps(n)
+
+
+encode = Check(
+    "encode",
+    reference=_encode,
+    draw_inputs=_draw_encode,
+    tolerance=1e-6,
+    mistakes={
+        "You ask the denoiser about the time that the step leads to; x still stands at the lower "
+        "one: denoise(x, t), then go up to the next.": _wrong_encode(ask="there"),
+        "You clip the guess x̂_0 on the way, which the way down will not undo; do not clip here.": (
+            _wrong_encode(clip=True)
+        ),
+        "You keep the true x0 as the guess in every step; the way down will not know it, so use "
+        "pred.x0.": _wrong_encode(truth=True),
+        "You draw fresh noise in every step, which is the forward process of lesson 02; here the "
+        "noise is the predicted one, pred.eps.": _wrong_encode(forward=True),
+        "In each step you scale x itself where the guess x̂_0 belongs: √ᾱ_u · pred.x0.": (
+            _wrong_encode(keep=True)
+        ),
+        "You walk the list as it falls, from noise to picture; turn it around, and leave out 0.": (
+            _wrong_encode(times_of=lambda times: [t for t in times if t > 0])
+        ),
+        "You stop one step early: the last step leads up to times[0] itself.": (
+            _wrong_encode(times_of=lambda times: [t for t in times if t > 0][:0:-1])
+        ),
+    },
+    against="labkit.sampler.invert",
+)
+
+
+# The arc between two noises.
+
+
+def _slerp(z1: Tensor, z2: Tensor, a: float) -> Tensor:
+    return interpolate.slerp(z1, z2, a)
+
+
+def _arc(z1: Tensor, z2: Tensor, a: float, dims, unit=True, swap=False, divide=True) -> Tensor:
+    """An arc whose angle is taken over the axes `dims`."""
+    cosine = (z1 * z2).sum(dims, keepdim=True)
+    if unit:
+        lengths = z1.square().sum(dims, keepdim=True) * z2.square().sum(dims, keepdim=True)
+        cosine = cosine / lengths.sqrt()
+    angle = cosine.arccos()
+    first, second = torch.sin((1 - a) * angle), torch.sin(a * angle)
+    first, second = (second, first) if swap else (first, second)
+    return (first * z1 + second * z2) / (torch.sin(angle) if divide else 1)
+
+
+def _to_unit(z: Tensor) -> Tensor:
+    return z / z.flatten(1).norm(dim=1)[:, None, None, None]
+
+
+slerp = Check(
+    "slerp",
+    reference=_slerp,
+    draw_inputs=lambda g: (
+        *torch.randn(2, 4, 3, 5, 6, generator=g, dtype=torch.float64),
+        between(0.1, 0.4, g),
+    ),
+    tolerance=1e-6,
+    mistakes={
+        "This is the straight line, whose middle is too short to be noise; walk along the arc.": (
+            interpolate.lerp
+        ),
+        "The angle is taken per channel; a picture is one vector: flatten it whole.": (
+            partial(_arc, dims=(2, 3))
+        ),
+        "The angle is taken along the last axis only; a picture is one vector: flatten it whole.": (
+            partial(_arc, dims=3)
+        ),
+        "One angle is shared by the whole batch; each row has its own: flatten from axis 1.": (
+            partial(_arc, dims=(0, 1, 2, 3))
+        ),
+        "The product z1·z2 is not a cosine before you divide it by the lengths |z1||z2|.": (
+            partial(_arc, dims=(1, 2, 3), unit=False)
+        ),
+        "The two weights have changed places: at a = 0 the arc begins at z1.": (
+            partial(_arc, dims=(1, 2, 3), swap=True)
+        ),
+        "The weights are not divided by sin θ, so the arc is too short.": (
+            partial(_arc, dims=(1, 2, 3), divide=False)
+        ),
+        "You scale the noises to length 1; noise in D dimensions is √D long, and must stay so.": (
+            lambda z1, z2, a: _arc(_to_unit(z1), _to_unit(z2), a, dims=(1, 2, 3))
+        ),
+    },
+    against="labkit.interpolate.slerp",
+)

@@ -1,0 +1,131 @@
+"""The checks of lesson 05 on following the gradient: Algorithm 2 and Algorithm 1."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from labkit import guidance, sampler
+from labkit.conditioning import Conditioning
+from labkit.denoiser import Prediction, from_eps, from_x0
+from labkit.lab.checks.framework import Check
+from labkit.lab.checks.random_inputs import between
+from labkit.schedule import NoiseSchedule, from_betas
+
+# Algorithm 2.
+
+
+class _Says:
+    """A denoiser that has already answered."""
+
+    def __init__(self, schedule: NoiseSchedule, eps: Tensor):
+        self.schedule, self.eps = schedule, eps
+
+    def __call__(self, x: Tensor, t: int, cond: Conditioning | None = None) -> Prediction:
+        return from_eps(self.schedule, x, t, self.eps)
+
+
+def _shift_eps(eps: Tensor, gradient: Tensor, alpha_bar: float, scale: float) -> Tensor:
+    says = _Says(NoiseSchedule(torch.tensor([1.0, alpha_bar])), eps)
+    guide = guidance.ScoreGuidance(says, lambda x, t: (x * gradient).flatten(1).sum(1), scale)
+    return guide(torch.zeros_like(eps), 1).eps
+
+
+def _wrong_shift(factor=lambda alpha_bar: math.sqrt(1 - alpha_bar), sign=-1, use=lambda s: s):
+    """Algorithm 2's line in which one thing can be wrong."""
+    return lambda eps, gradient, alpha_bar, scale: (
+        eps + sign * use(scale) * factor(alpha_bar) * gradient
+    )
+
+
+shift_eps = Check(
+    "shift_eps",
+    reference=_shift_eps,
+    draw_inputs=lambda g: (
+        *torch.randn(2, 4, 1, 3, 3, generator=g),
+        between(0.1, 0.7, g),
+        between(1.5, 5, g),
+    ),
+    mistakes={
+        "√(1−ᾱ_t) is missing: the gradient is a score, and eps is −√(1−ᾱ_t) times a score.": (
+            _wrong_shift(lambda alpha_bar: 1.0)
+        ),
+        "The root is missing: √(1−ᾱ_t), not 1−ᾱ_t.": _wrong_shift(lambda alpha_bar: 1 - alpha_bar),
+        "You take √ᾱ_t, the share of the picture; eps is measured in noise: √(1−ᾱ_t).": (
+            _wrong_shift(math.sqrt)
+        ),
+        "You divide by √(1−ᾱ_t), which turns eps into a score; here a score becomes eps: "
+        "multiply.": _wrong_shift(lambda alpha_bar: (1 - alpha_bar) ** -0.5),
+        "The sign is wrong: you flee from the class. eps points away from the picture, so what "
+        "pulls towards the class is subtracted.": _wrong_shift(sign=1),
+        "The scale is missing, as it is in the paper's printed line; multiply the gradient by s.": (
+            _wrong_shift(use=lambda scale: 1.0)
+        ),
+        "You took the scale for w + 1: here 1 means the classifier as it is, not twice.": (
+            _wrong_shift(use=lambda scale: scale + 1)
+        ),
+        "You use scale − 1, which is for a model that knows the class already; this eps does "
+        "not.": _wrong_shift(use=lambda scale: scale - 1),
+    },
+    against="labkit.guidance.ScoreGuidance",
+)
+
+
+# Algorithm 1.
+
+
+def _guided_mean(
+    schedule: NoiseSchedule, x0: Tensor, x: Tensor, t: int, s: int, gradient: Tensor, scale: float
+) -> Tensor:
+    mean, variance = sampler.ancestral(schedule, from_x0(schedule, x, t, x0), x, t, s, v=1.0)
+    return mean + scale * variance.to(x.dtype) * gradient
+
+
+def _wrong_mean(spread=lambda beta: beta, sign=1, use=lambda s: s, kind="stride", plus=True):
+    """The shifted mean in which one thing can be wrong."""
+
+    def guided_mean(schedule, x0, x, t, s, gradient, scale):
+        mean, small = schedule.posterior(x0, x, t, s)
+        beta = 1 - schedule.alpha_bar[t] / schedule.alpha_bar[s]
+        beta = {
+            "stride": beta,
+            "step": schedule.beta[t],
+            "small": small,
+            "eps": beta / (1 - beta).sqrt(),
+        }[kind].item()
+        return plus * mean + sign * use(scale) * spread(beta) * gradient
+
+    return guided_mean
+
+
+def _draw_mean(g: torch.Generator):
+    schedule = from_betas(0.02 + 0.08 * torch.rand(40, generator=g, dtype=torch.float64))
+    s = int(torch.randint(5, 15, (), generator=g))
+    t = s + int(torch.randint(5, 20, (), generator=g))
+    x0, x, gradient = torch.randn(3, 4, 3, generator=g)
+    return schedule, x0, x, t, s, gradient, between(1.5, 5, g)
+
+
+guided_mean = Check(
+    "guided_mean",
+    reference=_guided_mean,
+    draw_inputs=_draw_mean,
+    mistakes={
+        "You multiply the gradient by σ, the standard deviation; completing the square gives Σ, "
+        "the variance.": _wrong_mean(math.sqrt),
+        "Σ is the variance of one single step, β_t; this step leads to s: Σ = 1 − ᾱ_t/ᾱ_s.": (
+            _wrong_mean(kind="step")
+        ),
+        "You take the posterior's own variance, β̃; here Σ = 1 − ᾱ_t/ᾱ_s was asked for.": (
+            _wrong_mean(kind="small")
+        ),
+        "You move the mean as Algorithm 2 does, by β/√α times the gradient; Algorithm 1 moves it "
+        "by Σ.": _wrong_mean(kind="eps"),
+        "The sign is wrong: the mean moves up the gradient of log p(y|x).": _wrong_mean(sign=-1),
+        "The scale is missing.": _wrong_mean(use=lambda scale: 1.0),
+        "The gradient is not multiplied by Σ: a sure step would be thrown as far as an unsure "
+        "one.": _wrong_mean(lambda beta: 1.0),
+        "This is the shift alone; add it to the posterior's mean.": _wrong_mean(plus=False),
+    },
+    against="labkit.guidance.mean_shift",
+)

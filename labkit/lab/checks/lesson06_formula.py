@@ -1,0 +1,156 @@
+"""The checks of lesson 06 on the formula: its w, what hides in it, and several conditions."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from labkit.conditioning import Conditioning
+from labkit.denoiser import Prediction, from_eps
+from labkit.guidance import ClassifierFree
+from labkit.lab.checks.framework import Check
+from labkit.lab.checks.random_inputs import between
+from labkit.schedule import NoiseSchedule, linear
+
+
+class Says:
+    """A denoiser that has answered already: eps_c for the first half of a batch, eps_u after it."""
+
+    schedule = linear(100)
+
+    def __init__(self, eps_c: Tensor, eps_u: Tensor, schedule: NoiseSchedule | None = None):
+        self.answers, self.schedule = torch.cat([eps_c, eps_u]), schedule or self.schedule
+
+    def __call__(self, x: Tensor, t: int, cond: Conditioning | None = None) -> Prediction:
+        return from_eps(self.schedule, x, t, self.answers)
+
+
+NULL = Conditioning(vector=torch.zeros(1, 1))
+
+
+def guide(eps_c: Tensor, eps_u: Tensor, scale: float) -> Tensor:
+    cond = Conditioning(vector=torch.ones(1, 1))
+    return ClassifierFree(Says(eps_c, eps_u), NULL, scale)(torch.zeros_like(eps_c), 50, cond).eps
+
+
+# The paper's formula, with the paper's w.
+
+
+def _guide_by_w(eps_c: Tensor, eps_u: Tensor, w: float) -> Tensor:
+    return guide(eps_c, eps_u, 1 + w)
+
+
+guide_by_w = Check(
+    "guide_by_w",
+    reference=_guide_by_w,
+    draw_inputs=lambda g: (*torch.randn(2, 4, 1, 3, 3, generator=g), between(1.5, 5, g)),
+    mistakes={
+        "You took w for the scale: eps_u + w(eps_c − eps_u) is GLIDE's convention, where the "
+        "number is the paper's w plus 1.": lambda c, u, w: u + w * (c - u),
+        "The two predictions have changed places: this flees from the condition.": (
+            lambda c, u, w: (1 + w) * u - w * c
+        ),
+        "You add w·eps_u; subtract it: we go away from the unconditional answer.": (
+            lambda c, u, w: (1 + w) * c + w * u
+        ),
+        "The 1 in (1 + w) is missing, so the two weights do not sum to 1.": (
+            lambda c, u, w: w * c - w * u
+        ),
+        "You go on from eps_c by w + 1 times the difference; w times is right: at w = 0 nothing "
+        "may change.": lambda c, u, w: c + (1 + w) * (c - u),
+        "This is a mean of the two, between them; guidance goes beyond eps_c, away from eps_u.": (
+            lambda c, u, w: (c + w * u) / (1 + w)
+        ),
+    },
+    against="labkit.guidance.ClassifierFree with scale = 1 + w",
+)
+
+
+# The classifier that is hidden in the difference.
+
+
+def _implicit_gradient(eps_c: Tensor, eps_u: Tensor, alpha_bar: float) -> Tensor:
+    return -(eps_c - eps_u) / math.sqrt(1 - alpha_bar)
+
+
+def _wrong_implicit(divide=lambda alpha_bar: math.sqrt(1 - alpha_bar), sign=-1):
+    return lambda eps_c, eps_u, alpha_bar: sign * (eps_c - eps_u) / divide(alpha_bar)
+
+
+implicit_gradient = Check(
+    "implicit_gradient",
+    reference=_implicit_gradient,
+    draw_inputs=lambda g: (*torch.randn(2, 4, 1, 3, 3, generator=g), between(0.1, 0.7, g)),
+    mistakes={
+        "The sign is wrong: a score is minus eps over √(1−ᾱ_t).": _wrong_implicit(sign=1),
+        "You forgot to divide by √(1−ᾱ_t): this is a difference of noises, not yet of scores.": (
+            _wrong_implicit(lambda alpha_bar: 1.0)
+        ),
+        "You multiply by √(1−ᾱ_t); to turn noise into a score, divide.": (
+            _wrong_implicit(lambda alpha_bar: 1 / math.sqrt(1 - alpha_bar))
+        ),
+        "The root is missing: √(1−ᾱ_t).": _wrong_implicit(lambda alpha_bar: 1 - alpha_bar),
+        "You divide by √ᾱ_t, the share of the picture; the noise's share is √(1−ᾱ_t).": (
+            _wrong_implicit(math.sqrt)
+        ),
+        "This is the conditional score, ∇log p(x_t|y); the classifier's is its difference from "
+        "the unconditional one.": lambda c, u, alpha_bar: -c / math.sqrt(1 - alpha_bar),
+    },
+    against="Bayes' rule on the two scores",
+)
+
+
+# Several conditions, some of them unwanted.
+
+
+def _compose(eps_u: Tensor, wanted: list[Tensor], scales: list[float]) -> Tensor:
+    shifts = [guide(eps, eps_u, scale) - eps_u for eps, scale in zip(wanted, scales)]
+    return eps_u + sum(shifts)
+
+
+def _wrong_compose(end: Callable):
+    """end: (eps_u, sum of scaled eps, sum of scales, number, sum of |scale| differences)."""
+
+    def compose(eps_u, wanted, scales):
+        total = sum(scale * eps for scale, eps in zip(scales, wanted))
+        absolute = sum(abs(scale) * (eps - eps_u) for scale, eps in zip(scales, wanted))
+        return end(eps_u, total, sum(scales), len(scales), absolute)
+
+    return compose
+
+
+def _draw_compose(g: torch.Generator):
+    eps_u, *wanted = torch.randn(4, 4, 1, 3, 3, generator=g)
+    return eps_u, wanted, [between(2, 4, g), between(1, 2, g), -between(0.5, 1.5, g)]
+
+
+compose = Check(
+    "compose",
+    reference=_compose,
+    draw_inputs=_draw_compose,
+    mistakes={
+        "You never subtract eps_u: each condition contributes s(eps_i − eps_u), its difference.": (
+            _wrong_compose(lambda u, total, scales, n, absolute: u + total)
+        ),
+        "You count eps_u once for each condition; it is the start, and counts once.": (
+            _wrong_compose(lambda u, total, scales, n, absolute: n * u + total - scales * u)
+        ),
+        "You take the mean of the pulls; each has its own scale already, so take their sum.": (
+            _wrong_compose(lambda u, total, scales, n, absolute: u + (total - scales * u) / n)
+        ),
+        "You lose the sign of a negative scale: it is what pushes away.": (
+            _wrong_compose(lambda u, total, scales, n, absolute: u + absolute)
+        ),
+        "eps_u is missing at the front: this is the sum of the pulls alone.": (
+            _wrong_compose(lambda u, total, scales, n, absolute: total - scales * u)
+        ),
+        "You use the first condition only.": (
+            lambda u, wanted, scales: u + scales[0] * (wanted[0] - u)
+        ),
+        "Every pull starts from the first condition; all start from eps_u.": (
+            lambda u, wanted, scales: u + sum(s * (e - wanted[0]) for s, e in zip(scales, wanted))
+        ),
+    },
+    against="labkit.guidance.ClassifierFree, added up",
+)
