@@ -199,7 +199,13 @@ def load(name: str, path: str | Path | None = None) -> nn.Module:
     Raises ValueError for an unknown name or a file that does not belong to it, and
     FileNotFoundError where no weights are.
     """
-    made, path = recipe(name), Path(path or WEIGHTS / f"{name}.safetensors")
+    made = recipe(name)
+    if path is None and not (WEIGHTS / f"{name}.safetensors").exists():
+        raise FileNotFoundError(
+            f"{name} comes without weights; train it with `labkit train {name}` and give the file "
+            "that this writes"
+        )
+    path = Path(path or WEIGHTS / f"{name}.safetensors")
     tensors, about = checkpoint.load(path)
     if about.get("name") != name:
         raise ValueError(

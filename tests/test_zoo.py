@@ -51,6 +51,11 @@ def test_every_recipe_but_the_named_ones_ships_its_weights_and_loads():
         assert not system.training and weights(system).isfinite().all()
 
 
+def test_a_recipe_without_weights_says_how_to_get_them():
+    with pytest.raises(FileNotFoundError, match="labkit train adm-cifar10"):
+        zoo.load("adm-cifar10")
+
+
 def test_all_shipped_weights_together_stay_small():
     assert sum(file.stat().st_size for file in zoo.WEIGHTS.glob("*.safetensors")) < 40e6
 

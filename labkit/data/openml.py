@@ -58,8 +58,8 @@ def load(name: str) -> Pictures:
     except OSError as error:  # urllib's errors are of this kind
         raise ConnectionError(
             f"{name} is not in scikit-learn's cache and OpenML cannot be reached ({error}): "
-            f"connect to a network once (it fetches about {source.megabytes} MB), or put your own "
-            "pictures in a folder and use labkit.data.folders"
+            f"connect to a network once (it fetches about {source.megabytes} MB), or use your own "
+            "pictures (labkit.data.folders; --pictures on the command line)"
         ) from None
     pixels = torch.as_tensor(rows.astype("uint8")).view(-1, *source.shape)
     return Pictures(pixels, torch.tensor([int(label) for label in labels]), source.names)
