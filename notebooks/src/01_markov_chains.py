@@ -297,9 +297,6 @@ print(f"period of the proposal {Chain(one_aside).period()}, of the chain {rug.pe
 
 
 # %%
-from ipywidgets import SelectionSlider
-
-
 def draw_rug(figure, n=10, start=22):
     axis = figure.subplots()
     bars = axis.bar(places, rug.distribution(start, n), color=plots.ORANGE, label="the cat")
@@ -317,6 +314,9 @@ def draw_rug(figure, n=10, start=22):
     update(n, start)
     return update
 
+
+# %%
+from ipywidgets import SelectionSlider
 
 slider = SelectionSlider(options=sorted({round(1.3**k) - 1 for k in range(28)}), value=10)
 Redraw(draw_rug, n=slider, start=(0, 23), labels={"n": "steps n", "start": "starts at"},
@@ -505,6 +505,7 @@ def learning(chain, steps, every, seed):
             yield n, Chain(counts / counts.sum(1, keepdim=True), chain.states)
 
 
+# %%
 def draw(figure, seen):
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     n = [n for n, _ in seen]
@@ -585,17 +586,19 @@ plots.show(figure, "Counted total variation lies on the theoretical line until i
 swing = Chain([[0, 1], [1, 0]], ("tick", "tock"))
 rooms = Chain([[0.9, 0.1, 0, 0], [0.2, 0.8, 0, 0], [0, 0, 0.6, 0.4], [0, 0, 0.4, 0.6]])
 rules = {"√(1−β) and √β": (0.98, 0.02), "β for √β": (0.98, 0.02**2), "no shrinking": (1, 0.02)}
+variances = {name: [0.25] for name in rules}
+for name, (kept, added) in rules.items():
+    for _ in range(200):
+        variances[name].append(kept * variances[name][-1] + added)
 
+# %%
 figure, axes = plots.subplots(1, 3, size=(10, 3.1))
 axes[0].plot([swing.distribution("tick", n)[0] for n in range(21)], "o-", markersize=3)
 axes[0].set(title="Periodic: it swings for ever", ylabel="probability of tick")
 for start in range(4):
     axes[1].plot([rooms.distribution(start, n)[0] for n in range(21)], label=f"from {start}")
 axes[1].set(title="Reducible: the start decides", ylabel="probability of state 0")
-for name, (kept, added) in rules.items():
-    variance = [0.25]
-    for _ in range(200):
-        variance.append(kept * variance[-1] + added)
+for name, variance in variances.items():
     axes[2].plot(variance, label=name)
 axes[2].set(title="Gaussian: roots forgotten", ylabel="variance")
 for axis in axes:
