@@ -1,7 +1,7 @@
 """Pictures and their sentences, for learning by comparison, as CLIP does.
 
 Who has to tell 128 random scenes apart can do so by color and background alone and never looks at
-a shape. So half of every batch comes in groups of scenes in the same two colors on the same
+a shape. So half of every batch comes in groups of eight single objects of one color on one
 background: there the rest of the sentence has to be read, and the rest of the picture looked at.
 """
 
@@ -17,25 +17,27 @@ from labkit.data.captions import captions
 from labkit.data.descriptions import descriptions
 from labkit.data.scenes_draw import draw, unseen
 from labkit.data.scenes_render import render
-from labkit.data.scenes_world import BACKGROUNDS, COLORS, Scenes, together
+from labkit.data.scenes_world import BACKGROUNDS, COLORS, FILLS, SHAPES, Scenes, together
 from labkit.inputs import number, whole_number
 from labkit.train import Batches
 
-GROUPS = 2  # of scenes that look alike, in each batch
-COMPLETE = 0.3  # of the sentences leave nothing out; the others are what people would say
+GROUP = len(SHAPES)  # scenes that look alike
+COMPLETE = 0.5  # of the sentences leave nothing out; the others are what people would say
 
 
 def batches(batch: int, size: int = 32, alike: float = 0.5) -> Batches:
     """For `labkit.train.train`: a function that draws pictures (batch, 3, size, size) in [−1, 1]
     and the tokens of one sentence for each, (batch, L) long, of the split "train".
 
-    alike: the share of each batch that comes in groups of scenes that look alike.
+    alike: about the share of each batch that comes in groups of scenes that look alike.
     """
     batch = whole_number(batch, "the batch", 2)
-    close = min(batch - 1, round(batch * number(alike, "alike", 0, 1)))
+    close = round(batch * number(alike, "alike", 0, 1)) // GROUP * GROUP
 
     def make(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        scenes = together([draw(batch - close, generator), lookalikes(close, generator)])
+        scenes = lookalikes(close, generator)
+        if rest := batch - len(scenes.background):
+            scenes = together([scenes, draw(rest, generator)])
         random = Random(int(torch.randint(2**62, (), generator=generator)))
         short, whole = captions(scenes, random), descriptions(scenes, random)
         texts = [b if random.random() < COMPLETE else a for a, b in zip(short, whole)]
@@ -45,26 +47,28 @@ def batches(batch: int, size: int = 32, alike: float = 0.5) -> Batches:
 
 
 def lookalikes(count: int, generator: torch.Generator) -> Scenes:
-    """That many scenes, half of them of a single object, in `GROUPS` groups: the scenes of a group
-    share two colors and a background. None shows a combination that training leaves out."""
-    found = draw(1, generator).take(slice(0, 0))
-    while len(found.background) < count:
-        many = draw(3 * count, generator)
-        many = many.take((many.inside < 0).all(1))  # what lies inside must differ in color
-        alone = many.count == 1
-        few = min(count // 2, int(alone.sum()))
-        rows = torch.cat([alone.nonzero()[:few, 0], (~alone).nonzero()[:, 0]])
-        made = in_two_colors(many.take(rows), generator)
-        seen = ~torch.stack(list(unseen(made).values())).any(0)
-        found = together([found, made.take(seen)]).take(slice(0, count))
-    return found
+    """At most that many scenes of one object, in groups of `GROUP`: a group shares color and
+    background, and either its fill too, and shows every shape once, or it shows two shapes in all
+    four fills. What would show a combination that training leaves out is missing."""
+    drawn = draw(4 * count + 50, generator)  # a quarter of all scenes has a single object
+    drawn = drawn.take(drawn.count == 1).take(slice(0, count))
+    groups = len(drawn.background) // GROUP
+    drawn = drawn.take(slice(0, groups * GROUP))
+    every = torch.rand(groups, GROUP, generator=generator).argsort(1)  # every shape once
+    two, four = every[:, :2].repeat_interleave(4, 1), torch.arange(4).repeat(2).expand(groups, -1)
+    by_shape = torch.arange(groups)[:, None] % 2 == 0
 
+    def common(options) -> Tensor:
+        return torch.randint(len(options), (groups, 1), generator=generator).expand(-1, GROUP)
 
-def in_two_colors(scenes: Scenes, generator: torch.Generator) -> Scenes:
-    """The same scenes in new colors, dealt out to `GROUPS` groups."""
-    group = torch.arange(len(scenes.background)) % GROUPS
-    order = torch.rand(GROUPS, len(COLORS), generator=generator).argsort(1)
-    either = torch.randint(2, scenes.color.shape, generator=generator)
-    color = order[group].gather(1, either)  # (N, 3)
-    background = torch.randint(len(BACKGROUNDS), (GROUPS,), generator=generator)[group]
-    return scenes._replace(color=torch.where(scenes.present, color, -1), background=background)
+    changed = {
+        "shape": torch.where(by_shape, every, two),
+        "fill": torch.where(by_shape, common(FILLS), four),
+        "color": common(COLORS),
+    }
+    for name, words in changed.items():
+        table = getattr(drawn, name).clone()  # (N, 3), the first slot is the one object's
+        table[:, 0] = words.flatten()
+        drawn = drawn._replace(**{name: table})
+    drawn = drawn._replace(background=common(BACKGROUNDS).flatten())
+    return drawn.take(~torch.stack(list(unseen(drawn).values())).any(0))
