@@ -7,6 +7,7 @@ background: there the rest of the sentence has to be read, and the rest of the p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import torch
@@ -19,13 +20,14 @@ from labkit.data.scenes_draw import draw, unseen
 from labkit.data.scenes_render import render
 from labkit.data.scenes_world import BACKGROUNDS, COLORS, FILLS, SHAPES, Scenes, together
 from labkit.inputs import number, whole_number
-from labkit.train import Batches
 
 GROUP = len(SHAPES)  # scenes that look alike
 COMPLETE = 0.5  # of the sentences leave nothing out; the others are what people would say
 
 
-def batches(batch: int, size: int = 32, alike: float = 0.5) -> Batches:
+def batches(
+    batch: int, size: int = 32, alike: float = 0.5
+) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:
     """For `labkit.train.train`: a function that draws pictures (batch, 3, size, size) in [−1, 1]
     and the tokens of one sentence for each, (batch, L) long, of the split "train".
 
