@@ -92,7 +92,13 @@ window.probe = (() => {
       const track = kind === "slider" ? control.closest(".noUi-target") : control;
       const box = (element) => { const r = element.getBoundingClientRect();
         return { x: r.x, y: r.y, width: r.width, height: r.height }; };
-      return { handle: box(control), track: box(track) };
+      const handle = box(control);
+      if (kind === "filmstrip") { // the browser's own slider: its handle is 16 pixels wide
+        const share = (control.value - control.min) / (control.max - control.min || 1);
+        handle.x += share * (handle.width - 16);
+        handle.width = 16;
+      }
+      return { handle, track: box(track) };
     },
 
     // Counts the distinct pictures that are seen while something else drags.

@@ -165,8 +165,8 @@ def drag(lesson: Lesson, control: Control, seconds: float) -> None:
     boxes = page.evaluate("([...given]) => probe.handle(...given)", where)
     handle, track = boxes["handle"], boxes["track"]
     height = handle["y"] + handle["height"] / 2
-    left = track["x"] if control.kind == "filmstrip" else handle["x"] + handle["width"] / 2
-    page.mouse.move(left + (2 if control.kind == "filmstrip" else 0), height)
+    left = handle["x"] + handle["width"] / 2
+    page.mouse.move(left, height)
     page.mouse.down()
     page.evaluate("([...given]) => probe.watch(...given)", [*where, seconds * 1000 + 700])
     count, start = int(50 * seconds), time.monotonic()
