@@ -102,6 +102,68 @@ def test_a_plain_object_has_its_color_and_the_rest_is_background():
     assert (picture[:, ::63, ::63].flatten(1) - sand[:, None]).abs().max() <= renderer.FADE + 0.01
 
 
+def ink(shape, size=64, x=0.5, y=0.5, radius=0.25):
+    """How much of each pixel that plain object covers, (size, size)."""
+    one = scenes.Object(shape, "brown", "large", "plain", x, y, radius)
+    drawn = scenes.tensors([scenes.Scene((one,), "sand")])
+    at = (torch.arange(size) + 0.5) / size
+    return renderer.draw(drawn, torch.tensor([0]), 0, at, 1 / size)[0][0, 0]
+
+
+@pytest.mark.parametrize("shape", AREAS)
+def test_pixels_add_up_to_the_area_of_the_shape_at_every_size(shape):
+    wanted = AREAS[shape] * 0.25**2
+    for size, least in ((16, 0.04), (64, 0.006), (256, 0.002)):
+        # an outline that goes through pixels anywhere, not only along their edges
+        inks = [ink(shape, size, 0.5 + 0.013 * k, 0.5 - 0.009 * k).sum() for k in range(5)]
+        assert sum(inks) / 5 / size**2 == pytest.approx(wanted, rel=least), size
+
+
+def test_shapes_stand_upright_and_where_they_should():
+    rows, columns = torch.arange(64)[:, None], torch.arange(64)[None, :]
+
+    def middle(shape, **where):
+        covered = ink(shape, **where)
+        return tuple(float((covered * at).sum() / covered.sum()) for at in (rows, columns))
+
+    low, high = (ink("triangle")[half].sum() for half in (slice(32, 64), slice(0, 32)))
+    assert low > high  # a triangle rests on its side,
+    low, high = (ink("heart")[half].sum() for half in (slice(32, 64), slice(0, 32)))
+    assert low < high  # a heart stands on its tip,
+    assert ink("star")[:20, 31:33].sum() > ink("star")[44:, 31:33].sum()  # a star points upwards
+    assert middle("moon")[1] < 31  # and a moon opens to the right
+    down, right = middle("circle", x=0.3, y=0.6)
+    assert right == pytest.approx(0.3 * 64 - 0.5, abs=0.05)
+    assert down == pytest.approx(0.6 * 64 - 0.5, abs=0.05)
+
+
+def test_each_fill_looks_as_its_name_says():
+    shares, background = {}, None
+    for fill in scenes.FILLS:
+        one = scenes.Object("square", "blue", "large", fill, 0.5, 0.5, 0.3)
+        picture = scenes.render(scenes.tensors([scenes.Scene((one,), "sand")]), 128)[0]
+        within = picture[:, 48:80, 48:80]  # well inside the square, and inside its outline
+        blue = renderer.COLOR_TABLE[scenes.COLORS.index("blue")] * 2 - 1
+        far = (within - blue[:, None, None]).square().sum(0).sqrt()
+        shares[fill] = (far < 0.05).double().mean().item()
+        beside = picture[:, 64, 35]  # just outside of the square, in its shadow
+        assert (beside < picture[:, 64, 2] - 0.02).all()
+        light = within[:, far > 0.05]
+        if fill == "outlined":
+            background = picture[:, 64, 2]
+            assert (light - background[:, None]).abs().max() < 0.05  # hollow
+        elif fill != "plain":
+            tint = blue + renderer.TINT * (1 - blue)
+            assert (light - tint[:, None]).abs().amax(0).min() < 0.01
+            # the rim of a pattern has the object's own color all along
+            rim = picture[:, 64, round(128 * (0.5 - 0.7 * 0.3)) + 1]
+            assert (rim - blue).abs().max() < 0.05
+    assert shares["plain"] == 1 and shares["outlined"] == 0
+    assert 0.4 < shares["striped"] < 0.6
+    dot = math.pi * renderer.DOT**2 / renderer.SPACING**2
+    assert 1 - shares["dotted"] == pytest.approx(dot, abs=0.1)
+
+
 @pytest.mark.parametrize("size", [7, 513, 0, -8, 3.5, None, "32"])
 def test_a_size_that_cannot_be_drawn_gets_one_sentence(size):
     with pytest.raises(ValueError, match="^size is [^\n]+from 8 to 512$"):
