@@ -2,7 +2,7 @@
 
 Who has to tell 128 random scenes apart can do so by color and background alone and never looks at
 a shape. So half of every batch comes in groups of eight single objects of one color on one
-background: there the rest of the sentence has to be read, and the rest of the picture looked at.
+background, with short sentences: "a star", not "a striped star", against "a dotted heart".
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 from labkit.data import tokenizer
-from labkit.data.captions import captions
+from labkit.data.captions import captions, phrase
 from labkit.data.descriptions import descriptions
 from labkit.data.scenes_draw import draw, unseen
+from labkit.data.scenes_meaning import Meaning, Thing
 from labkit.data.scenes_render import render
 from labkit.data.scenes_world import BACKGROUNDS, COLORS, FILLS, SHAPES, Scenes, together
 from labkit.inputs import number, whole_number
 
 GROUP = len(SHAPES)  # scenes that look alike
-COMPLETE = 0.5  # of the sentences leave nothing out; the others are what people would say
+COMPLETE = 0.5  # of the other sentences leave nothing out; the rest is what people would say
+ALSO = 0.3  # how often a short sentence says an attribute that is not the one in question
 
 
 def batches(
@@ -34,18 +36,33 @@ def batches(
     alike: about the share of each batch that comes in groups of scenes that look alike.
     """
     batch = whole_number(batch, "the batch", 2)
-    close = round(batch * number(alike, "alike", 0, 1)) // GROUP * GROUP
+    rows = min(batch - 1, round(batch * number(alike, "alike", 0, 1))) // GROUP * GROUP
 
     def make(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        scenes = lookalikes(close, generator)
-        if rest := batch - len(scenes.background):
-            scenes = together([scenes, draw(rest, generator)])
+        close = lookalikes(rows, generator)
         random = Random(int(torch.randint(2**62, (), generator=generator)))
-        short, whole = captions(scenes, random), descriptions(scenes, random)
-        texts = [b if random.random() < COMPLETE else a for a, b in zip(short, whole)]
-        return render(scenes, size), tokenizer.load().encode(texts).ids
+        texts = hints(close, random)
+        others = draw(batch - len(texts), generator)
+        people, whole = captions(others, random), descriptions(others, random)
+        texts += [b if random.random() < COMPLETE else a for a, b in zip(people, whole)]
+        pictures = render(together([close, others]), size)
+        return pictures, tokenizer.load().encode(texts).ids
 
     return make
+
+
+def hints(scenes: Scenes, random: Random) -> list[str]:
+    """A short sentence for each scene of one object: its shape, or its fill, and little else."""
+    texts = []
+    for (one,) in scenes.objects():
+        said = random.choice(("shape", "shape", "fill"))
+        told = {
+            name: getattr(one, name)
+            for name in ("shape", "fill", "color", "size")
+            if name == said or random.random() < ALSO
+        }
+        texts.append(phrase(Meaning((Thing(**told),)), random))
+    return texts
 
 
 def lookalikes(count: int, generator: torch.Generator) -> Scenes:
