@@ -112,6 +112,8 @@ def test_a_lab_of_another_environment_above_the_kernel_is_a_fault(monkeypatch, t
     other.symlink_to(sys.executable)
     with subprocess.Popen([other, "-c", "input()"], stdin=subprocess.PIPE) as lab:
         try:
+            while not psutil.Process(lab.pid).cmdline():
+                pass  # a process that has just begun has none for a moment
             monkeypatch.setenv("JPY_PARENT_PID", str(lab.pid))
             assert_fault(doctor.kernel(), "another environment", str(tmp_path))
         finally:
