@@ -332,9 +332,8 @@ def errors(net):
     return (total / 20).sqrt()
 
 
-print(
-    "p_uncond    error of eps_c     of eps_u           guided, scale 3   (mean of 2 trainings, ± half their gap)"
-)
+print("mean of 2 trainings ± half their gap")
+print("p_uncond    error of eps_c     of eps_u           guided, scale 3")
 for p in (0.1, 0.2, 0.5):
     pair = torch.stack([errors(trained[p, seed]) for seed in (0, 1)])
     cells = zip(pair.mean(0), (pair[0] - pair[1]).abs() / 2)
@@ -417,10 +416,9 @@ for w, (fid, score) in PAPER.items():
         + "      "
         + "".join(f"{v:7.0f}" for v in score)
     )
-print(
-    "ImageNet 128 (table 2, T = 256):  "
-    + ",  ".join(f"w = {w}: FID {fid}, IS {score}" for w, (fid, score) in PAPER_128.items())
-)
+print("ImageNet 128 (table 2, T = 256)")
+for w, (fid, score) in PAPER_128.items():
+    print(f"{w:4} {1 + w:5}      FID {fid:5.2f}     inception score {score}")
 
 # %% [markdown]
 # (The paper's text says that FID falls monotonically with $w$; its tables say otherwise, and it is the tables that the world has reproduced: a minimum at a *small* $w$.)
@@ -441,16 +439,14 @@ ours = {scale: torch.tensor([run(scale, seed) for seed in range(SEEDS)]) for sca
 picks = [torch.randperm(len(real_images), generator=dice(seed)) for seed in range(5)]
 picks = [torch.cat([pick[names[pick] == k][: N // 10] for k in range(10)]) for pick in picks]
 floor = torch.tensor([mark(real_images[pick])[:4] for pick in picks]).mean(0)
-print(
-    "scale     w     Fréchet            precision          recall             IS-like            right class"
-)
+print("scale     w   Fréchet          precision      recall         IS-like        right class")
 for scale, runs in ours.items():
-    cells = zip(runs.mean(0).tolist(), runs.std(0).tolist())
-    print(f"{scale:5} {scale - 1:5.2f}    " + "    ".join(f"{m:.4f} ± {d:.4f}" for m, d in cells))
-print("floor          " + "             ".join(f"{value:.4f}" for value in floor.tolist()))
-print(
-    f"N = {N}, {SEEDS} seeds, mean ± sd; 20 DDIM steps; floor: {N} real digits, as many per class, 5 draws"
-)
+    (distance, spread), *cells = zip(runs.mean(0).tolist(), runs.std(0).tolist())
+    print(f"{scale:5} {scale - 1:5.2f}   {distance:.4f} ± {spread:.4f}  "
+          + "  ".join(f"{mean:.3f} ± {sd:.3f}" for mean, sd in cells))  # fmt: skip
+print(f"floor         {floor[0]:.4f}           "
+      + "          ".join(f"{value:.3f}" for value in floor[1:].tolist()))  # fmt: skip
+print(f"N = {N}, {SEEDS} seeds, mean ± sd; 20 DDIM steps; floor: {N} real digits, 5 draws")
 by_scale = {scale: runs.mean(0) for scale, runs in ours.items()}
 best = min(SCALES, key=lambda scale: by_scale[scale][0])
 print(f"least distance at scale {best}, w = {best - 1:.2f}; most of the right class at scale "
