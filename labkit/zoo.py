@@ -17,13 +17,16 @@ from torch import nn
 
 from labkit import checkpoint
 from labkit import train as training
-from labkit.data import digits, folders, openml, scenes
+from labkit.data import digits, folders, openml, pairs, scenes
 from labkit.inputs import one_of
 from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
 from labkit.nets.noisy_classifier import NoisyClassifierConfig
 from labkit.nets.reader import Reader, ReaderConfig, weathered
+from labkit.nets.resnet import ResNetConfig
+from labkit.nets.transformer import TextConfig
 from labkit.nets.unet import UNetConfig
 from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
+from labkit.systems.clip import CLIP, CLIPConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -146,6 +149,18 @@ RECIPES = {
         batches=lambda: digit_class_batches("train"),
         training={"steps": 600, "lr": 2e-3, "ema": 0.99},
         minutes=0.5,
+    ),
+    "clip-scenes": Recipe(
+        about="which sentence belongs to which picture of a scene (lesson 07)",
+        system=CLIP,
+        config=CLIPConfig(
+            ResNetConfig(size=32, width=16, blocks=(1, 1, 1), heads=8, stem=2),
+            TextConfig(vocabulary=1009, context=32, width=64, depth=2, heads=4, end=1008),
+            dim=128,
+        ),
+        batches=lambda: pairs.batches(128),
+        training={"steps": 2_600, "lr": 3e-3, "ema": 0.998},
+        minutes=12,
     ),
     "classifier-digits": Recipe(
         about="tells digits apart; metrics live in its features",
