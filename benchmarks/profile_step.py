@@ -60,7 +60,7 @@ def part(operation: str) -> str:
 def measure(name: str, steps: int = 30) -> dict:
     """Seconds and operations of a step of that recipe, and the share of each part."""
     made = zoo.recipe(name)
-    system, batches = zoo.build(name), made.batches()
+    system, batches = zoo.build(name), zoo.batches_of(made)
     running = train.train(system, batches, **{**made.training, "steps": 10 * steps})
     for _ in range(3):
         next(running)

@@ -3,190 +3,24 @@
     system = zoo.load("ddpm-digits")
     for step in zoo.train("ddpm-digits", "mine.safetensors"): ...
 
-A recipe is data: what is built, what it is shown, for how long. Training it again with the same
-seed on the same machine gives the shipped file again.
+The recipes themselves stand in `labkit.recipes`.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from labkit import checkpoint
 from labkit import train as training
-from labkit.data import digits, folders, openml, pairs, scenes
+from labkit.data import folders
 from labkit.inputs import one_of
-from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
-from labkit.nets.noisy_classifier import NoisyClassifierConfig
-from labkit.nets.reader import Reader, ReaderConfig, weathered
-from labkit.nets.resnet import ResNetConfig
-from labkit.nets.transformer import TextConfig
-from labkit.nets.unet import UNetConfig
-from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
-from labkit.systems.clip import CLIP, CLIPConfig
-from labkit.systems.ddpm import DDPM, DDPMConfig
+from labkit.recipes import RECIPES, Recipe
+from labkit.systems.adm import ADM
 
 WEIGHTS = Path(__file__).parent / "weights"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What it takes to make one of the shipped systems."""
-
-    about: str  # one line for a list
-    system: type[nn.Module]  # built as system(config)
-    config: Any  # a frozen dataclass
-    batches: Callable[[], training.Batches]
-    training: dict[str, Any] = field(default_factory=dict)  # what `labkit.train.train` is told
-    minutes: float = 0.0  # of processor time that training took, measured; two cores share it
-
-
-def digit_batches() -> training.Batches:
-    """128 real digits at a time, 16 x 16 pixels."""
-    images, _ = digits.load(16)
-    return training.shuffled(images, batch=128)
-
-
-def digit_class_batches(split: str = "all") -> training.Batches:
-    """128 real digits and their labels at a time, 16 x 16 pixels."""
-    return training.shuffled(*digits.load(16, split), batch=128)
-
-
-def photo_batches() -> training.Batches:
-    """128 of CIFAR-10's photographs and their labels at a time, half of them mirrored."""
-    return openml.load("cifar10").batches(128, flip=True)
-
-
-def labeled_digit_batches() -> training.Batches:
-    """64 real digits and their labels at a time, each digit shifted by up to a pixel; the last 360
-    are held out, so that what the classifier knows can be checked."""
-    draw = training.shuffled(*digits.load(16, "train"), batch=64)
-
-    def batches(generator: torch.Generator):
-        images, labels = draw(generator)
-        return shifted(images, 1, generator), labels
-
-    return batches
-
-
-def weathered_scene_batches() -> training.Batches:
-    """64 new scenes at a time, 32 x 32 pixels, some of them blurred or noisy, as samples are."""
-    draw = scenes.batches(64, 32, "all")
-
-    def batches(generator: torch.Generator):
-        made = draw(generator)
-        return made._replace(pictures=weathered(made.pictures, generator))
-
-    return batches
-
-
-SMALL = UNetConfig(
-    size=16, channels=1, width=48, multipliers=(1, 1), blocks=1, attention=(), groups=8,
-    film=True, fold=4,
-)  # fmt: skip
-
-RECIPES = {
-    "ddpm-digits": Recipe(
-        about="handwritten digits of 16 x 16 pixels, from noise (lessons 03 and 04)",
-        system=DDPM,
-        config=DDPMConfig(SMALL, predicts="x0"),
-        batches=digit_batches,
-        training={"steps": 12_000, "lr": 2e-3},
-        minutes=16,
-    ),
-    # It predicts v: an x0 that is a little wrong at small t would cost the bound so many bits that
-    # its gradient ruined the network (we tried).
-    "ddpm-digits-learned-variance": Recipe(
-        about="the same, but it also learns how much noise each step needs (lesson 03)",
-        system=DDPM,
-        config=DDPMConfig(replace(SMALL, learned_variance=True), predicts="v"),
-        batches=digit_batches,
-        training={"steps": 4_000, "lr": 3e-3},
-        minutes=6,
-    ),
-    "adm-digits": Recipe(
-        about="handwritten digits by class, or of no class in particular (lessons 05 and 06)",
-        system=ADM,
-        config=ADMConfig(
-            replace(SMALL, vector=10, attention=(4, 2), head_channels=16, residual_resampling=True),
-            predicts="x0",
-            null_share=0.15,
-        ),
-        batches=digit_class_batches,
-        training={"steps": 3_000, "lr": 2e-3},
-        minutes=7,
-    ),
-    "adm-cifar10": Recipe(
-        about="photographs of 32 x 32 pixels by class; its training needs CIFAR-10's pictures",
-        system=ADM,
-        config=ADMConfig(
-            replace(
-                SMALL,
-                size=32,
-                channels=3,
-                width=64,
-                multipliers=(1, 2),
-                vector=10,
-                attention=(4,),
-                head_channels=16,
-                residual_resampling=True,
-            ),
-            predicts="x0",
-            null_share=0.15,
-        ),
-        batches=photo_batches,
-        training={"steps": 8_000, "lr": 1e-3},
-        minutes=115,
-    ),  # fmt: skip
-    # The training split alone, so that the lesson can ask it about digits that it never saw.
-    "noisy-classifier-digits": Recipe(
-        about="tells digits apart through any amount of noise; steers a sampler (lesson 05)",
-        system=NoisyGuide,
-        config=NoisyGuideConfig(NoisyClassifierConfig(SMALL, 10, 16)),
-        batches=lambda: digit_class_batches("train"),
-        training={"steps": 600, "lr": 2e-3, "ema": 0.99},
-        minutes=0.5,
-    ),
-    "clip-scenes": Recipe(
-        about="which sentence belongs to which picture of a scene (lesson 07)",
-        system=CLIP,
-        config=CLIPConfig(
-            ResNetConfig(size=32, width=16, blocks=(1, 1, 1), heads=8, stem=2),
-            TextConfig(vocabulary=1009, context=32, width=64, depth=2, heads=4, end=1008),
-            dim=128,
-        ),
-        batches=lambda: pairs.batches(128),
-        training={"steps": 2_600, "lr": 3e-3, "ema": 0.998},
-        minutes=12,
-    ),
-    "classifier-digits": Recipe(
-        about="tells digits apart; metrics live in its features",
-        system=Classifier,
-        config=ClassifierConfig(),
-        batches=labeled_digit_batches,
-        training={"steps": 750, "lr": 2e-3, "weight_decay": 0.05, "ema": 0.995},
-        minutes=0.5,
-    ),
-    "classifier-digits-b": Recipe(
-        about="a second classifier, built and trained apart, that must agree with the first",
-        system=Classifier,
-        config=ClassifierConfig(widths=(16, 32), kernel=5, features=32),
-        batches=labeled_digit_batches,
-        training={"steps": 750, "lr": 2e-3, "weight_decay": 0.05, "ema": 0.995, "seed": 1},
-        minutes=0.5,
-    ),
-    "reader-scenes": Recipe(
-        about="sees what is in a picture of a scene; captions are scored by it",
-        system=Reader,
-        config=ReaderConfig(),
-        batches=weathered_scene_batches,
-        training={"steps": 1_000, "lr": 4e-3, "weight_decay": 0.05, "ema": 0.995},
-        minutes=4,
-    ),
-}
 
 
 def names() -> list[str]:
@@ -200,11 +34,15 @@ def recipe(name: str) -> Recipe:
 
 
 def build(name: str) -> nn.Module:
-    """The system of that name, untrained, its initial weights drawn with the recipe's seed."""
+    """The system of that name, untrained: its initial weights are drawn with the recipe's seed, or
+    taken from its teacher."""
     made = recipe(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(made.training.get("seed", 0))
-        return made.system(made.config)
+        system = made.system(made.config)
+    if made.teacher:
+        system.begin_from(load(made.teacher))
+    return system
 
 
 def load(name: str, path: str | Path | None = None) -> nn.Module:
@@ -266,7 +104,7 @@ def train(
     """
     made, path = recipe(name), Path(path)
     state = path.with_name(path.name + ".run")
-    batches = own_pictures(name, pictures) if pictures else made.batches()
+    batches = own_pictures(name, pictures) if pictures else batches_of(made)
     steps = training.train(
         build(name), batches, checkpoint=state, save_every=save_every, **made.training
     )
@@ -275,6 +113,11 @@ def train(
             save(name, step.ema, path, step=step.step, loss=step.loss)
             state.unlink()
         yield step
+
+
+def batches_of(made: Recipe) -> training.Batches:
+    """What the recipe shows to its system."""
+    return made.batches(load(made.teacher)) if made.teacher else made.batches()
 
 
 def own_pictures(name: str, path: str | Path) -> training.Batches:

@@ -13,17 +13,18 @@ from labkit import checkpoint, metrics, zoo
 from labkit.cli import main
 from labkit.data import digits
 from labkit.nets.unet import UNetConfig
+from labkit.recipes import Recipe, digit_batches
 from labkit.systems.adm import ADM, ADMConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
 
 DDPMS = ["ddpm-digits", "ddpm-digits-learned-variance"]
-TINY = zoo.Recipe(
+TINY = Recipe(
     about="nothing much",
     system=DDPM,
     config=DDPMConfig(
         UNetConfig(size=16, channels=1, width=8, multipliers=(1,), blocks=1, groups=4, fold=4), T=20
     ),
-    batches=zoo.digit_batches,
+    batches=digit_batches,
     training={"steps": 4, "lr": 1e-3},
 )
 
@@ -39,7 +40,7 @@ def weights(system) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in system.parameters()])
 
 
-NOT_SHIPPED = {"adm-cifar10"}  # takes a stronger machine than a laptop to be worth shipping
+NOT_SHIPPED = {"adm-cifar10", "ddpm-scenes", "noisy-clip-scenes"}
 
 
 def test_every_recipe_but_the_named_ones_ships_its_weights_and_loads():

@@ -7,7 +7,7 @@ attention pooling), and the authors' code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +62,11 @@ class ResNetConfig:
         return self.width * 4 * 2 ** (len(self.blocks) - 1)
 
 
+def as_it_is(h: Tensor) -> Tensor:
+    """What happens behind a norm unless somebody says more: nothing."""
+    return h
+
+
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
     """Without bias, since a norm follows."""
     return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
@@ -84,15 +89,20 @@ class Bottleneck(nn.Module):
             self.skip = nn.Sequential(convolution(inputs, outputs, 1), nn.BatchNorm2d(outputs))
         nn.init.zeros_(self.norm3.weight)  # every branch starts silent
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = F.relu(self.norm1(self.conv1(x)))
-        h = self.pool(F.relu(self.norm2(self.conv2(h))))
-        h = self.norm3(self.conv3(h))  # (B, 4 inner, H', W')
+    def forward(self, x: Tensor, behind_norm: Callable = as_it_is) -> Tensor:
+        h = F.relu(behind_norm(self.norm1(self.conv1(x))))
+        h = self.pool(F.relu(behind_norm(self.norm2(self.conv2(h)))))
+        h = behind_norm(self.norm3(self.conv3(h)))  # (B, 4 inner, H', W')
         return F.relu(h + (x if self.skip is None else self.skip(self.pool(x))))
 
 
 class ResNet(nn.Module):
-    """One vector for a picture: called as net(x), x (B, 3, S, S); returns (B, dim)."""
+    """One vector for a picture: called as net(x), x (B, 3, S, S); returns (B, dim).
+
+    behind_norm: a function (B, C, H, W) → the same shape, called with what each norm of `normed`
+    gives, one after the other: who knows more about the picture, such as how noisy it is, can
+    speak there (`labkit.nets.noisy_resnet`).
+    """
 
     def __init__(self, config: ResNetConfig, dim: int):
         super().__init__()
@@ -117,12 +127,25 @@ class ResNet(nn.Module):
         # Channels last in memory: the convolutions run faster on a CPU.
         self.to(memory_format=torch.channels_last)
 
-    def maps(self, x: Tensor) -> Iterator[Tensor]:
+    @property
+    def normed(self) -> list[int]:
+        """The channels of every norm on the main way, in its order (not those of the skips)."""
+        blocks = [block for level in self.levels for block in level]
+        norms = [layer for layer in self.stem if isinstance(layer, nn.BatchNorm2d)]
+        norms += [norm for block in blocks for norm in (block.norm1, block.norm2, block.norm3)]
+        return [norm.num_features for norm in norms]
+
+    def maps(self, x: Tensor, behind_norm: Callable = as_it_is) -> Iterator[Tensor]:
         """The feature maps on the way, (B, C, H, W) each: that of the stem, then of every level."""
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        x = x.contiguous(memory_format=torch.channels_last)
+        for layer in self.stem:
+            x = layer(x)
+            if isinstance(layer, nn.BatchNorm2d):
+                x = behind_norm(x)
         yield x
         for level in self.levels:
-            x = level(x)
+            for block in level:
+                x = block(x, behind_norm)
             yield x
 
     def forward(self, x: Tensor) -> Tensor:

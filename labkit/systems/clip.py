@@ -66,6 +66,12 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor | float) -> Tens
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
+def standardized(pictures: Tensor) -> Tensor:
+    """Pictures (B, 3, S, S) around [−1, 1], shifted and scaled as CLIP's towers know them."""
+    mean, std = (pictures.new_tensor(row)[:, None, None] for row in (MEAN, STD))
+    return ((pictures + 1) / 2 - mean) / std
+
+
 class CLIP(nn.Module):
     """Pictures (B, 3, S, S) in [−1, 1] and texts become unit vectors of one space.
 
@@ -96,8 +102,7 @@ class CLIP(nn.Module):
                 f"pictures have shape {tuple(pictures.shape)}, but this CLIP looks at "
                 f"(B, 3, {size}, {size}): resize and crop them, and repeat gray ones three times"
             )
-        mean, std = (pictures.new_tensor(row)[:, None, None] for row in (MEAN, STD))
-        return self.image(((pictures + 1) / 2 - mean) / std)
+        return self.image(standardized(pictures))
 
     def text_features(self, texts: str | Sequence[str] | Tensor) -> Tensor:
         """What the text tower says, (B, dim), of whatever length; see `tokens` for the input."""
