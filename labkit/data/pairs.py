@@ -1,8 +1,11 @@
 """Pictures and their sentences, for learning by comparison, as CLIP does.
 
 Who has to tell 128 random scenes apart can do so by color and background alone and never looks at
-a shape. So half of every batch comes in groups of eight single objects of one color on one
-background, with short sentences: "a star", not "a striped star", against "a dotted heart".
+a shape. So half of every batch comes in groups of eight single objects on one background that
+differ in little, with short sentences: "a star" among all shapes of one color, "a striped shape"
+among four fills of two shapes. In other groups neither word is enough: among four shapes in two
+fills each, "a striped star" stands beside a dotted star and a striped moon. Who can tell those
+apart has learned each word by itself, and so understands pairs of words that it never read.
 """
 
 from __future__ import annotations
@@ -24,7 +27,13 @@ from labkit.inputs import number, whole_number
 
 GROUP = len(SHAPES)  # scenes that look alike
 COMPLETE = 0.5  # of the other sentences leave nothing out; the rest is what people would say
-ALSO = 0.3  # how often a short sentence says an attribute that is not the one in question
+ALSO = 0.3  # how often a short sentence says an attribute that is not in question
+SAID = (  # in each kind of group, in turn: one of these is in question
+    (("shape",), ("shape",), ("fill",)),  # every shape once
+    (("shape",), ("fill",), ("fill",)),  # two shapes in all four fills
+    (("shape", "fill"),),  # four shapes in two fills each
+    (("shape", "color"),),  # four shapes in two colors each
+)
 
 
 def batches(
@@ -39,9 +48,9 @@ def batches(
     rows = min(batch - 1, round(batch * number(alike, "alike", 0, 1))) // GROUP * GROUP
 
     def make(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        close = lookalikes(rows, generator)
+        close, kinds = lookalikes(rows, generator)
         random = Random(int(torch.randint(2**62, (), generator=generator)))
-        texts = hints(close, random)
+        texts = hints(close, kinds, random)
         others = draw(batch - len(texts), generator)
         people, whole = captions(others, random), descriptions(others, random)
         texts += [b if random.random() < COMPLETE else a for a, b in zip(people, whole)]
@@ -51,43 +60,51 @@ def batches(
     return make
 
 
-def hints(scenes: Scenes, random: Random) -> list[str]:
-    """A short sentence for each scene of one object: its shape, or its fill, and little else."""
+def hints(scenes: Scenes, kinds: list[int], random: Random) -> list[str]:
+    """A short sentence for each scene of one object: what is in question, and little else.
+
+    kinds: the number of each scene's group in `SAID`.
+    """
     texts = []
-    for (one,) in scenes.objects():
-        said = random.choice(("shape", "shape", "fill"))
+    for (one,), kind in zip(scenes.objects(), kinds, strict=True):
+        said = random.choice(SAID[kind])
         told = {
             name: getattr(one, name)
             for name in ("shape", "fill", "color", "size")
-            if name == said or random.random() < ALSO
+            if name in said or random.random() < ALSO / len(said)
         }
         texts.append(phrase(Meaning((Thing(**told),)), random))
     return texts
 
 
-def lookalikes(count: int, generator: torch.Generator) -> Scenes:
-    """At most that many scenes of one object, in groups of `GROUP`: a group shares color and
-    background, and either its fill too, and shows every shape once, or it shows two shapes in all
-    four fills. What would show a combination that training leaves out is missing."""
+def lookalikes(count: int, generator: torch.Generator) -> tuple[Scenes, list[int]]:
+    """At most that many scenes of one object, in groups of `GROUP` on one background, and for each
+    the kind of its group. What would show a combination that training leaves out is missing."""
     drawn = draw(4 * count + 50, generator)  # a quarter of all scenes has a single object
     drawn = drawn.take(drawn.count == 1).take(slice(0, count))
     groups = len(drawn.background) // GROUP
     drawn = drawn.take(slice(0, groups * GROUP))
-    every = torch.rand(groups, GROUP, generator=generator).argsort(1)  # every shape once
-    two, four = every[:, :2].repeat_interleave(4, 1), torch.arange(4).repeat(2).expand(groups, -1)
-    by_shape = torch.arange(groups)[:, None] % 2 == 0
+    kind = (torch.arange(groups) % len(SAID))[:, None].expand(-1, GROUP)
 
-    def common(options) -> Tensor:
+    def one(options) -> Tensor:  # for the whole group
         return torch.randint(len(options), (groups, 1), generator=generator).expand(-1, GROUP)
 
+    def two(options) -> Tensor:  # different ones for the two of a pair of neighbors
+        shuffled = torch.rand(groups, GROUP // 2, len(options), generator=generator).argsort(2)
+        return shuffled[..., :2].flatten(1)
+
+    every = torch.rand(groups, GROUP, generator=generator).argsort(1)  # every shape once
+    fours, pairs = every[:, :2].repeat_interleave(4, 1), every[:, :4].repeat_interleave(2, 1)
+    all_fills = torch.arange(GROUP).expand(groups, -1) % len(FILLS)
     changed = {
-        "shape": torch.where(by_shape, every, two),
-        "fill": torch.where(by_shape, common(FILLS), four),
-        "color": common(COLORS),
+        "shape": (every, fours, pairs, pairs),
+        "fill": (one(FILLS), all_fills, two(FILLS), one(FILLS)),
+        "color": (*[one(COLORS)] * 3, two(COLORS)),
     }
-    for name, words in changed.items():
+    for name, by_kind in changed.items():
         table = getattr(drawn, name).clone()  # (N, 3), the first slot is the one object's
-        table[:, 0] = words.flatten()
+        table[:, 0] = torch.stack(by_kind).gather(0, kind[None]).flatten()
         drawn = drawn._replace(**{name: table})
-    drawn = drawn._replace(background=common(BACKGROUNDS).flatten())
-    return drawn.take(~torch.stack(list(unseen(drawn).values())).any(0))
+    drawn = drawn._replace(background=one(BACKGROUNDS).flatten())
+    seen = ~torch.stack(list(unseen(drawn).values())).any(0)
+    return drawn.take(seen), kind.flatten()[seen].tolist()

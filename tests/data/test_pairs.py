@@ -1,5 +1,7 @@
 """Batches for learning by comparison: true, seen combinations only, and half of them close."""
 
+from random import Random
+
 import pytest
 import torch
 
@@ -12,23 +14,38 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_scenes_that_look_alike_differ_in_shape_or_in_fill_but_not_in_color(monkeypatch):
+def test_scenes_that_look_alike_differ_in_what_their_sentence_says(monkeypatch):
     monkeypatch.setattr(pairs, "unseen", lambda drawn: {"none": torch.zeros(64, dtype=torch.bool)})
-    drawn = pairs.lookalikes(64, generator()).words()
+    drawn, kinds = pairs.lookalikes(64, generator())
+    drawn = drawn.words()
     for start in range(0, 64, pairs.GROUP):
-        group = drawn[start : start + pairs.GROUP]
+        group, kind = drawn[start : start + pairs.GROUP], kinds[start]
         things = [scene.objects[0] for scene in group]
         assert all(len(scene.objects) == 1 for scene in group)
         assert len({scene.background for scene in group}) == 1
-        assert len({thing.color for thing in things}) == 1
-        kinds = (len({thing.shape for thing in things}), len({thing.fill for thing in things}))
-        assert kinds == ((8, 1) if start % 16 == 0 else (2, 4))
-        assert len({(thing.shape, thing.fill) for thing in things}) == pairs.GROUP
+        assert kinds[start : start + pairs.GROUP] == [start // 8 % 4] * pairs.GROUP
+        shapes, fills, colors = (
+            len({getattr(thing, name) for thing in things}) for name in ("shape", "fill", "color")
+        )
+        assert shapes == (8, 2, 4, 4)[kind]
+        assert fills == (1, 4, fills, 1)[kind] and colors == (1, 1, 1, colors)[kind]
+        assert len({(thing.shape, thing.fill, thing.color) for thing in things}) == pairs.GROUP
+        if kind >= 2:  # each shape twice: the shape alone would not be enough
+            assert all(a.shape == b.shape for a, b in zip(things[::2], things[1::2]))
+
+
+def test_a_hint_says_what_is_in_question():
+    drawn, kinds = pairs.lookalikes(200, generator(1))
+    texts = pairs.hints(drawn, kinds, Random(0))
+    for text, kind in zip(texts, kinds, strict=True):
+        (thing,) = read(text).things
+        said = [name for name in ("shape", "fill", "color") if getattr(thing, name)]
+        assert any(set(question) <= set(said) for question in pairs.SAID[kind]), text
 
 
 def test_nothing_that_training_leaves_out_is_ever_drawn():
     for seed in range(5):
-        drawn = pairs.lookalikes(100, generator(seed))
+        drawn, _ = pairs.lookalikes(100, generator(seed))
         assert len(drawn.background) > 60
         assert not any(found.any() for found in scenes.unseen(drawn).values())
 
