@@ -6,6 +6,9 @@ differ in little, with short sentences: "a star" among all shapes of one color, 
 among four fills of two shapes. In other groups neither word is enough: among four shapes in two
 fills each, "a striped star" stands beside a dotted star and a striped moon. Who can tell those
 apart has learned each word by itself, and so understands pairs of words that it never read.
+
+Many pictures of these groups are gray, where no color is in question. Without them the network
+takes for granted that whatever is pink is no square, as long as it has met no pink square.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from labkit.inputs import number, whole_number
 
 GROUP = len(SHAPES)  # scenes that look alike
 COMPLETE = 0.5  # of the other sentences leave nothing out; the rest is what people would say
+GRAY = 0.5  # of the scenes that look alike and whose color is not in question
+LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # how bright red, green and blue are
 ALSO = 0.3  # how often a short sentence says an attribute that is not in question
 SAID = (  # in each kind of group, in turn: one of these is in question
     (("shape",), ("shape",), ("fill",)),  # every shape once
@@ -50,28 +55,32 @@ def batches(
     def make(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         close, kinds = lookalikes(rows, generator)
         random = Random(int(torch.randint(2**62, (), generator=generator)))
-        texts = hints(close, kinds, random)
+        gray = ["color" not in SAID[kind][0] and random.random() < GRAY for kind in kinds]
+        texts = hints(close, kinds, gray, random)
         others = draw(batch - len(texts), generator)
         people, whole = captions(others, random), descriptions(others, random)
         texts += [b if random.random() < COMPLETE else a for a, b in zip(people, whole)]
         pictures = render(together([close, others]), size)
+        colorless = torch.tensor([*gray, *[False] * (batch - len(gray))])
+        pictures[colorless] = (LUMA * pictures[colorless]).sum(1, keepdim=True)
         return pictures, tokenizer.load().encode(texts).ids
 
     return make
 
 
-def hints(scenes: Scenes, kinds: list[int], random: Random) -> list[str]:
+def hints(scenes: Scenes, kinds: list[int], gray: list[bool], random: Random) -> list[str]:
     """A short sentence for each scene of one object: what is in question, and little else.
 
-    kinds: the number of each scene's group in `SAID`.
+    kinds: the number of each scene's group in `SAID`; gray: whether it will show no color.
     """
     texts = []
-    for (one,), kind in zip(scenes.objects(), kinds, strict=True):
+    for (one,), kind, colorless in zip(scenes.objects(), kinds, gray, strict=True):
         said = random.choice(SAID[kind])
         told = {
             name: getattr(one, name)
             for name in ("shape", "fill", "color", "size")
-            if name in said or random.random() < ALSO / len(said)
+            if name in said
+            or (random.random() < ALSO / len(said) and not (colorless and name == "color"))
         }
         texts.append(phrase(Meaning((Thing(**told),)), random))
     return texts

@@ -36,11 +36,21 @@ def test_scenes_that_look_alike_differ_in_what_their_sentence_says(monkeypatch):
 
 def test_a_hint_says_what_is_in_question():
     drawn, kinds = pairs.lookalikes(200, generator(1))
-    texts = pairs.hints(drawn, kinds, Random(0))
-    for text, kind in zip(texts, kinds, strict=True):
+    gray = [kind < 3 and row % 2 == 0 for row, kind in enumerate(kinds)]
+    texts = pairs.hints(drawn, kinds, gray, Random(0))
+    for text, kind, colorless in zip(texts, kinds, gray, strict=True):
         (thing,) = read(text).things
         said = [name for name in ("shape", "fill", "color") if getattr(thing, name)]
         assert any(set(question) <= set(said) for question in pairs.SAID[kind]), text
+        assert not (colorless and thing.color)
+
+
+def test_gray_pictures_are_as_bright_as_the_colored_ones_and_say_no_color():
+    pictures, ids = pairs.batches(64)(generator(2))
+    gray = (pictures.amax(1) - pictures.amin(1)).amax((1, 2)) < 1e-6
+    assert 8 <= gray.sum() <= 24 and not gray[32:].any()
+    for text, colorless in zip(tokenizer.load().decode(ids), gray, strict=True):
+        assert not colorless or not any(thing.color for thing in read(text).things)
 
 
 def test_nothing_that_training_leaves_out_is_ever_drawn():
@@ -52,7 +62,12 @@ def test_nothing_that_training_leaves_out_is_ever_drawn():
 
 def test_a_batch_holds_pictures_and_true_sentences_and_comes_from_the_generator(monkeypatch):
     seen = []
-    monkeypatch.setattr(pairs, "render", lambda drawn, size: seen.append(drawn) or torch.zeros(1))
+
+    def look(drawn, size):
+        seen.append(drawn)
+        return torch.zeros(len(drawn.background), 3, 1, 1)
+
+    monkeypatch.setattr(pairs, "render", look)
     make = pairs.batches(40)
     _, ids = make(generator(3))
     for text, scene in zip(tokenizer.load().decode(ids), seen[0].words(), strict=True):
