@@ -1,0 +1,107 @@
+"""The checks of lesson 07 pass what is right, however it is written, and name what is wrong."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from labkit.lab import checks
+from tests.lab.check_soundness import assert_check_is_sound
+
+
+def loss_by_cross_entropy(image, text, scale):
+    logits = scale * F.normalize(image, dim=1) @ F.normalize(text, dim=1).T
+    own = torch.arange(len(logits))
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def loss_by_logsumexp(image, text, scale):
+    image = image / image.square().sum(1, keepdim=True).sqrt()
+    text = text / text.norm(dim=1, keepdim=True)
+    logits = image @ (scale * text).T
+    return ((logits.logsumexp(1) + logits.logsumexp(0)) / 2 - logits.diagonal()).mean()
+
+
+def scale_by_minimum(log_scale, gradient, lr):
+    return torch.minimum(log_scale - lr * gradient, torch.tensor(math.log(100)))
+
+
+def scale_through_the_scale(log_scale, gradient, lr):
+    return (log_scale.exp() * (-lr * gradient).exp()).clamp(max=100).log()
+
+
+def distinct_by_masking(image, text, scale, same):
+    own = torch.arange(len(image))
+    doubles = same.clone()
+    doubles[own, own] = False
+    logits = (scale * image @ text.T).masked_fill(doubles, float("-inf"))
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def distinct_by_sums(image, text, scale, same):
+    e = (scale * image @ text.T).exp()
+    counts = ~same | torch.eye(len(e), dtype=torch.bool)
+    rows = e.diagonal() / (e * counts).sum(1)
+    columns = e.diagonal() / (e * counts).sum(0)
+    return -(rows.log() + columns.log()).mean() / 2
+
+
+def end_by_comparison(states, tokens, end):
+    places = (tokens == end).int().argmax(1)
+    return states[torch.arange(len(states)), places]
+
+
+def end_by_the_largest_number(states, tokens, end):
+    places = tokens.argmax(1)[:, None, None].expand(-1, 1, states.shape[2])
+    return states.gather(1, places)[:, 0]
+
+
+def end_row_by_row(states, tokens, end):
+    return torch.stack([rows[row.tolist().index(end)] for rows, row in zip(states, tokens)])
+
+
+def ensemble_by_mean(features):
+    return F.normalize(F.normalize(features, dim=2).mean(1), dim=1)
+
+
+def ensemble_by_sum(features):
+    total = sum(each / each.norm(dim=1, keepdim=True) for each in features.unbind(1))
+    return total / total.norm(dim=1, keepdim=True)
+
+
+def recall_by_topk(similarity, k):
+    own = torch.arange(len(similarity))[:, None]
+    return (similarity.topk(k, dim=1).indices == own).any(1).double().mean().item()
+
+
+def recall_by_rank(similarity, k):
+    return ((similarity > similarity.diagonal()[:, None]).sum(1) < k).float().mean()
+
+
+RIGHT = {
+    "clip_loss": [loss_by_cross_entropy, loss_by_logsumexp],
+    "step_scale": [scale_by_minimum, scale_through_the_scale],
+    "distinct_loss": [distinct_by_masking, distinct_by_sums],
+    "end_state": [end_by_comparison, end_by_the_largest_number, end_row_by_row],
+    "ensemble": [ensemble_by_mean, ensemble_by_sum],
+    "recall_at_k": [recall_by_topk, recall_by_rank],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
+    assert_check_is_sound(getattr(checks, name), RIGHT[name])
+
+
+def test_whoever_spoils_the_mask_is_told():
+    def in_place(image, text, scale, same):
+        same.fill_diagonal_(False)
+        return distinct_by_masking(image, text, scale, same)
+
+    assert "'same'" in checks.distinct_loss(in_place).message
+
+
+def test_recall_with_its_rows_and_columns_exchanged_is_told_in_words():
+    result = checks.recall_at_k(lambda similarity, k: recall_by_rank(similarity.T, k))
+    assert "down the columns" in result.mistake
