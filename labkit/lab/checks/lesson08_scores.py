@@ -1,0 +1,214 @@
+"""The checks of lesson 08 on the scores: a noised reference, style, and several wishes at once."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from labkit.lab.checks.framework import Check
+from labkit.lab.checks.random_inputs import STEPS, between, random_schedule, whole
+from labkit.schedule import NoiseSchedule
+from labkit.systems.sdg import gram, weighted
+
+Encode = Callable[[Tensor, int], Tensor]  # (x (B, C, H, W), t) → unit vectors (B, D)
+
+# The Gram matrix, one for each picture.
+
+
+def _wrong_gram(ready=lambda maps: maps.flatten(2), divide=lambda B, C, HW: C * HW):
+    """Gram matrices in which one thing can be wrong."""
+
+    def gram_matrix(maps):
+        rows = ready(maps)
+        return rows @ rows.mT / divide(len(maps), maps.shape[1], maps[0, 0].numel())
+
+    return gram_matrix
+
+
+gram_matrix = Check(
+    "gram_matrix",
+    reference=gram,
+    draw_inputs=lambda g: (0.5 + torch.randn(3, 4, 5, 5, generator=g),),
+    mistakes={
+        "You make one big matrix of the whole batch, (B·C, B·C), as the authors' released code "
+        "does: each picture would be pulled to the others in its batch. Keep the batch apart, "
+        "(B, C, H·W).": _wrong_gram(lambda maps: maps.flatten(0, 1).flatten(1)),
+        "You make one big matrix of the whole batch, and divide by the whole batch; each picture has "
+        "its own: (B, C, C), divided by C·H·W.": _wrong_gram(
+            lambda maps: maps.flatten(0, 1).flatten(1), lambda B, C, HW: B * C * HW
+        ),
+        "You add up the Gram matrices of the batch; each picture has its own: (B, C, C).": (
+            lambda maps: gram(maps).sum(0)
+        ),
+        "You average the Gram matrices of the batch; each picture has its own: (B, C, C).": (
+            lambda maps: gram(maps).mean(0)
+        ),
+        "This compares places with places, (H·W, H·W): it remembers where everything is. F F^T "
+        "compares channels, and forgets where.": lambda maps: (
+            maps.flatten(2).mT @ maps.flatten(2) / maps[0].numel()
+        ),
+        "reshape(B, H·W, C) does not turn a tensor, it only cuts it anew: the channels are mixed "
+        "up. Use flatten(2), which is (B, C, H·W).": _wrong_gram(
+            lambda maps: maps.reshape(len(maps), -1, maps.shape[1]).mT
+        ),
+        "The division by C·H·W is missing, so that the scale of the score hangs on the size of the "
+        "maps.": _wrong_gram(divide=lambda B, C, HW: 1),
+        "You divide by H·W; divide by C·H·W.": _wrong_gram(divide=lambda B, C, HW: HW),
+        "You divide by B·C·H·W: a picture's style does not depend on how many others there are.": (
+            _wrong_gram(divide=lambda B, C, HW: B * C * HW)
+        ),
+        "You subtract each channel's mean first: that is a covariance. A Gram matrix keeps how "
+        "strong each feature is.": _wrong_gram(
+            lambda maps: maps.flatten(2) - maps.flatten(2).mean(2, keepdim=True)
+        ),
+    },
+    against="labkit.systems.sdg.gram",
+)
+
+
+# Image content: the reference must look as noisy as the picture.
+
+
+def _content_score(
+    encode: Encode, schedule: NoiseSchedule, x: Tensor, t: int, reference: Tensor, eps: Tensor
+) -> Tensor:
+    noised = schedule.diffuse(reference.expand_as(x), t, eps)
+    return F.cosine_similarity(encode(x, t), encode(noised, t), dim=1)
+
+
+def _wrong_content(
+    noised=lambda schedule, picture, t, eps: schedule.diffuse(picture, t, eps),
+    seen_at=lambda t: t,
+    own=lambda schedule, x, t, eps: x,
+    end=lambda a, b: (a * b).sum(1),
+):
+    """The content score in which one thing can be wrong."""
+
+    def content_score(encode, schedule, x, t, reference, eps):
+        picture = noised(schedule, reference.expand_as(x), t, eps)
+        return end(encode(own(schedule, x, t, eps), t), encode(picture, seen_at(t)))
+
+    return content_score
+
+
+def _mixed(schedule: NoiseSchedule, picture: Tensor, t: int, eps: Tensor) -> Tensor:
+    """Diffused without the roots."""
+    share = schedule.alpha_bar[t].to(picture.dtype)
+    return share * picture + (1 - share) * eps
+
+
+def _draw_content(g: torch.Generator):
+    """A small encoder that hears the time, and pictures of which none is the reference."""
+    first = torch.randn(48, 6, generator=g) / 7
+    rate = between(1.5, 2.5, g)
+
+    def encode(x: Tensor, t: int) -> Tensor:
+        return F.normalize(torch.tanh(x.flatten(1) @ first + rate * t / STEPS), dim=1)
+
+    schedule, t = random_schedule(g), whole(8, 25, g)
+    x, eps = torch.randn(2, 3, 3, 4, 4, generator=g)
+    return encode, schedule, x, t, torch.rand(1, 3, 4, 4, generator=g) * 2 - 1, eps
+
+
+content_score = Check(
+    "content_score",
+    reference=_content_score,
+    draw_inputs=_draw_content,
+    mistakes={
+        "The reference stays clean, while x_t is noisy: the encoder at time t never learned what a "
+        "clean picture looks like. Noise it to the same t.": _wrong_content(
+            lambda schedule, picture, t, eps: picture
+        ),
+        "The reference stays clean and is shown at time 0; its vector is then compared with one of "
+        "a noisy picture. Noise it to the same t.": _wrong_content(
+            lambda schedule, picture, t, eps: picture, lambda t: 0
+        ),
+        "The reference is noised to t, but the encoder is told that it is clean: give it the same "
+        "t.": _wrong_content(seen_at=lambda t: 0),
+        "The reference is noised to t − 1: ᾱ has an entry for time 0, so that of time t stands at "
+        "t.": _wrong_content(
+            lambda schedule, picture, t, eps: schedule.diffuse(picture, t - 1, eps)
+        ),
+        "You noise x_t once more; it is as noisy as t says already. Only the reference is clean.": (
+            _wrong_content(own=lambda schedule, x, t, eps: schedule.diffuse(x, t, eps))
+        ),
+        "The roots are missing: √ᾱ_t and √(1−ᾱ_t), or use schedule.diffuse.": (
+            _wrong_content(_mixed)
+        ),
+        "This is a mean over the batch: every row would get the B-th part of its pull. One number "
+        "per row: sum over dimension 1.": _wrong_content(end=lambda a, b: (a * b).sum(1).mean()),
+        "You compare every row with every row, (B, B); compare each x_t with its own reference.": (
+            _wrong_content(end=lambda a, b: a @ b.T)
+        ),
+        "You give 1 minus the cosine, which is a distance; a score grows with the likeness.": (
+            _wrong_content(end=lambda a, b: 1 - (a * b).sum(1))
+        ),
+        "You give the distance of the two vectors; a score grows with the likeness: the cosine.": (
+            _wrong_content(end=lambda a, b: (a - b).norm(dim=1))
+        ),
+    },
+    against="labkit.systems.sdg.NoisyCLIP.content",
+)
+
+
+# Several wishes at once.
+
+
+def _weighted_score(
+    scores: Sequence[Callable], weights: Sequence[float], x: Tensor, t: int
+) -> Tensor:
+    return weighted(*zip(weights, scores))(x, t)
+
+
+def _wrong_weights(use=lambda weights: weights, end=lambda total: total):
+    def weighted_score(scores, weights, x, t):
+        return end(sum(w * score(x, t) for w, score in zip(use(weights), scores)))
+
+    return weighted_score
+
+
+def _draw_weighted(g: torch.Generator):
+    """Three scores, the third of which is unwanted."""
+
+    def make():
+        way, rate = torch.randn(12, generator=g), between(0.5, 1.5, g)
+        return lambda x, t: torch.tanh(x.flatten(1) @ way / 5 + rate * t / STEPS)
+
+    weights = [between(3, 5, g), between(1.5, 2.5, g), -between(0.5, 1.2, g)]
+    return [make() for _ in range(3)], weights, torch.randn(4, 12, generator=g), whole(5, 45, g)
+
+
+weighted_score = Check(
+    "weighted_score",
+    reference=_weighted_score,
+    draw_inputs=_draw_weighted,
+    mistakes={
+        "You make the weights sum to 1, so that two wishes pull no harder than one, and no scale "
+        "is left. Each weight is a scale of its own.": _wrong_weights(
+            lambda weights: [w / sum(weights) for w in weights]
+        ),
+        "You take the mean of the terms; their sum is asked for.": (
+            _wrong_weights(lambda weights: [w / len(weights) for w in weights])
+        ),
+        "You lose the sign of a negative weight: it is what pushes away.": (
+            _wrong_weights(lambda weights: map(abs, weights))
+        ),
+        "The weights are missing.": _wrong_weights(lambda weights: [1.0] * len(weights)),
+        "The weights are in the wrong order: weight i belongs to score i.": (
+            _wrong_weights(lambda weights: weights[::-1])
+        ),
+        "Only the first score counts.": _wrong_weights(lambda weights: weights[:1]),
+        "You sum over the batch as well; give one number per row, (B,).": (
+            _wrong_weights(end=lambda total: total.sum())
+        ),
+        "You average over the batch; give one number per row, (B,).": (
+            _wrong_weights(end=lambda total: total.mean())
+        ),
+        "You multiply the scores, each to the power of its weight; their logarithms were added "
+        "already: a score stands in the exponent, so add.": lambda scores, weights, x, t: (
+            torch.stack([s(x, t) * w for s, w in zip(scores, weights)]).prod(0)
+        ),
+    },
+    against="labkit.systems.sdg.weighted",
+)

@@ -1,0 +1,103 @@
+"""The checks of lesson 08 pass what is right, however it is written, and name what is wrong."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from labkit.lab import checks
+from labkit.nets.noisy_resnet import NoisyResNet
+from labkit.nets.resnet import ResNetConfig
+from labkit.systems.sdg import NoisyCLIP, NoisyCLIPConfig
+from tests.lab.check_soundness import assert_check_is_sound
+
+TOWER = ResNetConfig(size=16, width=8, blocks=(1, 1), heads=4, stem=1)
+
+
+def gram_by_einsum(maps):
+    return torch.einsum("bchw,bdhw->bcd", maps, maps) / maps[0].numel()
+
+
+def gram_picture_by_picture(maps):
+    rows = [one.reshape(one.shape[0], -1) for one in maps]
+    return torch.stack([row @ row.T / row.numel() for row in rows])
+
+
+def content_by_hand(encode, schedule, x, t, reference, eps):
+    share = schedule.alpha_bar[t].item()
+    noised = share**0.5 * reference + (1 - share) ** 0.5 * eps
+    return (encode(x, t) * encode(noised, t)).sum(1)
+
+
+def weighted_in_a_loop(scores, weights, x, t):
+    total = torch.zeros(len(x))
+    for score, weight in zip(scores, weights):
+        total = total + weight * score(x, t)
+    return total
+
+
+def weighted_by_matmul(scores, weights, x, t):
+    return torch.tensor(weights) @ torch.stack([score(x, t) for score in scores])
+
+
+def time_by_view(h, gamma, beta):
+    shape = (*gamma.shape, 1, 1)
+    return h + h * gamma.view(shape) + beta.view(shape)
+
+
+def class_by_cross_entropy(images, sentences, labels):
+    return -F.cross_entropy(100 * images @ sentences.T, labels, reduction="none")
+
+
+def class_by_logsumexp(images, sentences, labels):
+    logits = 100 * images @ sentences.T
+    return logits[torch.arange(len(labels)), labels] - logits.logsumexp(1)
+
+
+def eps_by_backward(eps, x, t, score, scale, alpha_bar):
+    x = x.clone().requires_grad_(True)
+    score(x, t).sum().backward()
+    return eps - scale * (1 - alpha_bar) ** 0.5 * x.grad
+
+
+def eps_by_autograd(eps, x, t, score, scale, alpha_bar):
+    leaf = x.detach().requires_grad_()
+    (pull,) = torch.autograd.grad(scale * score(leaf, t).sum(), leaf)
+    return eps - (1 - alpha_bar) ** 0.5 * pull
+
+
+RIGHT = {
+    "gram_matrix": [gram_by_einsum, gram_picture_by_picture],
+    "content_score": [content_by_hand],
+    "weighted_score": [weighted_in_a_loop, weighted_by_matmul],
+    "hear_time": [time_by_view],
+    "class_score": [class_by_cross_entropy, class_by_logsumexp],
+    "guided_eps": [eps_by_backward, eps_by_autograd],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
+    assert_check_is_sound(getattr(checks, name), RIGHT[name])
+
+
+def test_the_content_score_of_the_exercise_is_the_guide_s_own():
+    guide = NoisyCLIP(NoisyCLIPConfig(TOWER, 6, hidden=8)).eval()
+    x, reference = torch.randn(2, 3, 16, 16), torch.rand(1, 3, 16, 16) * 2 - 1
+    eps = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
+    own = guide.content(reference, torch.Generator().manual_seed(5))(x, 400)
+    asked = checks.content_score.reference(guide.encode, guide.schedule, x, 400, reference, eps)
+    torch.testing.assert_close(own, asked)
+
+
+def test_the_norm_of_the_exercise_is_the_encoder_s_own():
+    net = NoisyResNet(TOWER, 6, hidden=8)
+    nn.init.normal_(net.time[-1].weight)
+    said = {}
+    net.time.register_forward_hook(lambda module, given, out: said.update(all=out))
+    t, channels = torch.tensor([3, 700]), net.net.normed[0]
+    h = torch.randn(2, channels, 4, 4)
+    own = net.told(t)(h)
+    gammas, betas = said["all"].chunk(2, dim=1)
+    asked = checks.hear_time.reference(h, gammas[:, :channels], betas[:, :channels])
+    torch.testing.assert_close(own, asked)
