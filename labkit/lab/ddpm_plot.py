@@ -122,11 +122,12 @@ def draw_step_back(
     Gives back what a Redraw needs to move it: update(**values).
     """
     grid = torch.linspace(-3, 3, 1201, dtype=torch.float64)
-    axes = figure.subplots()
-    prior = axes.fill_between(grid, 0 * grid, color="#DDDDDD")
-    (exact,) = axes.plot(grid, 0 * grid, color=plots.BLUE, label="q(x_s | x_t), exact")
+    axes, places = figure.subplots(), grid.numpy()
+    empty = 0 * places
+    prior = axes.fill_between(places, empty, color="#DDDDDD")
+    (exact,) = axes.plot(places, empty, color=plots.BLUE, label="q(x_s | x_t), exact")
     (bell,) = axes.plot(
-        grid, 0 * grid, "--", color=plots.VERMILLION, label="the best Gaussian: same mean, variance"
+        places, empty, "--", color=plots.VERMILLION, label="the best Gaussian: same mean, variance"
     )
     (here,) = axes.plot([0], [0], "^", color=plots.BLACK, markersize=9, clip_on=False, label="x_t")
     axes.set(xlim=(-3, 3), ylim=(0, 1.25), xlabel="x_s", yticks=[])
@@ -141,11 +142,12 @@ def draw_step_back(
         gauss = torch.exp(-((grid - mean) ** 2) / (2 * variance)) / (2 * torch.pi * variance) ** 0.5
         gap = 0.5 * (density - gauss).abs().sum().item() * (grid[1] - grid[0]).item()
         height = max(density.max(), gauss.max())
-        exact.set_ydata(density / height)
-        bell.set_ydata(gauss / height)
+        # As arrays: matplotlib looks into each point of a tensor, which takes as long as the rest.
+        exact.set_ydata((density / height).numpy())
+        bell.set_ydata((gauss / height).numpy())
         marginal = data.diffused(schedule, s) if s else data
         marginal = marginal.log_prob(grid[:, None]).exp()
-        prior.set_data(grid, 0 * grid, 0.8 * marginal / marginal.max())
+        prior.set_data(places, empty, (0.8 * marginal / marginal.max()).numpy())
         here.set_xdata([x_t])
         title.set_text(
             f"from t = {t} back to s = {s}: {gap:.1%} of the probability is in the wrong place"

@@ -116,9 +116,9 @@ def draw_end(figure, image: Tensor, last: float) -> Callable:
     """Signal and noise over a thousand steps whose β rises evenly from 0.0001 to `last`, and the
     picture (1, 3, H, W) at the end. Returns the function that moves both to another `last`."""
     left, right = figure.subplots(1, 2, width_ratios=[2, 1])
-    times = torch.arange(1001)
-    (signal,) = left.plot(times, torch.zeros(1001), color=plots.BLUE, label="signal √ᾱ")
-    (noise,) = left.plot(times, torch.zeros(1001), color=plots.VERMILLION, label="noise √(1−ᾱ)")
+    empty = np.zeros(1001)
+    (signal,) = left.plot(empty, color=plots.BLUE, label="signal √ᾱ")
+    (noise,) = left.plot(empty, color=plots.VERMILLION, label="noise √(1−ᾱ)")
     left.set(xlabel="time t", ylim=(-0.02, 1.05))
     left.legend(loc="center right")
     end = paint(right, image[0], "the picture at t = 1000")
@@ -126,8 +126,8 @@ def draw_end(figure, image: Tensor, last: float) -> Callable:
 
     def update(last):
         bent = linear(first=1e-4, last=last)
-        signal.set_ydata(bent.alpha_bar.sqrt())
-        noise.set_ydata((1 - bent.alpha_bar).sqrt())
+        signal.set_ydata(bent.alpha_bar.sqrt().numpy())  # of a tensor matplotlib sees each point
+        noise.set_ydata((1 - bent.alpha_bar).sqrt().numpy())
         title = left.set_title(f"signal left at the end: {bent.alpha_bar[-1].sqrt():.4f}")
         end.set_data(pixels(bent.diffuse(image, 1000, eps)[0]))
         return [signal, noise, title, end]
