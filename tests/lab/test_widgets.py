@@ -13,6 +13,7 @@ from PIL import Image
 
 from labkit.lab import plots, widgets
 from labkit.lab.widgets import watching
+from labkit.lab.widgets.controls import control
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -164,6 +165,16 @@ def test_plain_values_become_controls(given, kind, value):
     moving = widgets.Redraw(lambda figure, x: None, alt="nothing", x=given)
     assert isinstance(moving.controls["x"], kind)
     assert moving.values == {"x": value}
+
+
+def test_a_bare_widget_is_dressed_as_its_neighbors_and_a_dressed_one_is_left_alone():
+    bare = ipywidgets.SelectionSlider(options=[1, 5])
+    own = ipywidgets.IntSlider(description="mine", layout={"width": "99px"})
+    control("n_steps", bare), control("y", own)
+    slider = control("z", (0, 1))
+    assert bare.description == "n steps" and bare.layout.width == slider.layout.width
+    assert bare.style.description_width == slider.style.description_width
+    assert (own.description, own.layout.width) == ("mine", "99px")
 
 
 @pytest.mark.parametrize(

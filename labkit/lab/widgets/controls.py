@@ -4,25 +4,24 @@ from numbers import Real
 
 import ipywidgets
 
-_LAYOUT = {"width": "460px"}
+_LAYOUT, _STYLE = {"width": "460px"}, {"description_width": "110px"}
 
 
 def control(name: str, given, start=None) -> ipywidgets.Widget:
     """An input for the parameter `name`.
 
     given: (low, high) or (low, high, step) numbers for a slider, a list for a menu, a dict from
-    labels to values for a menu, a bool for a box to tick, or any ipywidget with a `value`.
+    labels to values for a menu, a bool for a box to tick, or any ipywidget with a `value`; one
+    without a description gets the name and the size of the others.
     start: the first value; the middle of a slider or the head of a menu by default.
     Raises ValueError for anything else.
     """
-    if isinstance(given, ipywidgets.Widget) and hasattr(given, "value"):
-        return given
     label = name.replace("_", " ")
-    shared = {
-        "description": label,
-        "style": {"description_width": "110px"},
-        "layout": dict(_LAYOUT),
-    }
+    shared = {"description": label, "style": dict(_STYLE), "layout": dict(_LAYOUT)}
+    if isinstance(given, ipywidgets.Widget) and hasattr(given, "value"):
+        if getattr(given, "description", None) == "":  # not dressed yet: as its neighbors are
+            given.description, given.style, given.layout = shared.values()
+        return given
     if isinstance(given, bool):
         return ipywidgets.Checkbox(given if start is None else start, indent=True, **shared)
     if isinstance(given, (list, dict)) and given:
