@@ -50,6 +50,20 @@ def test_a_free_choice_is_painted_with_progress(explorer):
     assert not explorer.button.disabled
 
 
+def test_the_button_is_lit_while_the_choice_is_not_what_is_painted(explorer):
+    lit = "primary", "press Paint for class 0 at scale 1 from seed 1"
+    assert (explorer.button.button_style, explorer.message.value) == lit
+    assert explorer.progress.value == 0
+    explorer.button.click()
+    assert (explorer.button.button_style, explorer.message.value) == ("", "")
+    assert explorer.progress.value == 1
+    explorer.scale.value = 4
+    assert explorer.button.button_style == "primary" and "at scale 4 " in explorer.message.value
+    assert explorer.progress.value == 0
+    explorer.scale.value = 1
+    assert (explorer.button.button_style, explorer.message.value) == ("", "")
+
+
 def test_turning_to_another_class_needs_no_painting(explorer):
     began = time.perf_counter()
     explorer.strip.row, explorer.strip.index = 2, 1

@@ -17,7 +17,8 @@ Paint = Callable[[Sequence[int], Tensor, Tensor], Iterator[State]]
 
 class GuidanceExplorer(ipywidgets.VBox):
     """Above, a strip of scales for each class, painted beforehand and flipped in the browser;
-    below, any class, scale and seed, painted when asked for, with a bar that shows how far it is.
+    below, any class, scale and seed, painted when the button is pressed, with a bar that shows how
+    far it is. While the choice is not the one that is painted, the button is lit and says so.
 
         GuidanceExplorer(paint, classes=range(10), scales=(0, 1, 2, 4), shape=(1, 16, 16))
 
@@ -56,13 +57,18 @@ class GuidanceExplorer(ipywidgets.VBox):
         )  # fmt: skip
         self.seed = ipywidgets.BoundedIntText(1, min=0, max=10**6, description="seed")
         self.button = ipywidgets.Button(description="Paint", icon="paint-brush")
-        self.progress = ipywidgets.FloatProgress(0, min=0, max=1)
+        self.progress = ipywidgets.FloatProgress(0, min=0, max=1, layout={"width": "140px"})
         self.message, self.picture = ipywidgets.HTML(), Picture()
+        self._painted = ""
         self.button.on_click(lambda _button: self.paint())
+        for each in (self.choice, self.scale, self.seed):
+            each.observe(lambda _change: self._remind(), "value")
+        self._remind()
         row = {"layout": {"flex_flow": "row wrap"}}
         super().__init__(
             [
                 self.strip,
+                ipywidgets.HTML("<b>Your own: choose, then press Paint</b>"),
                 ipywidgets.Box([self.choice, self.scale, self.seed], **row),
                 ipywidgets.Box([self.button, self.progress, self.message], **row),
                 self.picture,
@@ -74,9 +80,22 @@ class GuidanceExplorer(ipywidgets.VBox):
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(self._columns, *self._shape, generator=generator)
 
+    @property
+    def chosen(self) -> str:
+        """The choice in words."""
+        scale = f"{self.scale.description} {self.scale.value:g}"
+        return f"class {self.choice.label} at {scale} from seed {self.seed.value}"
+
+    def _remind(self) -> None:
+        """Light the button while the picture is not what was chosen."""
+        waits = self.chosen != self._painted
+        self.button.button_style = "primary" if waits else ""
+        self.message.value = f"press Paint for {self.chosen}" if waits else ""
+        self.progress.value = not waits
+
     def paint(self) -> None:
         """Paint the chosen class at the chosen scale from the chosen seed, and show it growing."""
-        self.button.disabled, self.message.value = True, ""
+        self.button.disabled, self.message.value = True, "painting …"
         try:
             x, label = self.noise(self.seed.value), self.choice.value
             scale = torch.full((len(x),), self.scale.value)
@@ -85,7 +104,8 @@ class GuidanceExplorer(ipywidgets.VBox):
                 first = first or state.t or 1  # t falls from here to 0
                 self.progress.value = 1 - state.t / (first + 1)
                 self._show(state.x)
-            self.progress.value = 1
+            self._painted = self.chosen
+            self._remind()
         except Exception as error:  # a learner's own paint: one line says what went wrong
             from html import escape
 
@@ -95,12 +115,8 @@ class GuidanceExplorer(ipywidgets.VBox):
             self.button.disabled = False
 
     def _show(self, images: Tensor) -> None:
-        grid = plots.image_grid(images, columns=self._columns)
-        alt = (
-            f"{self._columns} pictures of class {self.choice.label} at {self.scale.description} "
-            f"{self.scale.value:g} from seed {self.seed.value}"
-        )
-        self.picture.show(plots.png(grid), alt)
+        grid = plots.image_grid(images, columns=self._columns, title=self.chosen)
+        self.picture.show(plots.png(grid), f"{self._columns} pictures: {self.chosen}")
 
     def _film(self, scales: list[float], seed: int, what: str) -> Filmstrip:
         """Every class at every scale from the same noises, in one batch."""
@@ -115,6 +131,7 @@ class GuidanceExplorer(ipywidgets.VBox):
         }
         return Filmstrip(
             strips, labels=[f"{what} {scale:g}" for scale in scales], choose="class", speed=2,
+            title="Painted beforehand: choose a class and flip through the scales",
             start=len(scales) // 2,
             alt=f"{self._columns} pictures, one per noise, as the guidance grows",
         )  # fmt: skip
