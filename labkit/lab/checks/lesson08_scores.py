@@ -34,8 +34,8 @@ gram_matrix = Check(
         "You make one big matrix of the whole batch, (B·C, B·C), as the authors' released code "
         "does: each picture would be pulled to the others in its batch. Keep the batch apart, "
         "(B, C, H·W).": _wrong_gram(lambda maps: maps.flatten(0, 1).flatten(1)),
-        "You make one big matrix of the whole batch, and divide by the whole batch; each picture has "
-        "its own: (B, C, C), divided by C·H·W.": _wrong_gram(
+        "You make one big matrix of the whole batch, and divide by the whole batch; each picture "
+        "has its own: (B, C, C), divided by C·H·W.": _wrong_gram(
             lambda maps: maps.flatten(0, 1).flatten(1), lambda B, C, HW: B * C * HW
         ),
         "You add up the Gram matrices of the batch; each picture has its own: (B, C, C).": (
