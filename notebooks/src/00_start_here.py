@@ -19,7 +19,7 @@ import torch
 from labkit import schedule, zoo
 from labkit.data import digits, photos
 from labkit.lab import checks, course_map, doctor, plots, quiz, show_source
-from labkit.lab.forward_plot import film, normal, paint, scatter
+from labkit.lab.forward_plot import film, normal, paint, pixels, scatter
 from labkit.lab.widgets import Filmstrip, Redraw
 from labkit.mixture import GaussianMixture
 from labkit.sampler import sample
@@ -149,12 +149,22 @@ Filmstrip(
 
 # %%
 def digit(figure, number=5, t=300):
-    x0 = handwriting[number][None]
     left, right = figure.subplots(1, 2)
-    paint(left, x0[0], f"a {labels[number]}")
-    paint(right, linear.diffuse(x0, t, normal(x0, seed=number))[0], f"at t = {t}")
+    clean, noisy = paint(left, handwriting[number], "a"), paint(right, handwriting[number], "at")
+
+    def update(number, t):
+        x0 = handwriting[number][None]
+        clean.set_data(pixels(x0[0]))
+        noisy.set_data(pixels(linear.diffuse(x0, t, normal(x0, seed=number))[0]))
+        left.title.set_text(f"a {labels[number]}")
+        right.title.set_text(f"at t = {t}")
+        return [clean, noisy, left.title, right.title]
+
+    update(number, t)
+    return update
 
 
+# %%
 Redraw(digit, number=(0, 1796), t=(0, 1000, 10), size=(5, 2.5), alt="A digit, clean and noised")
 
 # %% [markdown]
