@@ -299,17 +299,20 @@ print(f"period of the proposal {Chain(one_aside).period()}, of the chain {rug.pe
 # %%
 def draw_rug(figure, n=10, start=22):
     axis = figure.subplots()
-    bars = axis.bar(places, rug.distribution(start, n), color=plots.ORANGE, label="the cat")
-    axis.step(places, goal, where="mid", color=plots.BLACK, label="sunshine, as a probability")
+    edges = torch.arange(25) - 0.5
+    bars = axis.stairs(goal, edges, fill=True, color=plots.ORANGE, label="the cat")
+    line = axis.stairs(
+        goal, edges, color=plots.BLACK, linewidth=2, label="sunshine, as a probability"
+    )
     axis.set(xlabel="place on the rug (23 lies beside 0)", ylabel="probability", ylim=(0, 0.25))
     title = axis.set_title("total variation")
     axis.legend(loc="upper left")
 
     def update(n, start):
-        for bar, height in zip(bars, law := rug.distribution(start, n)):
-            bar.set_height(height)
+        law = rug.distribution(start, n)
+        bars.set_data(law)
         title.set_text(f"total variation {total_variation(law, goal):.3f} after {n} steps")
-        return [*bars, title]
+        return [bars, line, title]
 
     update(n, start)
     return update

@@ -47,14 +47,14 @@ after_n_steps = Check(
 )
 
 
-def _count(path: list[int], n: int) -> Tensor:
-    """(n, n): how often the path steps from i to j."""
-    steps = torch.tensor(path[:-1]) * n + torch.tensor(path[1:])
-    return torch.bincount(steps, minlength=n * n).view(n, n).double()
+def _count(path: list[int], k: int) -> Tensor:
+    """(k, k): how often the path steps from i to j."""
+    steps = torch.tensor(path[:-1]) * k + torch.tensor(path[1:])
+    return torch.bincount(steps, minlength=k * k).view(k, k).double()
 
 
-def _frequencies(path: list[int], n: int) -> Tensor:
-    counts = _count(path, n)
+def _frequencies(path: list[int], k: int) -> Tensor:
+    counts = _count(path, k)
     return counts / counts.sum(1, keepdim=True)
 
 
@@ -73,14 +73,14 @@ count_transitions = Check(
         "Your rows do not sum to 1: these are counts; divide every row by its own sum.": _count,
         "You divide by the sums of the columns, so yours says where a step came from; divide every "
         "row by its own sum (keepdim=True keeps it a column).": (
-            lambda path, n: _count(path, n) / _count(path, n).sum(0, keepdim=True)
+            lambda path, k: _count(path, k) / _count(path, k).sum(0, keepdim=True)
         ),
         "You count from new to old: row and column are mixed up. P[i, j] belongs to the step from "
-        "i to j.": lambda path, n: _frequencies(path[::-1], n),
+        "i to j.": lambda path, k: _frequencies(path[::-1], k),
         "You divide by the number of all steps; that is how often a pair occurs, not how often j "
-        "follows once the chain is in i.": lambda path, n: _count(path, n) / (len(path) - 1),
+        "follows once the chain is in i.": lambda path, k: _count(path, k) / (len(path) - 1),
         "You divide by the sums without keepdim=True, so column j is divided by the sum of row j."
-        "": lambda path, n: _count(path, n) / _count(path, n).sum(1),
+        "": lambda path, k: _count(path, k) / _count(path, k).sum(1),
     },
 )
 

@@ -44,7 +44,7 @@ class ChainEditor(ipywidgets.VBox):
                 )
         self.chain, self.steps, self._guarded = chain, steps, False
         self._hand, self._row = None, None  # the slider moved last, and its row before
-        self._canvas, self.picture = Canvas((9.6, 3.7)), Picture()
+        self._canvas, self.picture = Canvas((8.4, 3.6)), Picture()
         self.sliders = [[_entry(chain, i, j) for j in range(n)] for i in range(n)]
         everyone = {name: k for k, name in enumerate(chain.states)} | {"anywhere, evenly": n}
         self.start = ipywidgets.Dropdown(options=everyone, value=0, description="starts in")
@@ -69,11 +69,11 @@ class ChainEditor(ipywidgets.VBox):
     def show(self, chain: Chain) -> None:
         """Make `chain` the one that is shown and edited."""
         self.chain, self._guarded = chain, True  # the sliders follow, they do not lead
+        self._redraw()  # first: it is what the eye waits for
         for row, entries in zip(self.sliders, chain.P.tolist(), strict=True):
             for slider, entry in zip(row, entries, strict=True):
                 slider.value = _shown(entry)
         self._guarded = False
-        self._redraw()
 
     def _choose(self, chain: Chain | None) -> None:
         if chain is not None:
@@ -176,7 +176,7 @@ def _draw(figure, chain: Chain, rows: Tensor):
         graph.update(chain.P, rows[-1])
         several = chain.closed_classes() > 1
         pi = [math.nan] * len(lines) if several else chain.stationary().tolist()
-        for line, goal, share, column in zip(lines, goals, pi, rows.T, strict=True):
+        for line, goal, share, column in zip(lines, goals, pi, rows.T.numpy(), strict=True):
             line.set_ydata(column)
             goal.set_ydata([share, share])
         title.set_text(verdict(chain))
