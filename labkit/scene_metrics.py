@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from labkit.data.caption_reader import read
@@ -126,3 +127,17 @@ def valid(seen: Scenes, pictures: Tensor, most: float = 0.12) -> Tensor:
     nested = (seen.inside >= 0).sum(1)
     tidy = (seen.count >= 1) & (seen.count <= MOST) & (nested <= 1)
     return tidy & (misfit(seen, pictures) <= most)
+
+
+@torch.no_grad()
+def spread(reader, pictures: Tensor) -> float:
+    """How different pictures (N, 3, S, S) in [−1, 1] are from each other: half the mean squared
+    distance of what the reader sees at the same place in two of them, as unit vectors; 0: all are
+    alike. So does LPIPS (Zhang et al. 2018), there with another network and learned weights.
+
+    reader: a `labkit.nets.reader.Reader`. Raises ValueError for fewer than two pictures.
+    """
+    if len(picture_batch(pictures, "pictures")) < 2:
+        raise ValueError("one picture has no other to differ from: give at least two pictures")
+    seen = F.normalize(reader.first(pictures), dim=1)  # (N, D, G, G)
+    return torch.pdist(seen.flatten(1)).square().mean().item() / (2 * seen[0, 0].numel())

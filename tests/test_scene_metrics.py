@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from labkit import scene_metrics as metrics
+from labkit import zoo
 from labkit.data import scenes
 
 DRAWN = scenes.draw(300, 5, "all")
@@ -93,6 +94,18 @@ def test_misfit_is_nought_for_the_truth_and_grows_with_what_is_wrong():
     assert 0 < misfits[0] < misfits[1] < misfits[2]
     assert not metrics.valid(DRAWN, (pictures + noise).clamp(-1, 1)).any()
     assert metrics.valid(DRAWN, pictures.roll(1, 0)).double().mean() < 0.05
+
+
+def test_spread_is_nought_for_one_picture_many_times_and_grows_with_what_differs():
+    reader, pictures = zoo.load("reader-scenes"), scenes.render(DRAWN.take(slice(0, 40)), 32)
+    one = pictures[:1].expand(5, -1, -1, -1)
+    assert metrics.spread(reader, one) == pytest.approx(0, abs=1e-9)
+    faint = one + 0.05 * torch.randn(one.shape, generator=torch.Generator().manual_seed(0))
+    some, all_of_them = metrics.spread(reader, faint.clamp(-1, 1)), metrics.spread(reader, pictures)
+    assert 0 < some < all_of_them / 3 and all_of_them < 1
+    assert metrics.spread(reader, pictures.flip(0)) == pytest.approx(all_of_them, rel=1e-4)
+    with pytest.raises(ValueError, match="at least two pictures"):
+        metrics.spread(reader, pictures[:1])
 
 
 @pytest.mark.parametrize(("call", "message"), [
