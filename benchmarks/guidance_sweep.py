@@ -10,6 +10,7 @@ guides lesson 03's unconditional network by the noisy classifier.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from labkit.data import digits
 from labkit.denoiser import MapX0, clip
 from labkit.guidance import ClassifierFree, ScoreGuidance
 from labkit.sampler import from_noise
+from labkit.systems.adm import ADM
 
 SCALES = {
     "classifier-free": (0.0, 1.0, 1.15, 1.3, 1.6, 2.0, 3.0, 5.0, 8.0),
@@ -27,26 +29,37 @@ SCALES = {
 CHUNK = 250  # pictures sampled at once
 
 
-def draw(by: str, labels: Tensor, scale: float, steps: int, seed: int) -> Tensor:
+Guided = Callable[[Tensor, float], tuple]  # (labels, scale) → a denoiser and its condition
+
+
+def classifier_free(system: ADM) -> Guided:
+    """Guidance of a system that was trained with and without the label."""
+    return lambda labels, scale: (
+        ClassifierFree(system.denoiser, system.null, scale),
+        system.encode(labels),
+    )
+
+
+def by_classifier() -> Guided:
+    """Lesson 03's unconditional network, guided by the noisy classifier."""
+    guide, denoise = zoo.load("noisy-classifier-digits"), zoo.load("ddpm-digits").denoiser
+    return lambda labels, scale: (ScoreGuidance(denoise, guide.log_prob(labels), scale), None)
+
+
+def draw(guided: Guided, labels: Tensor, scale: float, steps: int, seed: int) -> Tensor:
     """A digit for each label, (B, 1, 16, 16), by deterministic DDIM."""
-    if by == "classifier-free":
-        system = zoo.load("adm-digits")
-        denoise, cond = ClassifierFree(system.denoiser, system.null, scale), system.encode(labels)
-    else:
-        guide = zoo.load("noisy-classifier-digits")
-        denoise = ScoreGuidance(zoo.load("ddpm-digits").denoiser, guide.log_prob(labels), scale)
-        cond = None
+    denoise, cond = guided(labels, scale)
     shape = (len(labels), 1, 16, 16)
     *_, last = from_noise(MapX0(denoise, clip), shape, steps, seed=seed, cond=cond)
     return last.x
 
 
-def judge(by: str, scale: float, samples: int, steps: int, seed: int) -> list[float]:
+def judge(guided: Guided, scale: float, samples: int, steps: int, seed: int) -> list[float]:
     """Fréchet distance by both classifiers, precision, recall, inception-like score, and the share
     of the right class by both."""
     labels = torch.arange(samples) % 10
     parts = enumerate(labels.split(CHUNK))
-    images = torch.cat([draw(by, part, scale, steps, 1000 * seed + i) for i, part in parts])
+    images = torch.cat([draw(guided, part, scale, steps, 1000 * seed + i) for i, part in parts])
     distances, right = [], []
     for name in ("classifier-digits-b", "classifier-digits"):
         net = zoo.load(name)
@@ -57,6 +70,17 @@ def judge(by: str, scale: float, samples: int, steps: int, seed: int) -> list[fl
     return [*distances, precision, recall, metrics.inception_score(fake.probs), *right]
 
 
+def table(guided: Guided, scales: Iterable[float], samples: int, steps: int, seeds: int) -> None:
+    """Prints what `judge` says at each scale: the mean over seeds, and their spread."""
+    print("| scale | distance | other | precision | recall | score | right class | other |")
+    print("| --- " * 8 + "|")
+    for scale in scales:
+        runs = torch.tensor([judge(guided, scale, samples, steps, seed) for seed in range(seeds)])
+        spread = runs.std(0, correction=0)
+        cells = [f"{mean:.4f} ± {sd:.4f}" for mean, sd in zip(runs.mean(0), spread)]
+        print(f"| {scale:g} | " + " | ".join(cells) + " |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--by", choices=list(SCALES), default="classifier-free")
@@ -64,15 +88,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
-    print("| scale | distance | other | precision | recall | score | right class | other |")
-    print("| --- " * 8 + "|")
-    for scale in SCALES[given.by]:
-        runs = torch.tensor(
-            [judge(given.by, scale, given.samples, given.steps, s) for s in range(given.seeds)]
-        )
-        spread = runs.std(0, correction=0)
-        cells = [f"{mean:.4f} ± {sd:.4f}" for mean, sd in zip(runs.mean(0), spread)]
-        print(f"| {scale:g} | " + " | ".join(cells) + " |", flush=True)
+    free = given.by == "classifier-free"
+    guided = classifier_free(zoo.load("adm-digits")) if free else by_classifier()
+    table(guided, SCALES[given.by], given.samples, given.steps, given.seeds)
 
 
 if __name__ == "__main__":

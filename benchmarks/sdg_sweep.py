@@ -1,0 +1,104 @@
+"""What the weight of a sentence buys and costs, on the shipped scenes, as a table in Markdown.
+
+    python -m benchmarks.sdg_sweep [--encoder noisy|clean] [--weights 0 50 100] [--seeds 3] ...
+
+Sentences are drawn, a color and a shape each; several noises for each sentence. `reader-scenes`,
+which never steers, says how much of the sentence is shown, how many pictures show a scene of this
+world at all, and how different the pictures of one sentence are. The last row is the ceiling: real
+pictures that have what their sentence says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+
+import torch
+from torch import Tensor
+
+from labkit import zoo
+from labkit.data import scenes
+from labkit.data.captions import noun_phrase
+from labkit.data.scenes_meaning import Thing
+from labkit.denoiser import MapX0, clip
+from labkit.guidance import ScoreGuidance
+from labkit.sampler import from_noise
+from labkit.scene_metrics import caption_accuracy, shown_parts, spread, valid
+from labkit.systems.sdg import NoisyCLIP
+
+CHUNK = 160  # pictures sampled at once
+
+
+def wishes(number: int, seed: int) -> list[str]:
+    """That many sentences, each of one thing with a color and a shape."""
+    dice = random.Random(seed)
+    pairs = [(color, shape) for color in scenes.COLORS for shape in scenes.SHAPES]
+    chosen = (Thing(color=color, shape=shape) for color, shape in dice.sample(pairs, number))
+    return [noun_phrase(thing, dice) for thing in chosen]
+
+
+def draw(encoder: NoisyCLIP, sentences: list[str], weight: float, steps: int, seed: int) -> Tensor:
+    """A picture for each sentence, (B, 3, 32, 32), by deterministic DDIM."""
+    denoise = zoo.load("ddpm-scenes").denoiser
+    if weight:
+        with torch.no_grad():
+            vectors = zoo.load("clip-scenes").encode_text(sentences)
+        denoise = ScoreGuidance(denoise, encoder.language(vectors), weight)
+    *_, last = from_noise(MapX0(denoise, clip), (len(sentences), 3, 32, 32), steps, seed=seed)
+    return last.x.clamp(-1, 1)
+
+
+def judge(pictures: Tensor, asked: list[str], each: int) -> list[float]:
+    """Parts shown, whole sentences shown, valid pictures, spread within a sentence."""
+    reader = zoo.load("reader-scenes")
+    seen = reader.read(pictures)
+    shown = caption_accuracy(seen, asked)
+    groups = pictures.split(each)
+    spreads = [spread(reader, group) for group in groups] if each > 1 else [float("nan")]
+    whole = valid(seen, pictures).double().mean().item()
+    return [shown.parts, shown.complete, whole, sum(spreads) / len(spreads)]
+
+
+def real(asked: list[str], seed: int) -> Tensor:
+    """For each sentence a real picture that shows it, another one each time it is asked for."""
+    many = scenes.draw(400 + 64 * len(set(asked)), seed)
+    pictures, left, found = scenes.render(many, 32), {}, []
+    for sentence in asked:
+        if not left.get(sentence):
+            rows = shown_parts(many, [sentence] * len(pictures))
+            left[sentence] = [i for i, row in enumerate(rows) if all(part.shown for part in row)]
+        found.append(pictures[left[sentence].pop()])
+    return torch.stack(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--encoder", choices=("noisy", "clean"), default="noisy")
+    parser.add_argument("--weights", type=float, nargs="+", default=[0, 25, 50, 100, 200, 400])
+    parser.add_argument("--sentences", type=int, default=16)
+    parser.add_argument("--each", type=int, default=10, help="noises for each sentence")
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--seeds", type=int, default=2)
+    given = parser.parse_args()
+    encoder = zoo.load("noisy-clip-scenes")
+    if given.encoder == "clean":
+        encoder = NoisyCLIP.deaf(zoo.load("clip-scenes"))
+    asked = [text for text in wishes(given.sentences, 0) for _ in range(given.each)]
+    print("| weight | parts shown | all shown | a scene at all | spread |")
+    print("| --- " * 5 + "|")
+    for weight in given.weights:
+        runs = []
+        for seed in range(given.seeds):
+            starts = range(0, len(asked), CHUNK)
+            made = [draw(encoder, asked[i : i + CHUNK], weight, given.steps, 1000 * seed + i)
+                    for i in starts]  # fmt: skip
+            runs.append(judge(torch.cat(made), asked, given.each))
+        table = torch.tensor(runs)
+        cells = [f"{m:.3f} ± {d:.3f}" for m, d in zip(table.mean(0), table.std(0, correction=0))]
+        print(f"| {weight:g} | " + " | ".join(cells) + " |", flush=True)
+    ceiling = judge(real(asked, 5), asked, given.each)
+    print("| real | " + " | ".join(f"{value:.3f}" for value in ceiling) + " |")
+
+
+if __name__ == "__main__":
+    main()
