@@ -30,9 +30,11 @@ CHUNK = 160  # pictures sampled at once
 
 
 def wishes(number: int, seed: int) -> list[str]:
-    """That many sentences, each of one thing with a color and a shape."""
+    """That many sentences, each of one thing with a color and a shape that go together in the
+    scenes that the model was trained on."""
     dice = random.Random(seed)
     pairs = [(color, shape) for color in scenes.COLORS for shape in scenes.SHAPES]
+    pairs = [pair for pair in pairs if pair not in scenes.UNSEEN["colors"]]
     chosen = (Thing(color=color, shape=shape) for color, shape in dice.sample(pairs, number))
     return [noun_phrase(thing, dice) for thing in chosen]
 

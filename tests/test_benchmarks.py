@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import guided_step, imports, profile_step, race
+from benchmarks import guided_step, imports, profile_step, race, sdg_sweep
 from benchmarks.__main__ import table
 from benchmarks.contenders import CHUNK, Labkit, sizes
 from labkit.data import digits
@@ -89,3 +89,14 @@ def test_a_guided_step_is_measured_beside_a_plain_one():
     medians = guided_step.measure(batch=2, rounds=1)
     assert list(medians) == ["plain", "classifier-free", "classifier"]
     assert all(seconds > 0 for seconds in medians.values())
+
+
+def test_the_sentences_of_the_semantic_sweep_are_shown_by_the_real_pictures_of_its_ceiling():
+    asked = [text for text in sdg_sweep.wishes(4, 0) for _ in range(3)]
+    assert len(set(asked)) == 4
+    pictures = sdg_sweep.real(asked, 5)
+    assert len(pictures.flatten(1).unique(dim=0)) == 12
+    parts, whole, scene, spread = sdg_sweep.judge(pictures, asked, 3)
+    assert min(parts, whole, scene) > 0.9 and 0 < spread < 1
+    parts, whole, *_ = sdg_sweep.judge(pictures.roll(3, 0), asked, 3)
+    assert whole < 0.5 and parts < 0.8
