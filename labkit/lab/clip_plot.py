@@ -1,0 +1,111 @@
+"""The drawings of lesson 07: who goes with whom, as a matrix, as a row of pictures, as bars."""
+
+import textwrap
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from labkit.lab import plots
+from labkit.lab.forward_plot import paint, pixels
+
+COLORS = "cividis"  # reads the same to eyes of every kind of color vision
+OWN, OTHER = "#F3CE85", "#C9E4F6"  # bars light enough to write on: what belongs, and the others
+LETTERS = 66  # of a line beside a picture
+
+
+def wrapped(text: str, letters: int = LETTERS, lines: int = 2) -> str:
+    """A sentence on at most that many lines; of one that is longer the end is cut off."""
+    rows = textwrap.wrap(text, letters)
+    if len(rows) > lines:
+        rows = [*rows[: lines - 1], textwrap.shorten(" ".join(rows[lines - 1 :]), letters - 2)]
+        rows[-1] = rows[-1].removesuffix("[...]").rstrip(" ,") + " …"
+    return "\n".join(rows)
+
+
+def draw_matrix(axes, matrix: Tensor, title: str = "", low: float = 0.0, high: float = 1.0):
+    """A matrix (N, M) as colors, pictures down and sentences across; of a large one the cells
+    have no numbers. Returns the image, for a color bar."""
+    image = axes.imshow(matrix.numpy(), cmap=COLORS, vmin=low, vmax=high)
+    axes.set(xlabel="sentence", ylabel="picture", title=title)
+    axes.grid(False)
+    return image
+
+
+def write_cells(axes, matrix: Tensor, low: float = 0.0, high: float = 1.0) -> None:
+    """The numbers of a small matrix into its cells, light on dark and dark on light."""
+    for (row, column), value in zip(torch.cartesian_prod(*map(torch.arange, matrix.shape)).tolist(),
+                                    matrix.flatten().tolist()):  # fmt: skip
+        ink = "black" if (value - low) / (high - low) > 0.55 else "white"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=9)
+
+
+def draw_pairs(figure, pictures: Tensor, sentences: Sequence[str], matrix: Tensor) -> None:
+    """N pictures down the left, M sentences across the top, and in each cell how well they go
+    together, (N, M), between 0 and 1; the cells of the pairs, on the diagonal, are framed."""
+    left, axes = figure.subplots(1, 2, width_ratios=(1, 7.5))
+    count = len(pictures)
+    column = torch.cat(list(pictures), dim=1)  # (3, N S, S)
+    left.imshow(pixels(column), extent=(0, 1, count, 0), aspect="equal")
+    left.axis("off")
+    image = draw_matrix(axes, matrix)
+    write_cells(axes, matrix)
+    axes.set(xlabel="", ylabel="", yticks=[], aspect="auto")
+    axes.set_xticks(range(len(sentences)), [wrapped(text, 15, 4) for text in sentences], fontsize=9)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    for place in range(min(matrix.shape)):
+        axes.add_patch(
+            plots.matplotlib.patches.Rectangle(
+                (place - 0.5, place - 0.5), 1, 1, fill=False, edgecolor=plots.VERMILLION, lw=2.5
+            )
+        )
+    figure.colorbar(image, ax=axes, label="cosine")
+
+
+def draw_found(figure, pictures: Tensor, similarity: Tensor):
+    """Pictures (K, 3, S, S) in a row, over each its similarity (K,). Returns what shows others:
+    update(pictures, similarity)."""
+    axes = figure.subplots(1, len(pictures))
+    shown = [paint(axis, picture) for axis, picture in zip(axes, pictures)]
+    for axis in axes:
+        axis.set_title("0.00", loc="center")
+
+    def update(pictures, similarity):
+        for axis, image, picture, value in zip(axes, shown, pictures, similarity.tolist()):
+            image.set_data(pixels(picture))
+            axis.title.set_text(f"{value:.2f}")
+        return [*shown, *(axis.title for axis in axes)]
+
+    update(pictures, similarity)
+    return update
+
+
+def draw_said(figure, picture: Tensor, sentences: Sequence[str], similarity: Tensor, own: int):
+    """A picture (3, S, S), and beside it K sentences on bars as long as their similarity (K,).
+
+    own: which of them belongs to the picture; its bar has another color. -1: none of them. Returns
+    what shows others: update(picture, sentences, similarity, own).
+    """
+    left, right = figure.subplots(1, 2, width_ratios=(1, 4))
+    image = paint(left, picture)
+    places = range(len(sentences))
+    bars = right.barh(places, [1.0] * len(sentences), height=0.9, color=OTHER)
+    texts = [right.text(0.012, place, "a", va="center", fontsize=9) for place in places]
+    values = [right.text(1.01, place, "0.00", va="center", fontsize=9) for place in places]
+    right.set(xlim=(0, 1.06), ylim=(len(sentences) - 0.5, -0.5), xticks=[], yticks=[])
+    right.spines[:].set_visible(False)
+    right.grid(False)
+
+    def update(picture, sentences, similarity, own):
+        image.set_data(pixels(picture))
+        rows = zip(bars, texts, values, sentences, similarity.tolist())
+        for place, (bar, text, number, sentence, value) in enumerate(rows):
+            bar.set_width(max(value, 0.0))
+            bar.set_facecolor(OWN if place == own else OTHER)
+            text.set_text(wrapped(sentence))
+            number.set_text(f"{value:.2f}")
+        return [image, *bars, *texts, *values]
+
+    update(picture, sentences, similarity, own)
+    return update
