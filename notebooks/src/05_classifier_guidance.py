@@ -11,6 +11,7 @@
 # - tell why the classifier has to know noise, and recognize four classic mistakes by their looks.
 #
 # **Before:** lesson 03 (the score in $\hat\varepsilon$), lesson 04 (the step from $\hat x_0$ and $\hat\varepsilon$). Bayes' rule.
+#
 # **Time:** about 50 minutes to read and play, plus 85 for all exercises; 60 seconds to run on two cores.
 #
 # **On the map:** 03 DDPM → 04 DDIM → **05 classifier guidance** → 06 classifier-free guidance (the same without a judge).
@@ -796,7 +797,7 @@ plots.show(plots.image_grid(torch.cat(list(rows.values())), columns=10, rows=lis
 # %% [markdown]
 # ## 10 · Quiz
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "Why does guidance need no $p(y)$, although Bayes' rule has it?",
     {
@@ -807,7 +808,7 @@ quiz.ask(
     answer="Because it does not depend on x, so its gradient is 0",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "You have an excellent classifier of clean digits. Why not guide with it?",
     {
@@ -818,7 +819,7 @@ quiz.ask(
     answer="It answers about x_t as if it were clean, so its pull is wrong where the class is decided",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "DDIM with η = 0, guided by Algorithm 1. What happens?",
     {
@@ -829,7 +830,7 @@ quiz.ask(
     answer="Nothing: the step has variance 0, so the mean moves by 0",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "As the scale grows, what do precision and recall do?",
     {
@@ -840,7 +841,7 @@ quiz.ask(
     answer="Precision rises, recall falls",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "What does guided sampling with the exact classifier at scale 4 draw from?",
     {

@@ -11,6 +11,7 @@
 # - say what a large scale does to class, fidelity, diversity and contrast, why clipping is not innocent, and what it all costs.
 #
 # **Before:** lesson 05 (Bayes on scores, Algorithm 2). Lesson 03's clipping helps in section 8.
+#
 # **Time:** about 45 minutes to read and play, plus 80 for all exercises; 60 seconds to run on two cores.
 #
 # **On the map:** 04 DDIM → 05 classifier guidance → **06 classifier-free guidance** → 07 CLIP (where words come in).
@@ -783,7 +784,7 @@ plots.show(plots.image_grid(torch.cat(list(rows.values())), columns=10, rows=lis
 #
 # ## 10 · Quiz
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     'A blog says: "use guidance 7.5", for Stable Diffusion. What is that in the paper\'s w?',
     {
@@ -794,7 +795,7 @@ quiz.ask(
     answer="6.5",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "Why does a network that sees the null in 10 % of its rows learn the unconditional score?",
     {
@@ -805,7 +806,7 @@ quiz.ask(
     answer="Because the best answer to an input is the mean over all rows with that input, and the null comes with every class",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "You take the label of class 0 as the null, in a model that was trained with another null. You ask for class 0 at scale 5. What happens?",
     {
@@ -816,7 +817,7 @@ quiz.ask(
     answer="A plain 0, as at scale 1",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "Which of these is the same, whether done before or after mixing the two predictions?",
     {
@@ -827,7 +828,7 @@ quiz.ask(
     answer="Turning eps into x̂_0",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "What does classifier-free guidance cost in sampling?",
     {
