@@ -205,7 +205,8 @@ for t, x in seen.items():
 #
 # That is Pythagoras. Draw the signal $\sqrt{\bar\alpha_t}$ to the right and the noise $\sqrt{1-\bar\alpha_t}$
 # upwards: the tip walks along a quarter circle, from "all picture" to "all noise". **Every schedule walks
-# the same arc; schedules differ only in their pace.** The dots below are 100 steps apart.
+# the same arc; schedules differ only in their pace.** The dots below are 100 steps apart. (The cosine's arc is
+# drawn a little farther out, so that both can be seen.)
 
 # %%
 figure, _ = plots.subplots(size=(10, 4))
