@@ -11,6 +11,7 @@
 # - recognize six classic mistakes by their looks.
 #
 # **Before:** lessons 02 (the jump) and 03 (the posterior, the loss, the network).
+#
 # **Time:** 60 minutes to read and play, plus 100 for all exercises; about a minute to run on two cores.
 #
 # **On the map:** 02 forward diffusion → 03 DDPM → **04 DDIM** → 05 classifier guidance (steer the same network).
@@ -445,11 +446,13 @@ def turn_dial(figure, eta=0.0, steps=10):
     left.scatter(*cloud.T, s=1, color="#CCCCCC")
     left.scatter(*crowd[:7].T, s=25, color=plots.COLORS[:7])
     lines = [left.plot([], [], linewidth=1.2, color=color)[0] for color in plots.COLORS[:7]]
-    dots = right.scatter(*crowd.T, s=9, c=hue, cmap="twilight_shifted", vmin=0, vmax=1)
+    dots = right.scatter(*crowd.T, s=14, c=hue, cmap="twilight_shifted", vmin=0, vmax=1)
+    dots.set(edgecolor="#888888", linewidth=0.4)  # some of the colors are pale
     words = [each.set_title(" ") for each in (left, right)]
 
     def update(eta, steps):
         paths, kept = walks(eta, steps)
+        paths = paths.numpy()  # of a tensor matplotlib looks into each point
         for k, line in enumerate(lines):
             line.set_data(*paths[:, k].T)
         dots.set_offsets(paths[-1])
@@ -464,7 +467,7 @@ def turn_dial(figure, eta=0.0, steps=10):
 widgets.Redraw(
     turn_dial,
     eta=(0.0, 1.0, 0.05),
-    steps=[5, 10, 20, 50, 100],
+    steps=[5, 10, 20, 50],
     labels={"eta": "η"},
     alt=lambda eta, steps: (
         f"Left: seven paths with eta {eta:.2f} in {steps} steps. Right: the ends of 300 paths in six clusters, colored by the direction of their start: at eta 0 each cluster has one color, at eta 1 all are mixed."
@@ -1308,7 +1311,7 @@ plots.show(
 # %% [markdown]
 # ## 10 · Quiz
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "Why does DDIM not need a training of its own?",
     {
@@ -1319,7 +1322,7 @@ quiz.ask(
     answer="Because the loss only sees single times, and all members of the family agree there",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "You sample twice from the same $x_T$, first with η = 0 in 20 and 50 steps, then with η = 1 in 20 and 50 steps. Which two pictures show the same thing?",
     {
@@ -1330,7 +1333,7 @@ quiz.ask(
     answer="The two with η = 0",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "Why is $\\hat\\sigma$ so bad in 10 steps, and so good in 1,000?",
     {
@@ -1341,7 +1344,7 @@ quiz.ask(
     answer="It puts more noise into x_s than its time allows; for short steps the excess vanishes",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "You change $\\hat x_0$ (by clipping, say) before the step. What else must change?",
     {
@@ -1352,7 +1355,7 @@ quiz.ask(
     answer="ε̂, derived anew from x_t and the changed guess",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "Inversion with 20 steps gives back a blurred, slightly wrong picture. What helps most?",
     {
