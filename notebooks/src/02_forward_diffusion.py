@@ -11,9 +11,11 @@
 # - tell a bad schedule by its looks, and mend it;
 # - say why running time backwards needs just one thing that we do not have yet.
 #
-# - **Before it:** a little torch, and the Gaussian chain at the end of lesson 01.
-# - **Time:** 50 minutes to read and play, 80 more for all exercises; about 25 seconds to run.
-# - **On the map:** 01 Markov chains → **02 forward diffusion** → 03 DDPM, where a network learns the way back → 04 DDIM, in fewer steps
+# **Before it:** a little torch, and the Gaussian chain at the end of lesson 01.
+#
+# **Time:** 50 minutes to read and play, 80 more for all exercises; about 25 seconds to run.
+#
+# **On the map:** 01 Markov chains → **02 forward diffusion** → 03 DDPM, where a network learns the way back → 04 DDIM, in fewer steps
 
 # %%
 import math

@@ -469,7 +469,7 @@ plots.show(figure, "Accuracy and confidence against time: those trained on noise
            "grow unsure as they fail; the clean one fails early and stays sure.")  # fmt: skip
 
 # %% [markdown]
-# The clean classifier reads noise that it has never seen surprisingly far. But look at the right-hand panel: when it fails, it does not know. In pure noise, where nobody can do better than one in ten, it is still nearly as sure as on clean digits, about something else every time. Those who were trained on noise lower their voices as they go blind, and a judge who says "one in ten" has **no gradient**: exactly
+# The clean classifier reads noise that it has never seen surprisingly far. But look at the right-hand panel: when it fails, it does not know. In pure noise, where nobody can do better than one in ten, its first choice still gets nearly four fifths, and it is another one every time. Those who were trained on noise lower their voices as they go blind, and a judge who says "one in ten" has **no gradient**: exactly
 # what Bayes' rule asks for.
 #
 # And as guides? The same painter, the same noises, every digit four times, scale 4: once led by the clean classifier, once by the shipped guide. Neither is asked afterwards whether it succeeded: **never measure with the classifier that did the steering**; the pictures were just pushed up its own hill. The judge, who steered nobody, marks both.
