@@ -150,15 +150,14 @@ Filmstrip(
 # %%
 def digit(figure, number=5, t=300):
     left, right = figure.subplots(1, 2)
-    clean, noisy = paint(left, handwriting[number], "a"), paint(right, handwriting[number], "at")
+    clean, noisy = paint(left, handwriting[number]), paint(right, handwriting[number])
 
     def update(number, t):
         x0 = handwriting[number][None]
         clean.set_data(pixels(x0[0]))
         noisy.set_data(pixels(linear.diffuse(x0, t, normal(x0, seed=number))[0]))
-        left.title.set_text(f"a {labels[number]}")
-        right.title.set_text(f"at t = {t}")
-        return [clean, noisy, left.title, right.title]
+        words = left.set_title(f"a {labels[number]}"), right.set_title(f"at t = {t}")
+        return [clean, noisy, *words]
 
     update(number, t)
     return update
