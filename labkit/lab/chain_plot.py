@@ -142,7 +142,7 @@ def _bend(start, end):
     middle = (a + b) / 2 + 0.15 * left
     path = Path([a, middle, b], [Path.MOVETO, Path.CURVE3, Path.CURVE3])
     # nearer to where it starts, so that the labels of a triangle's inner arrows stay apart
-    return path, 0.66 * a + 0.34 * b + 0.226 * left
+    return path, 0.74 * a + 0.26 * b + 0.226 * left
 
 
 def _loop(place, angle: float):

@@ -575,7 +575,7 @@ axis.errorbar(range(21), runs.mean(0), runs.std(0), fmt="o", color=plots.BLUE, m
               linewidth=1, label="20,000 cats, 5 seeds, mean ± sd")  # fmt: skip
 axis.axhline(floor, color=plots.VERMILLION, linewidth=1, label="floor: cats drawn from π")
 axis.set(title="The counted distance follows the theory down to the floor", xlabel="steps n",
-         ylabel="total variation")  # fmt: skip
+         ylabel="total variation", xticks=range(0, 21, 5))  # fmt: skip
 axis.legend()
 plots.show(figure, "Counted total variation lies on the theoretical line until it meets the floor "
            "of sampling noise at about 0.003.")  # fmt: skip
@@ -816,7 +816,7 @@ checks.steps_to_forget(steps_to_forget_solution).require()
 # %% [markdown]
 # ## 10 · Quiz
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "A transition matrix has the row (0.2, 0.5, 0.3). What does the 0.5 say?",
     {
@@ -827,7 +827,7 @@ quiz.ask(
     answer="From this state, the next one is state 1 with probability ½",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "A chain has the stationary law $\\pi$. Does $S_n$ go to $\\pi$ from every start?",
     {
@@ -838,7 +838,7 @@ quiz.ask(
     answer="Only if it is also aperiodic and has a single closed class",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "Two chains have $|\\lambda_2|=0.9$ and $|\\lambda_2|=0.99$. How much longer does the second need to forget?",
     {
@@ -849,7 +849,7 @@ quiz.ask(
     answer="About ten times as long",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "Why does $x_n=\\sqrt{1-\\beta}\\,x_{n-1}+\\sqrt{\\beta}\\,\\varepsilon$ carry roots?",
     {
@@ -860,7 +860,7 @@ quiz.ask(
     answer="So that a variance of 1 stays 1",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "Why can nobody simply run the noising chain of a photograph backwards with a table?",
     {
