@@ -144,14 +144,11 @@ def dots(u: Tensor, v: Tensor, pixel: float) -> Tensor:
     return covered(torch.hypot(u, v) - DOT, pixel)
 
 
-def render(scenes: Scenes, size: int = 32, within: Tensor | None = None) -> Tensor:
+def render(scenes: Scenes, size: int = 32) -> Tensor:
     """Pictures (N, 3, size, size), float32 in [-1, 1], of scenes.
 
     size: pixels a side, 8 … 512. The same scenes at half the size are, up to the corners of the
-    shapes, the means of 2 x 2 pixels. within: (N, 3), to see a shape that has no name: of the first
-    object only that part is drawn which lies within another shape, its number (−1: the whole is
-    drawn), that far to the right and up, in radii. Raises ValueError for another size, and for no
-    scenes.
+    shapes, the means of 2 x 2 pixels. Raises ValueError for another size, and for no scenes.
     """
     size = whole_number(size, "size", 8, 512)
     scene_batch(scenes)
@@ -163,37 +160,24 @@ def render(scenes: Scenes, size: int = 32, within: Tensor | None = None) -> Tens
     for slot in range(scenes.shape.shape[1]):
         rows = scenes.present[:, slot].nonzero()[:, 0]
         if len(rows):
-            cut = within[rows] if slot == 0 and within is not None else None
-            alpha, shadow, paint = draw(scenes, rows, slot, at, pixel, cut)
+            alpha, shadow, paint = draw(scenes, rows, slot, at, pixel)
             under = canvas[rows] * (1 - shadow)
             canvas[rows] = torch.lerp(under, paint, alpha)
     return F.avg_pool2d(canvas, fine).clamp(0, 1) * 2 - 1
 
 
-def distances(shape: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """To the outline of each shape (R,), from the points u (R, 1, S) and v (R, S, 1), in radii:
-    (R, S, S). Far inside for the shape −1, which has no outline."""
-    found = u.new_full((len(shape), v.shape[1], u.shape[2]), -torch.inf)
-    for index, outline in enumerate(DISTANCES):
-        these = (shape == index).nonzero()[:, 0]
-        if len(these):
-            found[these] = outline(u[these], v[these])
-    return found
-
-
-def draw(
-    scenes: Scenes, rows: Tensor, slot: int, at: Tensor, pixel: float, cut: Tensor | None = None
-):
-    """One object of each of those scenes, or the part of it that ``cut`` (R, 3) leaves: how much it
-    covers, (R, 1, S, S), how deep its shadow is, (R, 1, S, S), and its colors, (R, 3, S, S)."""
+def draw(scenes: Scenes, rows: Tensor, slot: int, at: Tensor, pixel: float):
+    """One object of each of those scenes: how much it covers, (R, 1, S, S), how deep its shadow
+    is, (R, 1, S, S), and its colors, (R, 3, S, S)."""
     shape, color, fill = (t[rows, slot] for t in (scenes.shape, scenes.color, scenes.fill))
     x, y, radius = (t[rows, slot][:, None, None] for t in (scenes.x, scenes.y, scenes.radius))
     u, v = at[None, None, :] - x, y - at[None, :, None]  # (R, 1, S), (R, S, 1)
-    distance = distances(shape, u / radius, v / radius) * radius  # in shares of the picture's side
-    if cut is not None:
-        right, up = cut[:, 1:].T[..., None, None]  # (R, 1, 1)
-        other = distances(cut[:, 0], u / radius - right, v / radius - up) * radius
-        distance = distance.maximum(other)
+    distance = at.new_empty(len(rows), len(at), len(at))  # in shares of the picture's side
+    for index, outline in enumerate(DISTANCES):
+        these = (shape == index).nonzero()[:, 0]
+        if len(these):
+            r = radius[these]
+            distance[these] = outline(u[these] / r, v[these] / r) * r
     light = torch.zeros_like(distance)  # share of the light part of a pattern
     within = covered(distance + RIM, pixel)
     these = (fill == FILLS.index("striped")).nonzero()[:, 0]

@@ -215,24 +215,3 @@ def test_rendering_is_fast_enough_for_training_without_stored_pictures():
         scenes.render(drawn, 32)
         seconds.append(time.process_time() - started)
     assert 256 / min(seconds) > 500
-
-
-def test_only_what_lies_within_another_shape_is_drawn_if_one_is_given():
-    drawn = scenes.draw(300, 3).take(torch.arange(300) % 3 < 2)
-    drawn = drawn.take(drawn.count == 1)
-    whole = scenes.render(drawn, 32)
-    nothing = torch.tensor([-1.0, 0.0, 0.0]).expand(len(whole), 3)
-    assert torch.equal(scenes.render(drawn, 32, nothing), whole)
-    circle = scenes.SHAPES.index("circle")
-    aside = torch.tensor([circle, 0.5, 0.0]).expand(len(whole), 3)
-    cut = scenes.render(drawn, 32, aside)
-    at = (torch.arange(32) + 0.5) / 32
-    right, up = at[None] - drawn.x[:, :1, None], drawn.y[:, :1, None] - at[:, None]
-    radius = drawn.radius[:, :1, None]
-    there = torch.hypot(right / radius - 0.5, up / radius)
-    # deep within the other shape nothing changes; far from it only the ground is left
-    deep, away = there < 0.6, (there > 1.4)[:, None]
-    same = (cut - whole).abs().amax(1) < 1e-5
-    assert same[deep].double().mean() > 0.95
-    ground = scenes.render(drawn._replace(shape=torch.full_like(drawn.shape, -1)), 32)
-    assert ((cut - ground).abs() < 0.05)[away.expand_as(cut)].double().mean() > 0.99
