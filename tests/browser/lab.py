@@ -22,6 +22,7 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"),
     *("--disable-background-networking", "--disable-component-update"),
 )
+PATIENCE = 180_000  # ms until a page that does not come up is given up; a busy machine is slow
 NO_CHROMIUM = "there is no Chromium for the browser tests; get it with `apt install chromium`"
 
 
@@ -88,7 +89,7 @@ class Server:
             raise
         return self
 
-    def _wait(self, seconds: float = 90) -> None:
+    def _wait(self, seconds: float = 180) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end and self._process.poll() is None:
             with contextlib.suppress(urllib.error.URLError, OSError):
@@ -132,13 +133,13 @@ class Lesson:
 
     def open(self) -> None:
         """Opens the notebook in JupyterLab and waits for its kernel, which must be the course's."""
+        self.page.set_default_timeout(PATIENCE)
         self.page.goto(
             f"{self.server.url}/lab/tree/{self.name}.ipynb?reset&token={self.server.token}"
         )
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
         self.page.wait_for_function(
-            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel",
-            timeout=60_000,
+            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
         )
         self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
         self.page.evaluate(PROBE.read_text("utf-8"))

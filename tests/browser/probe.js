@@ -19,6 +19,9 @@ window.probe = (() => {
     return images.map((image) => image.src.slice(-300)).join(" ");
   };
 
+  // The button of an output that is lit because a choice waits for it.
+  const litButton = (output) => output.querySelector("button.mod-primary:not([disabled])");
+
   const moves = {
     slider(handle, forward) {
       const key = forward ? "ArrowRight" : "ArrowLeft";
@@ -73,7 +76,8 @@ window.probe = (() => {
     ready: (cell) => all(cell, "slider").concat(all(cell, "filmstrip"))
       .every((control) => signature(outputOf(control)) !== null),
 
-    // Moves one control and answers with the milliseconds to the next picture, or null for none.
+    // Moves one control and answers with the milliseconds to the next picture, or null for none:
+    // within the limit, or within a second if the output asks for a button to be pressed.
     async move(cell, kind, index, forward, limit) {
       const control = all(cell, kind)[index], output = outputOf(control);
       const before = signature(output), start = performance.now();
@@ -82,8 +86,34 @@ window.probe = (() => {
         await frame();
         const now = signature(output);
         if (now !== null && now !== before) return performance.now() - start;
+        if (performance.now() - start > 1000 && litButton(output)) return null;
       }
       return null;
+    },
+
+    // The name of the button that a control waits for, or null.
+    lit(cell, kind, index) {
+      const button = litButton(outputOf(all(cell, kind)[index]));
+      return button && button.innerText.trim();
+    },
+
+    // Presses that button; answers with the milliseconds to the first new picture and to the end of
+    // the work, when the button is no longer locked; null for what does not come.
+    async press(cell, kind, index, limit) {
+      const output = outputOf(all(cell, kind)[index]), button = litButton(output);
+      const before = signature(output), start = performance.now();
+      const past = () => performance.now() - start;
+      let first = null, locked = false, done = null;
+      button.click();
+      while (past() < limit && (done === null || (first === null && past() < done + 15000))) {
+        await frame();
+        const now = signature(output);
+        if (first === null && now !== null && now !== before) first = past();
+        locked ||= button.disabled;
+        const ended = locked || !button.classList.contains("mod-primary");
+        if (done === null && ended && !button.disabled) done = past();
+      }
+      return [first, done];
     },
 
     // Where the mouse takes hold of a slider, and the track along which it may drag.

@@ -117,3 +117,33 @@ def test_the_trial_moves_a_slider_and_sees_the_picture_change(server, browser):
         (control,) = try_lesson(lesson, drag_seconds=0.5).controls
     assert control.kind == "slider"
     assert len(control.milliseconds) > 8 and control.drag_pictures > 2
+
+
+BUTTON = """
+from labkit.lab.widgets.guidance_explorer import GuidanceExplorer
+from labkit.sampler import State
+def paint(labels, scale, x):
+    for t in (2, 1, 0):
+        yield State(t, {picture}, x)
+GuidanceExplorer(paint, range(2), (0, 1, 2), shape=(1, 8, 8), columns=2)
+"""
+
+
+def test_the_trial_presses_the_button_that_a_choice_waits_for(server, browser):
+    name = small_lesson(server, BUTTON.format(picture="x * scale.view(-1, 1, 1, 1)"))
+    with Lesson(server, browser, name) as lesson:
+        controls = try_lesson(lesson, drag_seconds=0.5).controls
+    assert [(each.kind, each.button) for each in controls] == [
+        ("filmstrip", ""), ("slider", "Paint"), ("menu", ""), ("menu", "Paint"),
+    ]  # fmt: skip
+    assert all(0 < each.first_picture <= each.done for each in controls if each.button)
+    assert all(each.answers and bool(each.button) != bool(each.milliseconds) for each in controls)
+
+
+def test_the_trial_finds_a_button_that_paints_nothing(server, browser):
+    source = BUTTON.format(picture="x if len(labels) > 2 else 1 / 0")
+    with (
+        Lesson(server, browser, small_lesson(server, source)) as lesson,
+        pytest.raises(Problem, match="'Paint' that shows no new picture"),
+    ):
+        try_lesson(lesson)
