@@ -196,7 +196,7 @@ RECIPES = {
         ),
         batches=lambda: pairs.batches(128),
         training={"steps": 3_600, "lr": 3e-3, "ema": 0.998},
-        minutes=18,
+        minutes=16,
     ),
     "noisy-clip-scenes": Recipe(
         about="sees through noise what clip-scenes sees in a clean picture (lesson 08)",
