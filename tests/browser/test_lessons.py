@@ -21,7 +21,7 @@ if os.environ.get("LABKIT_REQUIRE_BROWSER") != "1":
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 from tests.browser.lab import FLAGS, NO_CHROMIUM, Lesson, Problem, Server, find_chromium  # noqa: E402
-from tests.browser.trial import Report, try_lesson  # noqa: E402
+from tests.browser.trial import Report, show, try_lesson  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = ROOT / "runs" / "browser.json"
@@ -147,3 +147,27 @@ def test_the_trial_finds_a_button_that_paints_nothing(server, browser):
         pytest.raises(Problem, match="'Paint' that shows no new picture"),
     ):
         try_lesson(lesson)
+
+
+STRIP = """
+import numpy as np
+from labkit.lab.widgets import Filmstrip
+def grays(first):
+    return [np.full((8, 8), first + k, np.uint8) for k in range(3)]
+Filmstrip({"dark": grays(0), "light": grays(200)}, alt="gray")
+"""
+MOVE_BOTH = """async () => {
+    await probe.move(0, "filmstrip", 0, true, 1000);
+    await probe.move(0, "menu", 0, true, 1000);
+    await new Promise(done => setTimeout(done, 1000));
+    return ["input.lab-filmstrip", "select.lab-filmstrip-choose"]
+        .map(name => document.querySelector(`.jp-OutputArea ${name}`).value);
+}"""
+
+
+def test_a_strip_keeps_its_row_when_the_slider_and_the_menu_move_at_once(server, browser):
+    with Lesson(server, browser, small_lesson(server, STRIP)) as lesson:
+        lesson.open()
+        lesson.run_all()
+        show(lesson, 0)
+        assert lesson.page.evaluate(MOVE_BOTH) == ["1", "1"]

@@ -24,7 +24,7 @@ from tests.browser.lab import FLAGS, NO_CHROMIUM, Lesson, Problem, Server, find_
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 PATIENCE = 5000  # ms until a control that changes no picture counts as dead
-PAINTING = 120_000  # ms that what a button starts may take
+PAINTING = 300_000  # ms that what a button starts may take
 
 
 @dataclass

@@ -53,12 +53,14 @@ async function render({ model, el }) {
     stage.replaceChildren(images[row][index]);
   };
   // Python only hears where the strip rests, so dragging costs it nothing.
-  let resting = null;
+  let resting = null, telling = false;
   const tell = () => {
     clearTimeout(resting);
     resting = setTimeout(() => {
+      telling = true; // or the first change would be heard, and put the menu back
       model.set("index", +range.value);
       if (menu) model.set("row", +menu.value);
+      telling = false;
       model.save_changes();
     }, 300);
   };
@@ -86,6 +88,7 @@ async function render({ model, el }) {
   if (menu) menu.addEventListener("change", moved);
 
   const heard = () => {
+    if (telling) return;
     range.value = model.get("index");
     if (menu) menu.value = model.get("row");
     flip();
