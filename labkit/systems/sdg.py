@@ -29,7 +29,7 @@ from labkit.systems.ddpm import DDPM
 Score = Callable[[Tensor, int | Tensor], Tensor]  # (x (B, C, H, W), t) → (B,)
 
 FIXED_SCALE = 100.0  # of the similarities in training, as in the authors' code
-TEXT = 100.0  # weight of a sentence
+TEXT = 200.0  # weight of a sentence
 
 
 @dataclass(frozen=True)
