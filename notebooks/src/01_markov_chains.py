@@ -302,7 +302,7 @@ def draw_rug(figure, n=10, start=22):
     edges = torch.arange(25) - 0.5
     bars = axis.stairs(goal, edges, fill=True, color=plots.ORANGE, label="the cat")
     line = axis.stairs(
-        goal, edges, color=plots.BLACK, linewidth=2, label="sunshine, as a probability"
+        goal, edges, color=plots.BLACK, linewidth=2, zorder=2, label="sunshine, as a probability"
     )
     axis.set(xlabel="place on the rug (23 lies beside 0)", ylabel="probability", ylim=(0, 0.25))
     title = axis.set_title("total variation")
