@@ -117,6 +117,18 @@ def test_the_still_of_a_moving_figure_shows_what_moved():
     assert np.abs(still.astype(int) - drawn_once(draw_moving, 8)).max() <= 24
 
 
+def test_what_is_listed_later_is_drawn_in_front():
+    def draw(figure, t=0):
+        axes = figure.subplots()
+        bars = [axes.bar([0], [1], color=color)[0] for color in ("red", "lime", "blue")]
+        return lambda t: bars
+
+    moving = widgets.Redraw(draw, alt="three bars in one place", t=(0, 2))
+    moving.controls["t"].value = 1
+    colors = decode(moving.picture.image).reshape(-1, 3).tolist()
+    assert [0, 0, 255] in colors and [255, 0, 0] not in colors and [0, 255, 0] not in colors
+
+
 def test_an_update_that_lists_nothing_redraws_everything():
     def draw(figure, t=3):
         update = draw_moving(figure, t)

@@ -62,9 +62,9 @@ class Canvas:
         # the spines, which are cheap, over them.
         if self._moving is None or any(artist not in self._moving for artist in moved):
             spines = [spine for each in moved if each.axes for spine in each.axes.spines.values()]
-            self._moving = sorted(
-                {*(self._moving or ()), *moved, *spines}, key=lambda each: each.zorder
-            )
+            # Each once; those of one height stay in the order in which they were listed.
+            every = dict.fromkeys([*(self._moving or ()), *moved, *spines])
+            self._moving = sorted(every, key=lambda each: each.zorder)
             for artist in self._moving:
                 artist.set_animated(True)
             self._canvas.draw()
