@@ -38,11 +38,12 @@ torch.manual_seed(0)
 plots.use_style()
 
 # %% [markdown]
-# What the whole lesson uses: a small CLIP that ships with the course, trained on pictures of scenes and sentences about them, and scenes that it never met. After a restart, run these three cells,
+# What the whole lesson uses: a small CLIP that ships with the course, trained on pictures of scenes and sentences about them, and scenes that it never met. After a restart, run these four cells,
 # and then any section you like.
 
 # %%
 clip = zoo.load("clip-scenes").requires_grad_(False)
+words = tokenizer.load()  # cuts sentences into tokens
 SHAPES, COLORS, FILLS = scenes.SHAPES, scenes.COLORS, scenes.FILLS
 TEMPLATES = ["a {}", "a picture of a {}", "there is a {}", "you can see a {}"]
 
@@ -59,13 +60,13 @@ def read(sentences, by=clip):
         return by.encode_text(sentences)
 
 
+# %%
 def alone(number, split, seed):
     """That many scenes of a single object."""
     drawn = scenes.draw(6 * number, seed, split)
     return drawn.take(drawn.count == 1).take(slice(0, number))
 
 
-# %%
 def distinct(number, seed, split="all"):
     """That many scenes, no two of which have the same things on the same background."""
     drawn, rows, told = scenes.draw(2 * number, seed, split), [], set()
@@ -76,6 +77,19 @@ def distinct(number, seed, split="all"):
             rows.append(row)
         told.add(key)
     return drawn.take(torch.tensor(rows[:number]))
+
+
+# %%
+def states(ids, by=clip.text):
+    """The states of all places, (B, L, dim), as the end's would be taken from them."""
+    with torch.no_grad():
+        x = by.transformer(by.tokens(ids) + by.places[: ids.shape[1]])
+        return by.project(by.norm(x))
+
+
+def named(features, classes, templates=TEMPLATES):
+    """For each picture the number of the class whose vector lies nearest, (N,)."""
+    return (features @ zeroshot.class_vectors(clip, classes, templates).T).argmax(1)
 
 
 def plus_minus(right):
@@ -90,16 +104,16 @@ def plus_minus(right):
 # Six pictures, drawn for this cell, and six sentences. CLIP has turned each picture and each sentence into an arrow of length 1, in the same space of 128 dimensions. In each cell stands the cosine of the angle between the two: 1 is the same direction, 0 is "nothing to do with each other".
 
 # %%
-thing, wood = scenes.Object, scenes.Scene
+thing, scene = scenes.Object, scenes.Scene
 six = [
-    wood((thing("star", "purple", "large", "plain", 0.5, 0.5, 0.26),), "sand"),
-    wood((thing("heart", "red", "large", "striped", 0.3, 0.3, 0.22),
+    scene((thing("star", "purple", "large", "plain", 0.5, 0.5, 0.26),), "sand"),
+    scene((thing("heart", "red", "large", "striped", 0.3, 0.3, 0.22),
           thing("heart", "red", "large", "striped", 0.7, 0.7, 0.22)), "gray"),
-    wood((thing("moon", "blue", "large", "dotted", 0.5, 0.5, 0.28),), "rose"),
-    wood((thing("square", "green", "large", "plain", 0.5, 0.5, 0.32),
+    scene((thing("moon", "blue", "large", "dotted", 0.5, 0.5, 0.28),), "rose"),
+    scene((thing("square", "green", "large", "plain", 0.5, 0.5, 0.32),
           thing("circle", "red", "small", "plain", 0.5, 0.5, 0.145, inside=0)), "sky"),
-    wood((thing("triangle", "yellow", "small", "plain", 0.3, 0.7, 0.15),), "lilac"),
-    wood(tuple(thing("cross", "orange", "small", "plain", x, x, 0.14) for x in (0.2, 0.5, 0.8)), "mint"),
+    scene((thing("triangle", "yellow", "small", "plain", 0.3, 0.7, 0.15),), "lilac"),
+    scene(tuple(thing("cross", "orange", "small", "plain", x, x, 0.14) for x in (0.2, 0.5, 0.8)), "mint"),
 ]  # fmt: skip
 sentences = ["a purple star", "two hearts with stripes", "a spotted crescent", "a disc inside a box",
              "a tiny lemon triangle", "three crosses on a mint background"]  # fmt: skip
@@ -234,7 +248,6 @@ assert 14.3 < clip.scale < 100 and curves["untrained"][0].argmin() < 20
 # A sentence is cut into **tokens**, with a begin and an end around it and filling behind, and goes through a transformer. Its attention is **causal**: each place sees what is before it and itself. So which place has read all of it? Only the **end token**. Its state, after a norm and a matrix, is the sentence's vector.
 
 # %% tags=["nbval-check-output"]
-words = tokenizer.load()
 ids = words.encode(["a red star", "a red star above a tiny moon"]).ids
 print("pieces:", words.split("a red star above a tiny moon"))
 print(
@@ -260,15 +273,7 @@ print(
 # %% [markdown]
 # The mask is what makes the end special. We take the last states of three sentences and ask at which places they agree:
 
-
 # %% tags=["nbval-check-output"]
-def states(ids, by=clip.text):
-    """The states of all places, (B, L, dim), as the end's would be taken from them."""
-    with torch.no_grad():
-        x = by.transformer(by.tokens(ids) + by.places[: ids.shape[1]])
-        return by.project(by.norm(x))
-
-
 three = words.encode(["a red star", "a red moon above a box", "a blue star"]).ids
 at = states(three)
 for place, name in enumerate(("begin", "a", "red / blue", "star / moon")):
@@ -349,6 +354,7 @@ def matrix(by):
         return by.encode_image(test_pictures) @ by.encode_text(test_said).T
 
 
+# %%
 def draw(figure, seen):
     """The test matrix before training and now, and the loss so far."""
     left, middle, right = figure.subplots(1, 3)
@@ -447,13 +453,7 @@ assert by_N == sorted(by_N)
 #
 # A **classifier** is a matrix with one row for each class. CLIP writes such a matrix from words: read "a red shape", "a blue shape", …, and take their vectors as rows. No picture was needed. Scenes of a single object, fresh ones of the kind it was trained on, and such as show a combination that training never did:
 
-
 # %%
-def named(features, classes, templates=TEMPLATES):
-    """For each picture the number of the class whose vector lies nearest, (N,)."""
-    return (features @ zeroshot.class_vectors(clip, classes, templates).T).argmax(1)
-
-
 singles = {
     "known": alone(1000, "train", 11),
     "unseen color + shape": alone(500, "unseen-colors", 12),
@@ -481,10 +481,13 @@ for kind, name in (("unseen color + shape", "color"), ("unseen fill + shape", "f
     both[name] = (first & second).double().mean().item()
     print(f"{kind:22}   {1 / 8 / len(list_of):.3f}    {plus_minus(first & second)}     "
           f"{plus_minus(first)}         {plus_minus(second)}")  # fmt: skip
+for fill, shape in scenes.UNSEEN["fills"]:  # of the last line, one by one
+    these = drawn.shape[:, 0] == SHAPES.index(shape)
+    print(f"   {fill} {shape:10} {' ' * 16}{plus_minus((first & second)[these])}")
 assert both["color"] > 0.7 and both["fill"] > 0.5
 
 # %% [markdown]
-# Composition works: far above chance for both kinds. It is not perfect for fills, and that is worth a thought: a network that never saw a *dotted diamond* may take "dotted" for a property of the shapes that it knows dotted. (In the paper, and in the world, nobody knows which combinations were held out. Here we do.)
+# Composition works. Every color of an unseen pair is right; of the fills about three in four, where chance is three in a hundred. And the mistakes are not spread evenly: dotted diamonds and striped circles are nearly all right, but most **outlined moons** are taken for *striped* ones. Look at a crescent of 32 pixels: an outline of both its edges, with a bright gap in between, *is* a couple of stripes. Whoever never saw the two beside each other cannot know where one ends and the other begins. (Asked for the fill *alone*, in the table before, it does worse than asked for the pair: the name of the shape helps to find the row.) (In the paper, and in the world, nobody knows which combinations were held out. Here we do.)
 #
 # ### 7.2 How to ask: prompts and ensembles
 #
