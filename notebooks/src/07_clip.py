@@ -11,7 +11,7 @@
 # - say what such a model does *not* see, and measure it against chance.
 #
 # **Before:** cross-entropy and softmax. Of the earlier lessons nothing is needed.
-# **Time:** about 50 minutes to read and play, plus 85 for all exercises; 60 seconds to run on two cores.
+# **Time:** about 50 minutes to read and play, plus 85 for all exercises; about 50 seconds to run on two cores.
 #
 # **On the map:** 06 classifier-free guidance → **07 CLIP** → 08 semantic guidance (CLIP's space steers a sampler).
 
@@ -380,7 +380,7 @@ before = matrix(learner.eval())
 steps, at_100 = train(learner, told(64), 200, lr=4e-3, warmup=30, ema=0.98), []
 seen = watch(
     noting(steps, at_100), draw, every=10, size=(8.1, 3),
-    alt="A matrix of 64 pictures and 64 sentences before training, gray all over; after training, "
+    alt="A matrix of 64 pictures and 64 sentences before training, the same in every row; after it, "
     "with a bright diagonal; and the loss, which falls from about ln 64.",
 )  # fmt: skip
 mine = seen[-1].ema
@@ -388,7 +388,7 @@ losses = torch.tensor([step.loss for step in seen])
 assert abs(losses[:3].mean() - math.log(64)) < 1 and losses[-20:].mean() < 1.2
 
 # %% [markdown]
-# Nobody told it what a star is. Colors of background and things come first, because they part the most pairs; then the diagonal. Beside it now the shipped CLIP: twice as wide, trained by the same loop for twenty minutes, on batches of 128 of which half are look-alikes. How many of 100 scenes find their own description (**R@1**, section 7.3)? Five sets of 100, mean ± standard deviation:
+# Before, every row is the same: to an untrained network all pictures look alike. And nobody told it what a star is. Colors of background and things come first, because they part the most pairs; then the diagonal. Beside it now the shipped CLIP: twice as wide, trained by the same loop for twenty minutes, on batches of 128 of which half are look-alikes. How many of 100 scenes find their own description (**R@1**, section 7.3)? Five sets of 100, mean ± standard deviation:
 
 
 # %%
@@ -418,7 +418,7 @@ assert results["trained here"].mean() > 0.4 and results["shipped"].mean() > 0.95
 # %% [markdown]
 # ### What $N$ changes
 #
-# The batch is the exam. With $N$ pairs, chance is $1/N$, the loss starts at $\ln N$, and each pair is told from $N-1$ others; a batch of $N$ holds $N(N-1)$ wrong pairs for $2N$ passes through the networks. Is a larger batch worth it, *if the number of pairs seen is the same*? We train the same network on as many pairs, 16 at a time, in 400 steps. The large batch's rival is its state after 100 steps, before its learning rate had come down: a handicap for the large batch.
+# The batch is the exam. With $N$ pairs, chance is $1/N$, the loss starts at $\ln N$, and each pair is told from $N-1$ others; a batch of $N$ holds $N(N-1)$ wrong pairs for $2N$ passes through the networks. Is a larger batch worth it, *if the number of pairs seen is the same*? We train the same network on as many pairs, 16 at a time, in 400 steps (with a slightly smaller learning rate, as smaller batches are noisier). The large batch's rival is its state after 100 steps, before its learning rate had come down: a handicap for the large batch.
 
 # %%
 torch.manual_seed(0)
@@ -588,11 +588,12 @@ CLASSES = ["cat", "dog", "person", "bicycle", "plate of food", "landscape", "str
 
 def name_it(photo, classes):
     """Prints the three likeliest classes of a photograph, by the real CLIP."""
+    pixels = hub.look(photo)
     real = hub.load("clip-vit-base-patch32")
     vectors = zeroshot.class_vectors(
         real, classes, ["a photo of a {}", "a blurry photo of a {}", "my {}"]
     )
-    best = zeroshot.classify(real, hub.look(photo), vectors)[0].topk(3)
+    best = zeroshot.classify(real, pixels, vectors)[0].topk(3)
     for share, place in zip(*best):
         print(f"{classes[place]:15} {share:.0%}")
 
