@@ -76,9 +76,9 @@ def real(asked: list[str], seed: int) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", choices=("noisy", "clean"), default="noisy")
-    parser.add_argument("--weights", type=float, nargs="+", default=[0, 25, 50, 100, 200, 400])
-    parser.add_argument("--sentences", type=int, default=16)
-    parser.add_argument("--each", type=int, default=10, help="noises for each sentence")
+    parser.add_argument("--weights", type=float, nargs="+", default=[0, 50, 100, 200, 400])
+    parser.add_argument("--sentences", type=int, default=12)
+    parser.add_argument("--each", type=int, default=8, help="noises for each sentence")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
