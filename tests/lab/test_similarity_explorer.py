@@ -75,7 +75,8 @@ def test_nonsense_gets_one_line_and_what_was_shown_stays(explorer, typed):
     before = explorer.pictures.image, explorer.pictures.alt
     explorer.sentence.value = typed
     said = explorer.message.value
-    assert said.startswith('<span role="alert">No answer: ') and "\n" not in said
+    assert said.startswith('<div role="alert"') and "\n" not in said
+    assert ">No answer: " in said and "Below is still “green”." in said
     assert said.count("<") == 2  # what was typed is shown, not obeyed
     assert (explorer.pictures.image, explorer.pictures.alt) == before
     explorer.sentence.value = "blue"  # and it goes on

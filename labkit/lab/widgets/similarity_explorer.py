@@ -60,6 +60,7 @@ class SimilarityExplorer(ipywidgets.VBox):
             0, 0, len(pictures) - 1, description="picture", layout=_WIDE
         )
         self.pictures, self.sentences = Picture(), Picture()
+        self._answered = ""  # the sentence whose pictures are shown
         self._rows = Canvas((8.1, 1.55)), Canvas((8.1, 2.15))
         self._search(self.sentence.value)
         self._describe(self.number.value)
@@ -84,6 +85,7 @@ class SimilarityExplorer(ipywidgets.VBox):
         except ValueError as error:
             self._refuse(str(error))
             return
+        self._answered = text
         best = similarity.topk(self._found)
         values = {"pictures": self._pictures[best.indices], "similarity": best.values}
         self._rows[0].update(draw_found, **values)
@@ -94,8 +96,9 @@ class SimilarityExplorer(ipywidgets.VBox):
 
     def _refuse(self, why: str) -> None:
         """One line instead of an answer; the pictures stay as they were."""
-        line = escape(" ".join(why.split()), quote=False)
-        self.message.value = f'<span role="alert">No answer: {line}.</span>'
+        line = f"No answer: {' '.join(why.split())}. Below is still “{self._answered}”."
+        line = escape(line, quote=False)
+        self.message.value = f'<div role="alert" style="line-height: 1.4">{line}</div>'
 
     def _describe(self, number: int) -> None:
         """Show the sentences nearest to a picture."""
