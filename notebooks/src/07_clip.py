@@ -304,7 +304,7 @@ show_source(TextTransformer.forward)
 #
 # Type a sentence and see the seven nearest of 300 pictures; or choose a picture below, and see the nearest of their 300 sentences (its own is yellow). Look for:
 #
-# 1. Add words one by one: "a star", "a red star", "a striped red star". What happens to the cosines, and to the pictures?
+# 1. Add words one by one: "a star", "a red star", "a striped red star". What happens to the cosines, and to the pictures? What does it offer where the gallery has no such thing?
 # 2. "a red star above a blue circle", and then the other way round. Do the pictures change?
 # 3. Type nonsense, or a word that no caption has. What can it know about it?
 
