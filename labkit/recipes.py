@@ -174,8 +174,8 @@ RECIPES = {
             predicts="x0",
         ),
         batches=scene_batches,
-        training={"steps": 11_000, "lr": 1.5e-3},
-        minutes=90,
+        training={"steps": 10_000, "lr": 1.5e-3},
+        minutes=81,
     ),
     # The training split alone, so that the lesson can ask it about digits that it never saw.
     "noisy-classifier-digits": Recipe(

@@ -40,7 +40,7 @@ def weights(system) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in system.parameters()])
 
 
-NOT_SHIPPED = {"adm-cifar10", "ddpm-scenes"}
+NOT_SHIPPED = {"adm-cifar10"}
 
 
 def test_every_recipe_but_the_named_ones_ships_its_weights_and_loads():
