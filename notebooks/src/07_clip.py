@@ -113,7 +113,8 @@ six = [
     scene((thing("square", "green", "large", "plain", 0.5, 0.5, 0.32),
           thing("circle", "red", "small", "plain", 0.5, 0.5, 0.145, inside=0)), "sky"),
     scene((thing("triangle", "yellow", "small", "plain", 0.3, 0.7, 0.15),), "lilac"),
-    scene(tuple(thing("cross", "orange", "small", "plain", x, x, 0.14) for x in (0.2, 0.5, 0.8)), "mint"),
+    scene(tuple(thing("cross", "orange", "small", "plain", x, x, 0.14)
+                for x in (0.2, 0.5, 0.8)), "mint"),
 ]  # fmt: skip
 sentences = ["a purple star", "two hearts with stripes", "a spotted crescent", "a disc inside a box",
              "a tiny lemon triangle", "three crosses on a mint background"]  # fmt: skip
@@ -121,8 +122,8 @@ six = scenes.tensors(six)
 cosines = look(six) @ read(sentences).T  # (6, 6)
 figure = plots.Figure(figsize=(8.1, 5.45), layout="constrained")
 clip_plot.draw_pairs(figure, scenes.render(six, 32), sentences, cosines)
-plots.show(figure, "Six pictures down the side, six sentences across the top, and their cosines: in every "
-           "row and every column the largest stands on the diagonal.")  # fmt: skip
+plots.show(figure, "Six pictures down the side, six sentences across the top, and their cosines: "
+           "in every row and every column the largest stands on the diagonal.")  # fmt: skip
 own = torch.arange(6)
 assert (cosines.argmax(1) == own).all() and (cosines.argmax(0) == own).all()
 
@@ -245,7 +246,7 @@ assert 14.3 < clip.scale < 100 and curves["untrained"][0].argmin() < 20
 #
 # ### 3.4 From a sentence to one vector
 #
-# A sentence is cut into **tokens**, with a begin and an end around it and filling behind, and goes through a transformer. Its attention is **causal**: each place sees what is before it and itself. So which place has read all of it? Only the **end token**. Its state, after a norm and a matrix, is the sentence's vector.
+# A sentence is cut into **tokens**, with a begin and an end around it and filling behind, and goes through a transformer. Its attention is **causal**: each place sees what is before it and itself. So which place is the first to have read all of it? The **end token**. Its state, after a norm and a matrix, is the sentence's vector.
 
 # %% tags=["nbval-check-output"]
 ids = words.encode(["a red star", "a red star above a tiny moon"]).ids
@@ -388,7 +389,7 @@ losses = torch.tensor([step.loss for step in seen])
 assert abs(losses[:3].mean() - math.log(64)) < 1 and losses[-20:].mean() < 1.2
 
 # %% [markdown]
-# Before, every row is the same: to an untrained network all pictures look alike. And nobody told it what a star is. Colors of background and things come first, because they part the most pairs; then the diagonal. Beside it now the shipped CLIP: twice as wide, trained by the same loop for twenty minutes, on batches of 128 of which half are look-alikes. How many of 100 scenes find their own description (**R@1**, section 7.3)? Five sets of 100, mean ± standard deviation:
+# Before, every row is the same: to an untrained network all pictures look alike. Nobody told it what a star is. The bright cells off the diagonal are pairs that it still takes for each other. Beside it now the shipped CLIP: twice as wide, trained by the same loop for twenty minutes, on batches of 128 of which half are look-alikes. How many of 100 scenes find their own description (**R@1**, section 7.3)? Five sets of 100, mean ± standard deviation:
 
 
 # %%
@@ -429,7 +430,7 @@ for N, runs in rivals.items():
 assert rivals[64].mean() > rivals[16].mean() + 0.05
 
 # %% [markdown]
-# One training each, so take it as one observation; it is larger than the spread over the five sets of test scenes. Sixteen pairs can mostly be told apart by background and one color, so there is little reason to learn the rest. The paper went to $N=32{,}768$.
+# One training each, so take it as one observation; it is larger than the spread over the five sets of test scenes. A likely reason: sixteen pairs can mostly be told apart by background and one color, so little else is asked for. The paper went to $N=32{,}768$.
 #
 # What the same trained model scores depends on $N$ as well. Never compare losses or R@1 of different $N$:
 
@@ -926,7 +927,7 @@ checks.distinct_loss(distinct_loss_solution).require()
 # %% [markdown]
 # ## 10 · Quiz
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "You train with 256 pairs in a batch, and the loss stays at 5.5 for an hour. What does it know?",
     {
@@ -937,7 +938,7 @@ quiz.ask(
     answer="Nothing yet: that is ln 256",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "Why is the logarithm of the scale learned, and not the temperature itself?",
     {
@@ -948,7 +949,7 @@ quiz.ask(
     answer="So that the scale stays positive and a step changes it by a share",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "A caption stands four times in your batch, all else is distinct and the network is perfect. What is the least loss of those four rows?",
     {
@@ -959,7 +960,7 @@ quiz.ask(
     answer="ln 4",
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 quiz.ask(
     "CLIP cannot tell “a star above a circle” from “a circle above a star”. What would help most?",
     {
@@ -976,7 +977,7 @@ quiz.ask(
 # - **One matrix, two cross-entropies.** Rows ask for sentences, columns for pictures; the batch gives the wrong answers. Loss starts at $\ln N$.
 # - Wrong pairs are pushed by the probability that they were given: **what is easily confused teaches most**.
 # - **The scale** makes doubt and certainty possible; its logarithm is learned, and clamped at $\ln100$.
-# - A sentence's vector is the state of its **end token**, the only place that has read everything.
+# - A sentence's vector is the state of its **end token**, the first place that has read everything.
 # - Words make classifiers: **zero-shot**, also for combinations that were never seen; prompts are averaged as unit vectors.
 # - It learns what tells its batches apart, **and no more**: who stands left of whom is no part of that. Captions that come twice are false negatives.
 #
