@@ -23,6 +23,7 @@ from labkit.lab.forward_plot import film, normal, paint, pixels, scatter
 from labkit.lab.widgets import Filmstrip, Redraw
 from labkit.mixture import GaussianMixture
 from labkit.sampler import sample
+from labkit.systems.sdg import SDG
 
 plots.use_style()
 torch.manual_seed(0)
@@ -74,6 +75,16 @@ plots.show(grid, "Two rows of ten new handwritten digits, painted by a small net
 *_, end = zoo.load("adm-digits").generate([*range(10)] * 2, steps=30, scale=1.3, seed=1)
 grid = plots.image_grid(end.x, columns=10, scale=3, titles=range(10))
 plots.show(grid, "Two rows of new digits, 0 to 9, each as its column asked.")
+
+# %% [markdown]
+# And words can steer a network that never learned any. This one paints scenes of colored shapes, as they come; a second network, which knows which sentences and pictures belong together (lesson 07), leans on each of its steps (lesson 08). Mostly it gets the color; whether it gets the shape is another matter, and you will measure that, too.
+
+# %%
+wishes = ["a red heart", "a blue star", "a green circle", "a yellow moon", "a purple square"]
+artist = SDG(*map(zoo.load, ("ddpm-scenes", "noisy-clip-scenes", "clip-scenes")))
+*_, end = artist.generate(wishes * 2, steps=50, eta=1.0, seed=1)
+grid = plots.image_grid(end.x, columns=5, scale=3, titles=wishes)
+plots.show(grid, "Two rows of five painted scenes, each column steered by the sentence over it.")
 
 # %% [markdown]
 # What comes before such a network, the way from picture to noise, needs no learning at all.
