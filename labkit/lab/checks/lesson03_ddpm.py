@@ -68,6 +68,9 @@ posterior_mean = Check(
         "That is E[x_s | x_0], which does not look at x_t at all.": (
             lambda x0, x, t, s, alpha_bar: (alpha_bar[s].sqrt() * x0).to(x.dtype)
         ),
+        "That is the clean picture itself, as if s were 0; at s there is noise left.": (
+            lambda x0, x, t, s, alpha_bar: x0
+        ),
     },
     against="labkit's NoiseSchedule.posterior",
 )
