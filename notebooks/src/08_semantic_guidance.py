@@ -538,16 +538,15 @@ plots.show(figure, "The probability of the sentence that each encoder sees in th
 plots.show(
     plots.image_grid(torch.cat([led[name][0][::EACH] for name in led]), columns=6,
                      titles=[" ".join(pair) for pair in pairs], rows=list(led)),
-    "Six scenes led by the clean encoder, which do not show what was asked for, and six led by the "
-    "one that knows noise, which mostly do.",
+    "Six scenes led by the clean encoder, and six from the same noises led by the one that knows "
+    "noise: the colors that were asked for come out purer below.",
 )  # fmt: skip
-assert led["knows noise"][1].parts > led["clean CLIP"][1].parts
 assert max(led["clean CLIP"][2]) > 0.6 > 2 * led["clean CLIP"][2][-1]  # convinced, then not
 
 # %% [markdown]
 # Look at the red curve. In the middle of the walk the clean encoder is **all but certain** that its pictures show what was asked for. Then the noise goes, and the certainty goes with it. What had convinced it was *in the noise*: speckle, laid there by its own gradient, which nobody else would take for a star, and which the painter, whose business it is, removed. In the study of classifiers such inputs are called **adversarial examples**. The blue curve never gets that high, and what it reaches it keeps.
 #
-# So it is not that the clean encoder pulls too little. It pulls at the wrong thing, believes that it succeeded, and pulls no more. And it also says how (not) to measure: had we asked it at $t=300$, it would have reported a triumph. *Never measure with what steers.*
+# (Twenty-four pictures are too few to rank the two by what the reader finds; section 7 does that.) So it is not that the clean encoder pulls too little. It pulls at the wrong thing, believes that it succeeded, and pulls no more. And it also says how (not) to measure: had we asked it at $t=300$, it would have reported a triumph. *Never measure with what steers.*
 #
 # ## 7 · Measure: what a scale buys and costs
 #
@@ -654,10 +653,10 @@ def content_at(reference, noised_to, told):
 same, number = (lambda t: t), (lambda t: max(1, round(STEPS * t / 1000)))
 both_like = torch.stack([starry, crossed]).repeat_interleave(8, 0)  # (16, 3, 32, 32)
 ways = {
-    "no guidance": None,
+    "unguided": None,
     "right": content_at(both_like, same, same),
     "clean reference": content_at(both_like, lambda t: 0, same),
-    "told the step's number": content_at(both_like, same, number),
+    "step for time": content_at(both_like, same, number),
 }
 
 # %%
@@ -667,12 +666,12 @@ for name, score in ways.items():
     with torch.no_grad():
         cosine = (clip.encode_image(drawn[name]) * clip.encode_image(both_like)).sum(1)
     near[name] = cosine.mean().item()
-    print(f"{name:23} cosine {near[name]:.2f} ± {cosine.std().item() / 4:.2f}")
-rows = [torch.cat([starry[None], made[:4], crossed[None], made[8:12]]) for made in drawn.values()]
-plots.show(plots.image_grid(torch.cat(rows), columns=10, rows=list(drawn)),
+    print(f"{name:15} cosine {near[name]:.2f} ± {cosine.std().item() / 4:.2f}")
+rows = [torch.cat([starry[None], made[:3], crossed[None], made[8:11]]) for made in drawn.values()]
+plots.show(plots.image_grid(torch.cat(rows), columns=8, rows=list(drawn)),
            "Four rows of scenes painted like a picture with star and heart, and like one with a "
            "cross: without guidance, right, with a clean reference, and told the step's number.")  # fmt: skip
-assert near["right"] > near["told the step's number"] + 0.03 > near["no guidance"] + 0.03
+assert near["right"] > near["step for time"] + 0.03 > near["unguided"] + 0.03
 
 # %% [markdown]
 # (± is the standard error of the mean of 16.) The wrong *time* costs much of the likeness: told "1" in the middle of the walk, the encoder takes noise for picture, as the clean one does. The *clean reference*, though, does no harm that we could measure. Why not? Because our encoder learned just that: to say of a noisy picture what it says of the clean one. The rule costs nothing and is right by construction, so keep it; but do not believe that every deviation from a paper shows in the result. Measure.

@@ -108,12 +108,14 @@ class GuidanceMixer(Explorer):
             f"{weight:g}": [_beside(self._pictures[0], images) for images in strip]
             for weight, strip in zip(rows, frames)
         }
-        return Filmstrip(
+        film = Filmstrip(
             strips, labels=[f"{across} {weight:g}" for weight in steps], choose=f"{down} weight",
             title=f"Painted beforehand: “{sentence}”, like {like}", speed=2, start=len(steps) // 2,
             alt=f"Beside the picture to be like, {self._columns} pictures, one per noise, for "
             f"“{sentence}”; {down}",
         )  # fmt: skip
+        film.row = len(rows) // 2
+        return film
 
 
 def _weight(name: str, most: float, start: float) -> ipywidgets.FloatSlider:
