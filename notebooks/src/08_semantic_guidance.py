@@ -452,6 +452,8 @@ seen = watch(updates, draw, every=5, alt="The loss falls, steeply at first, then
 apprentice = seen[-1].ema
 
 # %% [markdown]
+# The loss begins far *above* guessing: CLIP's own tower is not ignorant about noisy pictures, it is sure and wrong. After fifty updates it has unlearned that, and begins to see.
+#
 # How well does each see through noise? 200 scenes that nobody trained on. For each noisy picture: which of the 200 clean ones lies nearest, and how sure is the encoder of that (the largest probability in a softmax at CLIP's scale)? Cosines themselves cannot be compared between encoders: the training only asks that the right one be *larger than the others*.
 
 # %%
