@@ -77,10 +77,14 @@ class GuidanceMixer(Explorer):
         super().__init__(strip, [[self.sentence, self.reference], [*self.weights.values()]])
 
     @property
-    def chosen(self) -> str:
+    def mixture(self) -> str:
+        """The weights and the seed in words, short enough for a title."""
         named = [f"{name} {each.value:g}" for name, each in self.weights.items() if each.value]
-        words = f"“{self.sentence.value}”, like {self.reference.label}"
-        return f"{words}; {', '.join(named) or 'all weights 0'}; seed {self.seed.value}"
+        return f"{', '.join(named) or 'all weights 0'}; seed {self.seed.value}"
+
+    @property
+    def chosen(self) -> str:
+        return f"“{self.sentence.value}”, like {self.reference.label}; {self.mixture}"
 
     def states(self) -> Iterator[State]:
         x = noise(self.seed.value, self._columns, self._shape)
@@ -91,7 +95,7 @@ class GuidanceMixer(Explorer):
         return self._paint(self.sentence.value, reference, weights, x)
 
     def shown(self, images: Tensor):
-        return _beside(self._pictures[self.reference.value], images, self.chosen)
+        return _beside(self._pictures[self.reference.value], images, self.mixture)
 
     def _film(self, grid, sentence: str, like: str, seed: int) -> Filmstrip:
         """Every pair of weights from the same noises, in one batch."""
