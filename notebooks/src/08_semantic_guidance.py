@@ -550,7 +550,7 @@ assert max(led["clean CLIP"][2]) > 0.6 > 2 * led["clean CLIP"][2][-1]  # convinc
 # %% [markdown]
 # Look at the red curve. In the middle of the walk the clean encoder is **all but certain** that its pictures show what was asked for. Then the noise goes, and the certainty goes with it. What had convinced it was *in the noise*: speckle, laid there by its own gradient, which nobody else would take for a star, and which the painter, whose business it is, removed. In the study of classifiers such inputs are called **adversarial examples**. The blue curve never gets that high, and what it reaches it keeps.
 #
-# (Twenty-four pictures are too few to rank the two by what the reader finds; section 7 does that.) So it is not that the clean encoder pulls too little. It pulls at the wrong thing, believes that it succeeded, and pulls no more. And it also says how (not) to measure: had we asked it at $t=300$, it would have reported a triumph. *Never measure with what steers.*
+# (Twenty-four pictures are too few to rank the two by what the reader finds; section 7 does that.) So it is not that the clean encoder pulls too little. It pulls at the wrong thing, and believes that it succeeded. And it also says how (not) to measure: had we asked it at $t=300$, it would have reported a triumph. *Never measure with what steers.*
 #
 # ## 7 · Measure: what a scale buys and costs
 #
@@ -685,7 +685,7 @@ plots.show(plots.image_grid(torch.cat(rows), columns=8, rows=list(drawn)),
 assert near["right"] > near["step for time"] + 0.03 > near["unguided"] + 0.03
 
 # %% [markdown]
-# (± is the standard error of the mean of 16.) The wrong *time* costs much of the likeness: told "1" in the middle of the walk, the encoder takes noise for picture, as the clean one does. The *clean reference*, though, does no harm that we could measure. Why not? Because our encoder learned just that: to say of a noisy picture what it says of the clean one. The rule costs nothing and is right by construction, so keep it; but do not believe that every deviation from a paper shows in the result. Measure.
+# (± is the standard error of the mean of 16.) The wrong *time* costs much of the likeness: told "10" at $t=500$, the encoder takes noise for picture, as the clean one does. The *clean reference*, though, does no harm that we could measure. Why not? Because our encoder learned just that: to say of a noisy picture what it says of the clean one. The rule costs nothing and is right by construction, so keep it; but do not believe that every deviation from a paper shows in the result. Measure.
 #
 # **A Gram matrix of the whole batch.** The authors' released code folds the batch into the channels before it multiplies: one matrix of $(B\cdot C)\times(B\cdot C)$. Then what a picture is pulled to depends on *who else is in the batch*. Here is the pull on one and the same noisy picture, alone, and in company:
 
