@@ -140,7 +140,8 @@ def test_the_trial_presses_the_button_that_a_choice_waits_for(server, browser):
     assert all(each.answers and bool(each.button) != bool(each.milliseconds) for each in controls)
 
 
-def test_the_trial_finds_a_button_that_paints_nothing(server, browser):
+def test_the_trial_finds_a_button_that_paints_nothing(server, browser, monkeypatch):
+    monkeypatch.setattr("tests.browser.trial.PAINTING", 5_000)  # ms; in vain need not be long
     source = BUTTON.format(picture="x if len(labels) > 2 else 1 / 0")
     with (
         Lesson(server, browser, small_lesson(server, source)) as lesson,
