@@ -1,7 +1,7 @@
 """CLIP's ResNet for pictures that are partly noise: behind every norm the time has its say.
 
 Source: Liu et al. 2021, "More Control for Free! Image Synthesis with Semantic Diffusion Guidance",
-section 3.4 (time-dependent batch normalization), and the authors' code.
+section 3 (time-dependent batch normalization), and the authors' code.
 """
 
 from __future__ import annotations

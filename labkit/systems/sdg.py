@@ -101,7 +101,7 @@ class NoisyCLIP(nn.Module):
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Which noisy picture belongs to which clean one, a scalar: the two cross-entropies of
-        `contrastive_loss`, at a fixed scale, added. No sentence is needed (section 3.4).
+        `contrastive_loss`, at a fixed scale, added. No sentence is needed (section 3).
 
         batch: clean pictures (B, 3, S, S) in [−1, 1], and what the original CLIP's
         `encode_image` says of them, (B, dim). Each is noised to a time of its own.
@@ -166,7 +166,7 @@ def gram(maps: Tensor) -> Tensor:
 
 
 def weighted(*terms: tuple[float, Score]) -> Score:
-    """Σ weight · score, for guidance by several signals at once (section 3.3). Raises ValueError
+    """Σ weight · score, for guidance by several signals at once (section 3). Raises ValueError
     for no term, or a weight that is not finite."""
     if not terms:
         raise ValueError("there is no term to add up: give at least one (weight, score)")
