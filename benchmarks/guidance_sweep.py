@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from benchmarks import tables
 from labkit import metrics, zoo
 from labkit.data import digits
 from labkit.denoiser import MapX0, clip
@@ -72,13 +73,11 @@ def judge(guided: Guided, scale: float, samples: int, steps: int, seed: int) -> 
 
 def table(guided: Guided, scales: Iterable[float], samples: int, steps: int, seeds: int) -> None:
     """Prints what `judge` says at each scale: the mean over seeds, and their spread."""
-    print("| scale | distance | other | precision | recall | score | right class | other |")
-    print("| --- " * 8 + "|")
+    names = ("distance", "other", "precision", "recall", "score", "right class", "other")
+    print(tables.head("scale", *names))
     for scale in scales:
-        runs = torch.tensor([judge(guided, scale, samples, steps, seed) for seed in range(seeds)])
-        spread = runs.std(0, correction=0)
-        cells = [f"{mean:.4f} ± {sd:.4f}" for mean, sd in zip(runs.mean(0), spread)]
-        print(f"| {scale:g} | " + " | ".join(cells) + " |", flush=True)
+        runs = [judge(guided, scale, samples, steps, seed) for seed in range(seeds)]
+        print(tables.row(f"{scale:g}", runs, digits=4), flush=True)
 
 
 def main() -> None:

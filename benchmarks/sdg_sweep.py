@@ -16,6 +16,7 @@ import random
 import torch
 from torch import Tensor
 
+from benchmarks import tables
 from labkit import zoo
 from labkit.data import scenes
 from labkit.data.captions import noun_phrase
@@ -86,8 +87,7 @@ def main() -> None:
     if given.encoder == "clean":
         encoder = NoisyCLIP.deaf(zoo.load("clip-scenes"))
     asked = [text for text in wishes(given.sentences, 0) for _ in range(given.each)]
-    print("| weight | parts shown | all shown | a scene at all | spread |")
-    print("| --- " * 5 + "|")
+    print(tables.head("weight", "parts shown", "all shown", "a scene at all", "spread"))
     for weight in given.weights:
         runs = []
         for seed in range(given.seeds):
@@ -95,9 +95,7 @@ def main() -> None:
             made = [draw(encoder, asked[i : i + CHUNK], weight, given.steps, 1000 * seed + i)
                     for i in starts]  # fmt: skip
             runs.append(judge(torch.cat(made), asked, given.each))
-        table = torch.tensor(runs)
-        cells = [f"{m:.3f} ± {d:.3f}" for m, d in zip(table.mean(0), table.std(0, correction=0))]
-        print(f"| {weight:g} | " + " | ".join(cells) + " |", flush=True)
+        print(tables.row(f"{weight:g}", runs, digits=3), flush=True)
     ceiling = judge(real(asked, 5), asked, given.each)
     print("| real | " + " | ".join(f"{value:.3f}" for value in ceiling) + " |")
 
