@@ -5,5 +5,7 @@
     python -m benchmarks.imports         what an import costs
 
 The peers are diffusers (UNet2DModel and its schedulers) and denoising-diffusion-pytorch; they come
-with ``pip install -e ".[bench]"``.
+with ``pip install -e ".[bench]"``. That brings torchvision along; where its build is another than
+torch's (the CPU build of torch, say), uninstall it: diffusers fails beside it, and nothing here
+needs it.
 """
