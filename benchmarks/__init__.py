@@ -1,11 +1,16 @@
-"""Side by side with peers, in one run: the same machine, data and time.
+"""What is measured at length and by hand: speed beside peers, and what the lessons say in short.
 
-    python -m benchmarks             the race: training, quality, sampling, memory, import time
-    python -m benchmarks.profile_step    where a training step's time goes
-    python -m benchmarks.imports         what an import costs
+    python -m benchmarks                  the race: training, quality, sampling, memory, imports
+    python -m benchmarks.profile_step     where a training step's time goes
+    python -m benchmarks.imports          what an import costs
+    python -m benchmarks.guided_step      what guidance costs
+    python -m benchmarks.guidance_sweep   what the scale of guidance trades (lessons 05 and 06)
+    python -m benchmarks.null_share       how often to leave the label out (lesson 06)
+    python -m benchmarks.photos_by_class  are painted photographs recognised?
+    python -m benchmarks.sdg_sweep        sentences that steer (lesson 08)
 
-The peers are diffusers (UNet2DModel and its schedulers) and denoising-diffusion-pytorch; they come
-with ``pip install -e ".[bench]"``. That brings torchvision along; where its build is another than
-torch's (the CPU build of torch, say), uninstall it: diffusers fails beside it, and nothing here
-needs it.
+The race's peers are diffusers (UNet2DModel and its schedulers) and denoising-diffusion-pytorch;
+they come with ``pip install -e ".[bench]"``. That brings torchvision along; where its build is
+another than torch's (the CPU build of torch, say), uninstall it: diffusers fails beside it, and
+nothing here needs it.
 """

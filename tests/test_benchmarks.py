@@ -1,11 +1,13 @@
 """The benchmarks' own arithmetic; the race itself is run by hand."""
 
 import pytest
+import torch
 
-from benchmarks import guided_step, imports, profile_step, race, sdg_sweep
+from benchmarks import guided_step, imports, photos_by_class, profile_step, race, sdg_sweep
 from benchmarks.__main__ import table
 from benchmarks.contenders import CHUNK, Labkit, sizes
 from labkit.data import digits
+from labkit.data.pictures import Pictures
 
 
 class FakeJudge:
@@ -100,3 +102,11 @@ def test_the_sentences_of_the_semantic_sweep_are_shown_by_the_real_pictures_of_i
     assert min(parts, whole, scene) > 0.9 and 0 < spread < 1
     parts, whole, *_ = sdg_sweep.judge(pictures.roll(3, 0), asked, 3)
     assert whole < 0.5 and parts < 0.8
+
+
+def test_a_judge_of_photos_never_learns_from_the_pictures_it_is_asked_about():
+    real = Pictures(torch.arange(40).view(40, 1, 1, 1), torch.arange(40) % 2, ("cat", "dog"))
+    known, unseen = photos_by_class.split(real)
+    assert len(unseen.labels) == 4
+    assert sorted(torch.cat([known.bytes, unseen.bytes]).flatten().tolist()) == list(range(40))
+    assert (unseen.labels == unseen.bytes.flatten() % 2).all()
