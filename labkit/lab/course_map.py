@@ -60,9 +60,12 @@ def _box(axes, column: int, row: int, color: str, filled: bool) -> None:
 
 
 def _arrow(axes, start: tuple[int, int], end: tuple[int, int]) -> None:
-    arrow = {"arrowstyle": "->", "color": "#777777", "linewidth": 1.5}
+    line = {"color": "#777777", "linewidth": 1.5}
     if start[1] == end[1]:
-        places = (end[0] + 0.03, end[1] - 0.02), (start[0] + 0.93, start[1] - 0.02)
-    else:  # from the end of a row to the head of the next
-        places = (end[0] + 0.93, end[1] - 0.33), (start[0] + 0.1, start[1] + 0.29)
-    axes.annotate("", *places, arrowprops=arrow)
+        tail, head = (start[0] + 0.93, start[1] - 0.02), (end[0] + 0.03, end[1] - 0.02)
+    else:  # from the end of a row, between the rows, to the head of the next
+        out, between, into = start[0] + 0.48, start[1] + 0.48, end[0] + 0.48
+        axes.plot([out, out, into], [start[1] + 0.29, between, between], **line)
+        tail, head = (into, between), (into, end[1] - 0.33)
+    arrow = {"arrowstyle": "->", "shrinkA": 0, "shrinkB": 0, **line}
+    axes.annotate("", head, tail, arrowprops=arrow)

@@ -226,7 +226,7 @@ quiz.ask(
     "What is the best way through a lesson?",
     {
         "Read it from top to bottom, then run it": "You will have seen much and done nothing. Run each cell as you come to it.",
-        "Before you run a cell, guess what will come out": "Yes. A wrong guess is the moment in which something is learned.",
+        "Before you run a cell, guess what will come out": "A wrong guess is the moment in which something is learned.",
         "Do only the exercises": "Possible, but the hints to them stand in the text, and the pictures are worth it.",
     },
     answer="Before you run a cell, guess what will come out",

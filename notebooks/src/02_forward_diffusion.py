@@ -933,7 +933,7 @@ quiz.ask(
     r"Someone noises a picture 500 times with small steps; you jump to $t = 500$ in one line. What do the two results have in common?",
     {
         "They are the same picture": "No: each drew its own noise. What agrees is the law from which they are drawn.",
-        "They are draws from the same distribution": r"Yes. Sums of independent Gaussians are Gaussian, and mean and variance agree: $\sqrt{\bar\alpha_t}x_0$ and $1-\bar\alpha_t$.",
+        "They are draws from the same distribution": r"Sums of independent Gaussians are Gaussian, and mean and variance agree: $\sqrt{\bar\alpha_t}x_0$ and $1-\bar\alpha_t$.",
         "They agree only if T is large": "The jump is exact for every number of steps, even for two.",
         "They agree only on average": r"Means agree, but also the variances and the whole shape: both are Gaussian.",
     },
@@ -945,7 +945,7 @@ quiz.ask(
     r"At some time $\bar\alpha_t = 0.36$. How much of $x_0$, and how much noise, is in $x_t$?",
     {
         "0.36 of x₀ and 0.64 of noise": r"These are the variances, $\bar\alpha_t$ and $1-\bar\alpha_t$. The factors are their roots.",
-        "0.6 of x₀ and 0.8 of noise": r"Yes: $\sqrt{0.36} = 0.6$ and $\sqrt{0.64} = 0.8$, legs of a right triangle with hypotenuse 1.",
+        "0.6 of x₀ and 0.8 of noise": r"$\sqrt{0.36} = 0.6$ and $\sqrt{0.64} = 0.8$, legs of a right triangle with hypotenuse 1.",
         "0.6 of x₀ and 0.4 of noise": r"The factors do not sum to 1, their squares do: $0.6^2 + 0.8^2 = 1$.",
     },
     answer="0.6 of x₀ and 0.8 of noise",
@@ -956,7 +956,7 @@ quiz.ask(
     "Your samples are all of medium brightness, though training went well. Where do you look first?",
     {
         "At the network: it is too small": "A small network blurs or distorts. Here something is missing at both ends in the same way.",
-        "At √ᾱ at the last time": r"Yes. If signal is left at $T$, the network learned to read the brightness there, and pure noise tells it: medium.",
+        "At √ᾱ at the last time": r"If signal is left at $T$, the network learned to read the brightness there, and pure noise tells it: medium.",
         "At β at the first time": "The first steps decide the finest grain, not the brightness.",
     },
     answer="At √ᾱ at the last time",
@@ -967,7 +967,7 @@ quiz.ask(
     "A schedule works well at 64 × 64. You train at 256 × 256 with the same one. What happens at a given time t?",
     {
         "Each pixel is noisier": "Each pixel has the same noise as before: ᾱ does not know the size.",
-        "More of the picture can be seen": r"Yes: averaging 4 × 4 pixels divides the variance of the noise by 16. The useful log-SNR is higher by $2\log 4$; shift the schedule down.",
+        "More of the picture can be seen": r"Averaging 4 × 4 pixels divides the variance of the noise by 16. The useful log-SNR is higher by $2\log 4$; shift the schedule down.",
         "Nothing changes": "In each pixel nothing changes. But neighbors say nearly the same, and their noises are independent.",
     },
     answer="More of the picture can be seen",
