@@ -4,10 +4,11 @@ window.probe = (() => {
   const node = (cell) => notebook().widgets[cell].node;
   const frame = () => new Promise(requestAnimationFrame);
 
-  // What can be moved in a cell: sliders (of ipywidgets and of film strips), menus, boxes, quizzes.
+  // What can be moved in a cell: sliders (of ipywidgets and of film strips), menus, boxes, lines
+  // of text, quizzes.
   const KINDS = {
     slider: ".noUi-handle", filmstrip: "input.lab-filmstrip", menu: "select",
-    box: "input[type=checkbox]", quiz: ".lab-quiz",
+    box: "input[type=checkbox]", text: "input[type=text]", quiz: ".lab-quiz",
   };
   const all = (cell, kind) => [...node(cell).querySelectorAll(`.jp-OutputArea ${KINDS[kind]}`)];
 
@@ -114,6 +115,34 @@ window.probe = (() => {
         if (done === null && ended && !button.disabled) done = past();
       }
       return [first, done];
+    },
+
+    // Types words into a line of text and presses the button that this lights, if it does; answers
+    // with all words of the output when it has come to rest again, or null if nothing changed. What
+    // stood there before is put back.
+    async type(cell, index, words, limit) {
+      const input = all(cell, "text")[index], output = outputOf(input), old = input.value;
+      const look = () => output.innerText + signature(output);
+      const enter = (text) => {
+        input.value = text;
+        for (const kind of ["input", "change"]) {
+          input.dispatchEvent(new Event(kind, { bubbles: true }));
+        }
+      };
+      const before = look(), start = performance.now();
+      let pressed = null, last = before, since = start;
+      enter(words);
+      // Rest, for a second and a half, is the end of whatever the words set going in five.
+      const busy = () => pressed?.disabled
+        || performance.now() - since < (last === before ? 5000 : 1500);
+      while (busy() && performance.now() - start < limit) {
+        await frame();
+        if (!pressed && (pressed = litButton(output))) pressed.click();
+        if (look() !== last) { last = look(); since = performance.now(); }
+      }
+      const answer = last === before ? null : output.innerText;
+      enter(old);
+      return answer;
     },
 
     // Where the mouse takes hold of a slider, and the track along which it may drag.

@@ -25,6 +25,7 @@ from tests.browser.lab import FLAGS, NO_CHROMIUM, Lesson, Problem, Server, find_
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 PATIENCE = 5000  # ms until a control that changes no picture counts as dead
 PAINTING = 300_000  # ms that what a button starts may take
+NONSENSE = "qwxz ☃ 100 %"  # for every line of text; no sentence of the course
 
 
 @dataclass
@@ -80,6 +81,7 @@ class Report:
     run_seconds: float = 0.0
     controls: list[Control] = field(default_factory=list)
     quizzes: list[list[str]] = field(default_factory=list)
+    nonsense: list[str] = field(default_factory=list)  # what was answered to it
     complaints: list[str] = field(default_factory=list)
 
     def milliseconds(self, kind: str) -> list[float]:
@@ -138,6 +140,13 @@ def try_controls(lesson, cell, report, moves, drag_seconds, shots) -> None:
     if tried and not any(control.answers for control in tried):
         raise Problem(f"{lesson.place(cell)} has controls that change no picture")
     report.controls += tried
+    for number in range(counts["text"]):
+        said = page.evaluate(
+            "([...given]) => probe.type(...given)", [index, number, NONSENSE, PAINTING]
+        )
+        if said is None or "Traceback" in said:
+            raise Problem(f"{lesson.place(cell)} answers {NONSENSE!r} with {said!r}")
+        report.nonsense.append(said)
     for number in range(counts["quiz"]):
         said = page.evaluate(
             "([cell, index, limit]) => probe.answerQuiz(cell, index, limit)",
@@ -260,6 +269,8 @@ def main() -> None:
             print(f"{name}: ran in {report.run_seconds:.1f} s on the kernel {report.kernel}")
             for line in [*report.controls, *report.complaints]:
                 print(f"  {line}")
+            for said in report.nonsense:
+                print(f"  {NONSENSE!r} is answered: {' '.join(said.split())}")
             print(f"  {len(report.quizzes)} quizzes answered", flush=True)
             reports.append(asdict(report))
         browser.close()
