@@ -1123,7 +1123,7 @@ quiz.ask(
     r"A network tells the noise perfectly: it always says $\mathbb E[\varepsilon\mid x_t]$. Is its loss $L_{\text{simple}}$ zero?",
     {
         "Yes, it makes no mistake": r"It makes none that can be avoided, but $\varepsilon$ itself cannot be known from $x_t$: several pictures with several noises give the same $x_t$.",
-        "No, and no network can bring it to zero": r"Yes. What remains is the spread of $\varepsilon$ around its mean. This is why the loss stands nearly still while the samples improve.",
+        "No, and no network can bring it to zero": r"What remains is the spread of $\varepsilon$ around its mean. This is why the loss stands nearly still while the samples improve.",
         "It depends on the number of steps of the sampler": "The sampler is not in the loss. It only uses what was learned.",
     },
     answer="No, and no network can bring it to zero",
@@ -1134,7 +1134,7 @@ quiz.ask(
     r"Why is $\tilde\beta \le \sigma^2 \le \beta$ the sensible range for the variance of a step back?",
     {
         "Smaller ones make the walk too slow": "The variance does not decide how far the mean moves.",
-        "The lower end is for data that are known, the upper for data that are standard normal": r"Yes: $\operatorname{Var}[x_s\mid x_t]=\tilde\beta+c_1^2\operatorname{Var}[x_0\mid x_t]$, and pixels in $[-1,1]$ spread less than a standard normal does.",
+        "The lower end is for data that are known, the upper for data that are standard normal": r"$\operatorname{Var}[x_s\mid x_t]=\tilde\beta+c_1^2\operatorname{Var}[x_0\mid x_t]$, and pixels in $[-1,1]$ spread less than a standard normal does.",
         "Otherwise the KL divergence is negative": "A KL divergence is never negative, whatever the variances are.",
     },
     answer="The lower end is for data that are known, the upper for data that are standard normal",
@@ -1145,7 +1145,7 @@ quiz.ask(
     "Your samples look right but for a fine grain over everything. Which line do you look at?",
     {
         "The learning rate": "A bad learning rate spoils shapes, or everything; an even grain over good shapes comes from the sampler.",
-        "The last step of the sampler": "Yes: noise was added once more when nothing was left to take it away again.",
+        "The last step of the sampler": "Noise was added once more when nothing was left to take it away again.",
         "The noise schedule's start at T": "A wrong start changes brightness and shapes. Grain is made at the end.",
     },
     answer="The last step of the sampler",
@@ -1155,7 +1155,7 @@ quiz.ask(
 quiz.ask(
     r"You clip the guess $\hat x_0$ to $[-1,1]$ and then compute $\mu = \frac{1}{\sqrt{\alpha_t}}\big(x_t-\frac{\beta_t}{\sqrt{1-\bar\alpha_t}}\hat\varepsilon\big)$. What has the clipping done?",
     {
-        "Nothing at all": r"Yes: this mean is made of $\hat\varepsilon$, which does not know of the clipping. Use $c_1\hat x_0+c_2x_t$, or derive $\hat\varepsilon$ again from the clipped guess.",
+        "Nothing at all": r"This mean is made of $\hat\varepsilon$, which does not know of the clipping. Use $c_1\hat x_0+c_2x_t$, or derive $\hat\varepsilon$ again from the clipped guess.",
         "It kept the pixels in range": "It would have, if the mean had used the clipped guess.",
         "It made the sampler deterministic": "Noise is drawn as before.",
     },
