@@ -1,11 +1,11 @@
 """Are painted photographs recognised by their class? A judge trained on real ones says.
 
-    python -m benchmarks.photos_by_class CIFAR.zip adm-cifar10.safetensors [--samples 500] ...
+    python -m benchmarks.photos_by_class CIFAR.zip [--weights FILE] [--samples 500] ...
 
-CIFAR.zip: real pictures in a folder for each class; the second file is what
-`labkit train adm-cifar10` wrote. The judge, a `Classifier`, is trained on nine tenths of the real
-pictures (about twelve minutes of one core; a run that was stopped goes on where it was), and its
-accuracy on the tenth that it never saw is what a perfect painter would reach.
+CIFAR.zip: real pictures in a folder for each class. FILE: what `labkit train adm-cifar10` wrote;
+without it, the shipped weights are judged. The judge, a `Classifier`, is trained on nine tenths of
+the real pictures (a quarter of an hour of one core; a run that was stopped goes on where it was).
+How often it is right about the tenth that it never saw is what a perfect painter would reach.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def recognised(judge: nn.Module, pictures: Tensor, labels: Tensor) -> list[float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pictures", type=Path)
-    parser.add_argument("weights", type=Path)
+    parser.add_argument("--weights", type=Path)
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--steps", type=int, default=50, help="of sampling")
     parser.add_argument("--seeds", type=int, default=2)

@@ -40,14 +40,17 @@ def wishes(number: int, seed: int) -> list[str]:
     return [noun_phrase(thing, dice) for thing in chosen]
 
 
-def draw(encoder: NoisyCLIP, sentences: list[str], weight: float, steps: int, seed: int) -> Tensor:
-    """A picture for each sentence, (B, 3, 32, 32), by deterministic DDIM."""
+def draw(
+    encoder: NoisyCLIP, sentences: list[str], weight: float, steps: int, seed: int, eta: float
+) -> Tensor:
+    """A picture for each sentence, (B, 3, 32, 32)."""
     denoise = zoo.load("ddpm-scenes").denoiser
     if weight:
         with torch.no_grad():
             vectors = zoo.load("clip-scenes").encode_text(sentences)
         denoise = ScoreGuidance(denoise, encoder.language(vectors), weight)
-    *_, last = from_noise(MapX0(denoise, clip), (len(sentences), 3, 32, 32), steps, seed=seed)
+    shape = (len(sentences), 3, 32, 32)
+    *_, last = from_noise(MapX0(denoise, clip), shape, steps, seed=seed, eta=eta)
     return last.x.clamp(-1, 1)
 
 
@@ -81,6 +84,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=12)
     parser.add_argument("--each", type=int, default=8, help="noises for each sentence")
     parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--eta", type=float, default=0.0, help="0: DDIM, 1: new dice in each step")
     parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
     encoder = zoo.load("noisy-clip-scenes")
@@ -92,8 +96,10 @@ def main() -> None:
         runs = []
         for seed in range(given.seeds):
             starts = range(0, len(asked), CHUNK)
-            made = [draw(encoder, asked[i : i + CHUNK], weight, given.steps, 1000 * seed + i)
-                    for i in starts]  # fmt: skip
+            made = [
+                draw(encoder, asked[i : i + CHUNK], weight, given.steps, 1000 * seed + i, given.eta)
+                for i in starts
+            ]
             runs.append(judge(torch.cat(made), asked, given.each))
         print(tables.row(f"{weight:g}", runs, digits=3), flush=True)
     ceiling = judge(real(asked, 5), asked, given.each)
