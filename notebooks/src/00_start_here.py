@@ -7,7 +7,7 @@
 #
 # - **After this notebook you can** use the course: run cells, move widgets, do exercises, read what the checks say, and find your way on the map.
 # - **Before it** you need Python and a little torch (tensors, shapes, `@`). No graphics card, no network, no account.
-# - **Time** ten minutes to read and try; about ten seconds to run.
+# - **Time** ten minutes to read and try; about fifteen seconds to run.
 #
 # Run a cell with **Shift + Enter**. The first one may take a few seconds, since it wakes up torch.
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from labkit import schedule, zoo
-from labkit.data import digits, photos
+from labkit.data import digits, openml, photos
 from labkit.lab import checks, course_map, doctor, plots, quiz, show_source
 from labkit.lab.forward_plot import film, normal, paint, pixels, scatter
 from labkit.lab.widgets import Filmstrip, Redraw
@@ -75,6 +75,17 @@ plots.show(grid, "Two rows of ten new handwritten digits, painted by a small net
 *_, end = zoo.load("adm-digits").generate([*range(10)] * 2, steps=30, scale=1.3, seed=1)
 grid = plots.image_grid(end.x, columns=10, scale=3, titles=range(10))
 plots.show(grid, "Two rows of new digits, 0 to 9, each as its column asked.")
+
+# %% [markdown]
+# The same code learns from photographs, too. This network has looked at those of CIFAR-10 for two hours of one core; the pictures are as large as its own. None of them was ever taken (lesson 06).
+
+# %%
+kinds = openml.SETS["cifar10"].names
+*_, end = zoo.load("adm-cifar10").generate([*range(10)] * 2, steps=30, scale=3.0, seed=1)
+grid = plots.image_grid(end.x, columns=10, scale=2, titles=kinds)
+plots.show(
+    grid, "Two rows of ten small blurred photographs: airplanes, automobiles, birds and so on."
+)
 
 # %% [markdown]
 # And words can steer a network that never learned any. This one paints scenes of colored shapes, as they come; a second network, which knows which sentences and pictures belong together (lesson 07), leans on each of its steps (lesson 08). Mostly it gets the color; whether it gets the shape is another matter, and you will measure that, too.

@@ -26,7 +26,7 @@ from torch import nn
 
 from labkit import metrics, zoo
 from labkit.conditioning import Conditioning
-from labkit.data import digits
+from labkit.data import digits, openml
 from labkit.denoiser import Denoiser, MapX0, clip, dynamic_threshold, from_eps
 from labkit.guidance import ClassifierFree, ScoreGuidance, gradient
 from labkit.lab import checks, plots, quiz, show_source
@@ -563,6 +563,39 @@ plots.show(plots.image_grid(torch.cat(rows), columns=10, titles=range(10), rows=
 # %% [markdown]
 # Left alone, the last picture may lie beyond the range, and the screen cuts it off. The clip keeps every guess inside, and pushes many pixels onto its *edge*. Dynamic thresholding divides instead, and gives contrast away (last column). And it is not only a matter of looks: the guesses are what the next steps are asked about, so the three columns before differ, too. Precision falls from row to row and recall rises, which at this scale is
 # scatter as much as diversity (section 7). None of the three is "what the model wanted"; the scale took us where no score was ever learned, and thresholding is a second decision about what to do there. Report it beside your scale.
+#
+# ### The same on photographs
+#
+# Does it hold where pictures are rich? `adm-cifar10` is the same code with color and twice the side: 3.3 million numbers, which looked at the 50,000 training photographs of CIFAR-10 for two hours of one core. (The papers' networks are a hundred times as large and look for days.) Each column keeps its noise.
+
+# %%
+photographer = zoo.load("adm-cifar10")
+kinds = openml.SETS["cifar10"].names
+scales = (0, 1, 2, 4, 8)
+rows = [end(photographer.generate(range(10), scale=scale, steps=25, seed=4)) for scale in scales]
+plots.show(
+    plots.image_grid(torch.cat(rows), columns=10, titles=kinds, scale=3,
+                     rows=[f"scale {scale}" for scale in scales]),
+    "Five rows of ten photographs from ten noises: told nothing; told airplane, automobile, bird and so "
+    "on; and exaggerated twice, four and eight times, with ever stronger colors.",
+)  # fmt: skip
+print("scale    contrast    numbers at the edge of the range")
+for scale, row in zip(scales, rows):
+    edge = (row.abs() > 0.98).float().mean()
+    print(f"{scale:5}    {row.std():8.2f}    {edge:6.1%}")
+assert rows[4].std() > rows[2].std() > 0.9 * rows[1].std()
+
+# %% [markdown]
+# The same story, and now you can see it. Told or untold, this small network paints mush with a hint of the right colors (its noise decides more than its class). At scale 4 there is a car, a horse, a ship. At 8 the colors burn, the edges of the range fill up, and the picture has a poster's contrast: the saturation that the paper speaks of.
+#
+# Are they recognised? A classifier was trained on nine tenths of the real photographs; it is right about 69.4 % of the tenth that it never saw. (`python -m benchmarks.photos_by_class CIFAR.zip --samples 200`: 50 steps, $N$ = 200, mean ± sd of 2 seeds.)
+#
+# | scale | 1 | 2 | 3 | 5 | real photographs |
+# |---|---|---|---|---|---|
+# | right class | 0.50 ± 0.04 | 0.83 ± 0.04 | 0.91 ± 0.01 | 0.95 ± 0.00 | 0.69 |
+# | its confidence | 0.59 ± 0.01 | 0.74 ± 0.01 | 0.81 ± 0.01 | 0.85 ± 0.01 | 0.66 |
+#
+# From scale 2 on the painted pictures are recognised more often than real ones. They are no better photographs for that. Look at them: the scale has put in more of what is typical of a class, and a judge of classes asks for nothing else.
 #
 # ### Break it
 #
