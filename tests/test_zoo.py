@@ -9,7 +9,8 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from labkit import checkpoint, metrics, scene_metrics, zoo
+from benchmarks import valid_scenes
+from labkit import checkpoint, metrics, zoo
 from labkit.cli import main
 from labkit.data import digits
 from labkit.nets.unet import UNetConfig
@@ -54,10 +55,9 @@ def test_a_recipe_without_weights_says_how_to_get_them(tiny):
 
 
 def test_about_half_of_the_pictures_that_the_shipped_painter_makes_with_dice_are_scenes():
-    *_, last = zoo.load("ddpm-scenes").generate(160, steps=25, eta=1.0, seed=0)
-    pictures = last.x.clamp(-1, 1)
-    seen = zoo.load("reader-scenes").read(pictures)
-    assert scene_metrics.valid(seen, pictures).double().mean() > 0.42
+    painter, reader = zoo.load("ddpm-scenes"), zoo.load("reader-scenes")
+    share, _ = valid_scenes.judge(painter, reader, eta=1.0, steps=25, samples=160, seed=0)
+    assert share > 0.42
 
 
 def test_the_shipped_photographs_take_after_their_classes():

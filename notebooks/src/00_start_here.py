@@ -77,7 +77,7 @@ grid = plots.image_grid(end.x, columns=10, scale=3, titles=range(10))
 plots.show(grid, "Two rows of new digits, 0 to 9, each as its column asked.")
 
 # %% [markdown]
-# The same code learns from photographs, too. This network has looked at those of CIFAR-10 for two hours of one core; the pictures are as large as its own. None of them was ever taken (lesson 06).
+# The same code learns from photographs, too. This network has looked at those of CIFAR-10 for a good hour and a half of one core; the pictures are as large as its own. None of them was ever taken (lesson 06).
 
 # %%
 kinds = openml.SETS["cifar10"].names

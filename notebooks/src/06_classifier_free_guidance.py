@@ -566,7 +566,7 @@ plots.show(plots.image_grid(torch.cat(rows), columns=10, titles=range(10), rows=
 #
 # ### The same on photographs
 #
-# Does it hold where pictures are rich? `adm-cifar10` is the same code with color and twice the side: 3.3 million numbers, which looked at the 50,000 training photographs of CIFAR-10 for two hours of one core. (The papers' networks are a hundred times as large and look for days.) Each column keeps its noise.
+# Does it hold where pictures are rich? `adm-cifar10` is the same code with color and twice the side: 3.3 million numbers, which looked at the 50,000 training photographs of CIFAR-10 for a good hour and a half of one core. (The papers' networks are a hundred times as large and look for days.) Each column keeps its noise.
 
 # %%
 photographer = zoo.load("adm-cifar10")
