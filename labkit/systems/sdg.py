@@ -30,6 +30,7 @@ Score = Callable[[Tensor, int | Tensor], Tensor]  # (x (B, C, H, W), t) → (B,)
 
 FIXED_SCALE = 100.0  # of the similarities in training, as in the authors' code
 TEXT = 200.0  # weight of a sentence
+APART = 1_000_003  # between the seeds of sampler and reference, or x_T would lie on both
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class NoisyCLIPConfig:
     def __post_init__(self):
         if isinstance(self.image, dict):  # from JSON
             object.__setattr__(self, "image", ResNetConfig(**self.image))
+        if not isinstance(self.image, ResNetConfig):
+            raise ValueError(
+                f"the image tower is {self.image}, but only a ResNet can be told the time here: "
+                "give a ResNetConfig, that of a CLIP with a ResNet"
+            )
 
 
 class NoisyCLIP(nn.Module):
@@ -61,11 +67,13 @@ class NoisyCLIP(nn.Module):
         self.schedule = schedule.by_name(config.schedule, config.T)
 
     @classmethod
-    def deaf(cls, clip: CLIP) -> NoisyCLIP:
-        """The clean tower behind the same door: what guidance is without training on noise."""
-        made = cls(NoisyCLIPConfig(clip.config.image, clip.config.dim)).eval()
+    def deaf(cls, clip: CLIP, schedule: str = "cosine", T: int = 1000) -> NoisyCLIP:
+        """The clean tower behind the same door: what guidance is without training on noise. The
+        schedule, that of the diffusion model, only says how references are noised."""
+        config = NoisyCLIPConfig(clip.config.image, clip.config.dim, schedule=schedule, T=T)
+        made = cls(config).eval()
         made.begin_from(clip)
-        return made
+        return made.to(clip.log_scale.device)
 
     def begin_from(self, clip: CLIP) -> None:
         """Takes over the weights of that CLIP's image tower. Raises ValueError if it is another
@@ -147,8 +155,13 @@ class NoisyCLIP(nn.Module):
 
     def noised(self, reference: Tensor, generator: torch.Generator | None) -> Callable:
         """A function that looks at the reference through as much noise as there is in x_t."""
-        picture_batch(reference, "the reference")
-        generator = generator or torch.Generator().manual_seed(0)
+        size = self.config.image.size
+        if picture_batch(reference, "the reference").shape[1:] != (3, size, size):
+            raise ValueError(
+                f"the reference has shape {tuple(reference.shape)}, but this encoder looks at "
+                f"(B, 3, {size}, {size})"
+            )
+        generator = generator or torch.Generator().manual_seed(APART)
 
         @torch.no_grad()
         def look(at: Callable, x: Tensor, t: int | Tensor):
@@ -184,6 +197,15 @@ class SDG:
     guide: NoisyCLIP
     clip: CLIP
 
+    def __post_init__(self):
+        painted, seen = self.model.denoiser.schedule.alpha_bar, self.guide.schedule.alpha_bar
+        if painted.shape != seen.shape or not torch.allclose(painted.cpu(), seen.cpu()):
+            raise ValueError(
+                f"the model was trained on another noise schedule ({self.model.config.schedule}, "
+                f"T = {len(painted) - 1}) than the guide ({self.guide.config.schedule}, "
+                f"T = {len(seen) - 1}): the same time would mean another picture to each"
+            )
+
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Sentences as unit vectors, (B, dim). Raises ValueError for what CLIP cannot read."""
         with torch.no_grad():
@@ -207,17 +229,31 @@ class SDG:
         """A picture for each sentence: yields a `State` after each step; the last one's ``x`` are
         the pictures, (B, 3, S, S) in [−1, 1]. The same seed gives the same pictures.
 
-        prompts: sentences, or how many pictures if no sentence shall guide.
+        prompts: sentences, or one, or how many pictures if no sentence shall guide.
         reference: (1 or B, 3, S, S) in [−1, 1], a picture to be like.
         text, content, structure, style: the weights of the scores; 0 leaves one out.
         step: `ddim`, `ddpm` or your own; ``options``, such as eta=1.0, are for it.
         Raises ValueError for sentences that CLIP cannot read, a reference of another size or
-        range, or a weight that asks for a reference where none is.
+        range, a weight that asks for a reference where none is, or one that nothing looks at.
         """
+        prompts = [prompts] if isinstance(prompts, str) else prompts
         told = not isinstance(prompts, int)
-        generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
+        number_of = len(prompts) if told else whole_number(prompts, "the number of pictures", 1)
+        seed = whole_number(seed, "seed", 0, 2**63 - 1)
+        generator = torch.Generator().manual_seed(seed + APART)
         terms = [(text, self.guide.language(self.encode(prompts)))] if told and text else []
         weights = {"content": content, "structure": structure, "style": style}
+        if reference is not None:
+            given = len(picture_batch(reference, "the reference"))
+            if given not in {1, number_of}:
+                raise ValueError(
+                    f"{given} references for {number_of} pictures: give one, or one for each"
+                )
+            if not any(weights.values()):
+                raise ValueError(
+                    "there is a picture to be like, but content, structure and style all weigh 0: "
+                    "give one of them a weight, or leave the reference out"
+                )
         for name, weight in weights.items():
             if number(weight, f"the weight of {name}"):
                 if reference is None:
@@ -229,7 +265,6 @@ class SDG:
         denoise, net = self.model.denoiser, self.model.config.net
         if terms:
             denoise = ScoreGuidance(denoise, weighted(*terms))
-        number_of = len(prompts) if told else whole_number(prompts, "the number of pictures", 1)
         return from_noise(
             MapX0(denoise, map_x0),
             (number_of, net.channels, net.size, net.size),

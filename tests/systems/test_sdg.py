@@ -9,6 +9,7 @@ from labkit.guidance import ScoreGuidance
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig
 from labkit.nets.unet import UNetConfig
+from labkit.nets.vit import ViTConfig
 from labkit.systems.clip import CLIP, CLIPConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
 from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig, gram, weighted
@@ -39,7 +40,10 @@ def guide(clip):
 def system(clip, guide):
     torch.manual_seed(2)
     net = UNetConfig(size=16, width=8, multipliers=(1,), blocks=1, attention=(), groups=4, fold=4)
-    return SDG(DDPM(DDPMConfig(net, predicts="x0")).eval(), guide, clip)
+    model = DDPM(DDPMConfig(net, predicts="x0")).eval()
+    for parameter in model.parameters():  # untrained, it would paint gray whatever steers it
+        nn.init.normal_(parameter, std=0.2)
+    return SDG(model, guide, clip)
 
 
 def pictures(count: int, seed: int = 0) -> torch.Tensor:
@@ -164,16 +168,49 @@ def test_without_any_weight_the_model_draws_what_it_draws_anyway(system):
     assert torch.equal(free.x, guided.x) and torch.equal(free.x, silent.x)
 
 
-def test_all_four_scores_steer_at_once_and_the_seed_decides(system):
-    asked = {"text": 5.0, "content": 4.0, "structure": 3.0, "style": 2.0, "steps": 2}
+ALL_FOUR = {"text": 5.0, "content": 4.0, "structure": 3.0, "style": 2.0}
 
-    def draw(seed):
-        *_, last = system.generate(["a star"], reference=pictures(1), seed=seed, **asked)
+
+@pytest.mark.parametrize("left_out", [None, *ALL_FOUR])
+def test_all_four_scores_steer_at_once_and_the_seed_decides(system, left_out):
+    def draw(seed, **asked):
+        *_, last = system.generate(["a star"], reference=pictures(1), seed=seed, steps=2, **asked)
         return last.x
 
-    assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
-    *_, free = system.generate(1, steps=2, seed=1)
-    assert not torch.equal(draw(1), free.x)
+    whole = draw(1, **ALL_FOUR)
+    if left_out:
+        assert not torch.allclose(whole, draw(1, **ALL_FOUR | {left_out: 0.0}), atol=1e-5)
+    else:
+        assert torch.equal(whole, draw(1, **ALL_FOUR))
+        assert not torch.equal(whole, draw(2, **ALL_FOUR))
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_the_reference_never_wears_the_sampler_s_own_noise(system, monkeypatch, eta):
+    thrown, plain = [], torch.randn
+
+    def listening(*args, **options):
+        thrown.append(plain(*args, **options))
+        return thrown[-1]
+
+    monkeypatch.setattr(torch, "randn", listening)
+    list(system.generate(1, reference=pictures(1), content=2.0, steps=3, eta=eta))
+    seen = [noise.flatten() for noise in thrown if noise.shape == (1, 3, 16, 16)]
+    assert len(seen) >= 4  # the start, and a look in each of three steps
+    assert not any(torch.equal(a, b) for i, a in enumerate(seen) for b in seen[:i])
+
+
+def test_a_sentence_alone_is_one_picture(system):
+    *_, one = system.generate("a red star", text=7.0, steps=2)
+    *_, listed = system.generate(["a red star"], text=7.0, steps=2)
+    assert torch.equal(one.x, listed.x)
+
+
+def test_model_and_guide_must_know_the_same_noise(system, clip):
+    other = NoisyCLIP(NoisyCLIPConfig(TOWER, 6, hidden=8, schedule="linear"))
+    with pytest.raises(ValueError, match="another noise schedule"):
+        SDG(system.model, other, clip)
+    assert NoisyCLIP.deaf(clip, "linear", 50).schedule.T == 50
 
 
 def test_it_composes_score_guidance_and_clips(system):
@@ -201,5 +238,15 @@ def test_what_cannot_be_asked_for_gets_a_sentence(system, guide, clip):
         guide.encode(torch.randn(1, 3, 8, 8), 4)
     with pytest.raises(ValueError, match=r"pictures lie in \[-1, 1\]"):
         system.generate(1, content=1.0, reference=100 * pictures(1))
+    with pytest.raises(ValueError, match="the reference has shape"):
+        system.generate(1, content=1.0, reference=pictures(1)[:, :, :8, :8])
+    with pytest.raises(ValueError, match="the reference has shape"):
+        guide.content(pictures(1)[:, :1])
+    with pytest.raises(ValueError, match="2 references for 3 pictures"):
+        system.generate(3, content=1.0, reference=pictures(2))
+    with pytest.raises(ValueError, match="all weigh 0"):
+        system.generate(["a star"], reference=pictures(1))
+    with pytest.raises(ValueError, match="only a ResNet"):
+        NoisyCLIPConfig(ViTConfig(size=16, patch=8, width=16, depth=1, heads=2), 6)
     with pytest.raises(ValueError, match="of the same configuration"):
         NoisyCLIP(NoisyCLIPConfig(TOWER, 7)).begin_from(clip)
