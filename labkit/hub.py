@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from labkit.data.tokenizer import Tokenizer
+from labkit.data.tokenizer import Tokenizer, spaced
 from labkit.fetch import File, fetch
 from labkit.inputs import one_of, short, whole_number
 from labkit.nets.vit import ViTConfig
@@ -77,6 +77,16 @@ class ReleasedTokenizer(Tokenizer):
                 "the tokenizer has no <|startoftext|> and <|endoftext|>, so it is not one of CLIP: "
                 "give the tokenizer.json that came with the weights"
             )
+
+    def text_of(self, row: list[int]) -> str:
+        """The text of one row of ids, up to its first end: the zeros behind it would be "!"."""
+        row = row[: row.index(self.end)] if self.end in row else row
+        text = self.pieces.decode([piece for piece in row if piece != self.begin])
+        return text.replace("</w>", " ").strip()
+
+    def split(self, text: str) -> list[str]:
+        """The pieces of a text, to look at, without the marks of word ends."""
+        return [piece.removesuffix("</w>") for piece in self.pieces.encode(spaced(text)).tokens]
 
     def unknown(self, text: str) -> list[str]:
         """None: 400 million captions of the internet left few words out, and all of them come
@@ -244,7 +254,7 @@ def look(photo: str | Path | Image.Image, size: int = 224) -> Tensor:
     shorter = min(width, height)
     sides = (int(size * width / shorter), int(size * height / shorter))
     image = image.resize(sides, Image.Resampling.BICUBIC)
-    left, top = ((side - size) // 2 for side in sides)
+    left, top = (round((side - size) / 2) for side in sides)
     image = image.crop((left, top, left + size, top + size))
     pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
     return pixels[None].float() / 127.5 - 1

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labkit.data import corpus, scenes
+from labkit.data import caption_reader, corpus, scenes
 from labkit.inputs import short, whole_number
 
 FILE = Path(__file__).parent / "tokenizer.json"
@@ -39,8 +39,11 @@ class Tokenizer:
     """Wraps a `tokenizers.Tokenizer`. ``end`` is the largest id of all, so that the end of each
     text can be found as CLIP's code finds it, by ``ids.argmax(-1)``."""
 
-    def __init__(self, pieces, context: int = CONTEXT):
+    def __init__(self, pieces, context: int = CONTEXT, words: Iterable[str] | None = None):
+        """words: those that mean something to who reads; None: every piece does."""
         self.pieces = pieces
+        pieces.encode_special_tokens = True  # "<end>" in a text is five letters, and ends nothing
+        self.words = None if words is None else frozenset(words)
         self.context = whole_number(context, "the context", 3)
         self.pad, self.begin, self.end = (pieces.token_to_id(word) for word in (PAD, BEGIN, END))
         self.known = set(pieces.get_vocab())
@@ -94,18 +97,27 @@ class Tokenizer:
                 f"ids run from {int(ids.min())} to {int(ids.max())}, but must be from 0 to "
                 f"{len(self) - 1}"
             )
-        return [text.strip() for text in self.pieces.decode_batch(ids.tolist())]
+        return [self.text_of(row) for row in ids.tolist()]
+
+    def text_of(self, row: list[int]) -> str:
+        """The text of one row of ids."""
+        return self.pieces.decode(row).strip()
 
     def split(self, text: str) -> list[str]:
         """The pieces of a text, to look at. What is not ASCII shows as the letters of its bytes."""
         return [piece.replace("Ġ", "") for piece in self.pieces.encode(spaced(text)).tokens]
 
     def unknown(self, text: str) -> list[str]:
-        """The words of a text that are no piece of their own, as every word of the captions and
-        the corpus is. They can be encoded, but nobody here has learned what they mean."""
+        """The words of a text that no caption has. They can be encoded, but whoever learned from
+        captions never read them. (The corpus has more words than these.)"""
         text = self.pieces.normalizer.normalize_str(spaced(text))
-        words = self.pieces.pre_tokenizer.pre_tokenize_str(text)
-        return [text[slice(*where)].strip() for word, where in words if word not in self.known]
+        found = []
+        for piece, where in self.pieces.pre_tokenizer.pre_tokenize_str(text):
+            word = text[slice(*where)].strip()
+            told = self.words is None or not word.isalpha() or word in self.words
+            if not (told and piece in self.known):
+                found.append(word)
+        return found
 
 
 def spaced(text: object) -> str:
@@ -122,7 +134,7 @@ def load() -> Tokenizer:
     """The tokenizer that comes with labkit."""
     import tokenizers
 
-    return Tokenizer(tokenizers.Tokenizer.from_file(str(FILE)))
+    return Tokenizer(tokenizers.Tokenizer.from_file(str(FILE)), words=caption_reader.WORDS)
 
 
 def train(texts: Iterable[str], pieces: int = PIECES, context: int = CONTEXT) -> Tokenizer:

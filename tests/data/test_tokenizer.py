@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.data import scenes, tokenizer
+from labkit.data.descriptions import descriptions
 
 LOADED = tokenizer.load()
 
@@ -55,7 +56,15 @@ def test_case_and_spaces_make_no_difference():
 
 def test_unknown_words_are_encoded_from_pieces_and_named():
     assert LOADED.unknown("A red zebra, über a star ★") == ["zebra", "über", "★"]
+    assert LOADED.unknown("a banana, not painted") == ["banana", "not", "painted"]  # of the corpus
+    assert not any(map(LOADED.unknown, descriptions(scenes.draw(300, 1), 1)))
     assert len(LOADED.split("zebra")) > 1 and LOADED.split("a star") == ["a", "star"]
+
+
+def test_a_text_cannot_smuggle_an_end_in():
+    tokens = LOADED.encode("a red <end> star <pad>")
+    assert (tokens.ids == LOADED.end).sum() == 1
+    assert LOADED.decode(tokens.ids) == ["a red <end> star <pad>"]
 
 
 def test_no_text_has_a_row_of_its_own():

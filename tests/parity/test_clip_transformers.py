@@ -163,6 +163,9 @@ def test_any_text_becomes_the_same_tokens(their_tokenizer, tmp_path, text):
     tokens = ours.encode(text)
     assert tokens.ids.tolist() == [expected + [0] * (160 - len(expected))]
     assert tokens.mask.sum() == len(expected)
+    spoken = their_tokenizer.decode(expected, skip_special_tokens=True).strip()
+    assert ours.decode(tokens.ids) == [spoken]
+    assert not any(piece.endswith("</w>") for piece in ours.split(text))
     assert expected[0] == len(ours) - 2 and expected[-1] == len(ours) - 1
     assert expected.count(expected[-1]) == 1  # nothing was unknown
 
