@@ -92,7 +92,9 @@ def train(name: str, out: Path | None, pictures: Path | None, overwrite: bool) -
 @main.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), default="grid.png", show_default=True)
-@click.option("--number", default=64, show_default=True, help="How many pictures.")
+@click.option(
+    "--number", type=click.IntRange(min=1), default=64, show_default=True, help="How many pictures."
+)
 @click.option("--label", "labels", type=int, multiple=True, help="Of this class; may be repeated.")
 @click.option("--scale", default=1.0, show_default=True, help="Of classifier-free guidance.")
 @click.option("--steps", default=50, show_default=True, help="Steps of DDIM.")

@@ -137,9 +137,12 @@ def gradient(log_prob: Callable, x: Tensor, t: int | Tensor) -> Tensor:
                 f"log_prob gave {shape}, but must give one number per row, shape ({len(x)},): "
                 "sum over everything but the batch"
             )
-        if not values.requires_grad:
+        pull = None
+        if values.requires_grad:  # of x, or only of a network behind a detach
+            (pull,) = torch.autograd.grad(values.sum(), x, allow_unused=True)
+        if pull is None:
             raise ValueError(
                 "log_prob gave numbers without a gradient to x: compute them with torch, without "
                 "no_grad, detach, argmax or a round trip through numpy"
             )
-        return torch.autograd.grad(values.sum(), x)[0]
+        return pull

@@ -26,6 +26,8 @@ def class_vectors(clip, classes: Sequence[str], templates: str | Sequence[str] =
     templates = [templates] if isinstance(templates, str) else list(templates)
     if not classes or isinstance(classes, str):
         raise ValueError(f"classes is {short(classes)}, but must be a list of at least one name")
+    if not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"classes is {short(classes)}, but a class is named by a text")
     if not templates or not all("{}" in template for template in templates):
         raise ValueError(
             f"templates is {short(templates)}, but must be at least one text, each with {{}} where "
@@ -60,7 +62,7 @@ def linear_probe(features: Tensor, labels: Tensor, C: float = 1.0):
         )
     C = number(C, "C", 1e-9)
     probe = LogisticRegression(C=C, max_iter=1000)
-    return probe.fit(features.cpu().double().numpy(), labels.cpu().numpy())
+    return probe.fit(features.detach().cpu().double().numpy(), labels.cpu().numpy())
 
 
 def recall_at(similarity: Tensor, k: int = 1, belongs: Tensor | None = None) -> float:
@@ -77,6 +79,8 @@ def recall_at(similarity: Tensor, k: int = 1, belongs: Tensor | None = None) -> 
             f"similarity has shape {tuple(similarity.shape)}, but must be (N, M), and N = M "
             "unless `belongs` says what belongs together"
         )
+    if not torch.isfinite(similarity).all():
+        raise ValueError("similarity holds NaN or infinity, so nothing in it is most similar")
     k = whole_number(k, "k", 1, similarity.shape[1])
     if belongs is None:
         belongs = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from labkit import schedule
 from labkit.conditioning import Conditioning
@@ -143,6 +144,7 @@ def test_each_row_s_gradient_is_its_own():
         (lambda x, t: 3.0, "one number per row"),
         (lambda x, t: log_prob(x, t).detach(), "without a gradient"),
         (lambda x, t: log_prob(x, t).argmax().expand(len(x)), "without a gradient"),
+        (lambda x, t: nn.Linear(2, 1).double()(x.detach())[:, 0], "without a gradient"),
     ],
 )
 def test_a_log_prob_that_cannot_guide_is_named(bad, sentence):

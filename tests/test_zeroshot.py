@@ -85,6 +85,7 @@ def test_a_network_that_says_the_same_everywhere_finds_nothing():
         lambda: class_vectors(Known(), "cat"),
         lambda: class_vectors(Known(), ["cat"], "a photo"),
         lambda: class_vectors(Known(), ["cat"], []),
+        lambda: class_vectors(Known(), [0, 1]),
         lambda: linear_probe(torch.randn(4, 2), torch.zeros(4)),
         lambda: linear_probe(torch.randn(4, 2), torch.arange(3)),
         lambda: linear_probe(torch.randn(4, 2), torch.arange(4), C=-1),
@@ -92,6 +93,7 @@ def test_a_network_that_says_the_same_everywhere_finds_nothing():
         lambda: recall_at(torch.randn(3, 3), 4),
         lambda: recall_at(torch.randn(3, 3), 1, torch.zeros(3, 3, dtype=torch.bool)),
         lambda: recall_at(torch.randn(3)),
+        lambda: recall_at(torch.full((3, 3), float("nan"))),
     ],
 )
 def test_nonsense_is_refused_in_one_sentence(call):

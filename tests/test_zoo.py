@@ -168,6 +168,7 @@ def test_sampling_from_the_command_draws_the_shipped_digits(tiny):
 def test_the_conditional_system_draws_the_labels_it_is_asked_for(tiny):
     shown = run("sample", "adm-digits", "--number", 3, "--steps", 2, "--label", 7, "--scale", 2)
     assert shown.exit_code == 0, shown.output
+    assert run("sample", "adm-digits", "--number", 0).exit_code == 2
     for wrong in (["adm-digits", "--label", 10], ["ddpm-digits", "--label", 1]):
         refused = run("sample", *wrong, "--out", "none.png")
         assert refused.exit_code == 1 and refused.output.startswith("Error: ")

@@ -33,8 +33,9 @@ COMPLETE = 0.5  # of the other sentences leave nothing out; the rest is what peo
 GRAY = 0.5  # of the scenes that look alike and whose color is not in question
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # how bright red, green and blue are
 ALSO = 0.3  # how often a short sentence says an attribute that is not in question
-SAID = (  # in each kind of group, in turn: one of these is in question
-    (("shape",), ("shape",), ("fill",)),  # every shape once
+SAID = (  # in each kind of group, in turn: one of these is said
+    # Every shape once, in one fill: a third of the sentences says that fill, and fits all eight.
+    (("shape",), ("shape",), ("fill",)),
     (("shape",), ("fill",), ("fill",)),  # two shapes in all four fills
     (("shape", "fill"),),  # four shapes in two fills each
     (("shape", "color"),),  # four shapes in two colors each
@@ -69,7 +70,7 @@ def batches(
 
 
 def hints(scenes: Scenes, kinds: list[int], gray: list[bool], random: Random) -> list[str]:
-    """A short sentence for each scene of one object: what is in question, and little else.
+    """A short sentence for each scene of one object: most say what is in question, and little else.
 
     kinds: the number of each scene's group in `SAID`; gray: whether it will show no color.
     """

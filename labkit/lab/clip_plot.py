@@ -66,7 +66,7 @@ def draw_pairs(figure, pictures: Tensor, sentences: Sequence[str], matrix: Tenso
 def draw_found(figure, pictures: Tensor, similarity: Tensor):
     """Pictures (K, 3, S, S) in a row, over each its similarity (K,). Returns what shows others:
     update(pictures, similarity)."""
-    axes = figure.subplots(1, len(pictures))
+    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     shown = [paint(axis, picture) for axis, picture in zip(axes, pictures)]
     for axis in axes:
         axis.set_title("0.00", loc="center")

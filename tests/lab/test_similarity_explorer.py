@@ -90,6 +90,17 @@ def test_a_notebook_without_a_kernel_shows_both_answers(explorer):
     assert "Picture 0" in bundle["text/plain"]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_small_gallery_is_shown_whole(count):
+    small = SimilarityExplorer(Colors(), torch.zeros(count, 3, 8, 8), SENTENCES[:count])
+    assert f"The {count} pictures nearest to “red”" in small.pictures.alt
+
+
+def test_a_first_example_that_cannot_be_read_is_refused():
+    with pytest.raises(ValueError, match="words that nobody knows"):
+        SimilarityExplorer(Colors(), torch.zeros(1, 3, 8, 8), ["red"], ["zebra"])
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_pictures_without_their_sentences_are_refused_in_one_sentence(count):
     with pytest.raises(ValueError, match="^SimilarityExplorer was given[^\n]+$"):

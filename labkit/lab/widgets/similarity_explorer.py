@@ -26,8 +26,9 @@ class SimilarityExplorer(ipywidgets.VBox):
     clip: has encode_image and encode_text, which give unit vectors (B, D); what it cannot read it
         refuses with a ValueError, whose sentence is shown. pictures: (N, 3, S, S) in [−1, 1].
     sentences: N of them, each true of its picture. examples: of what to type, for a menu.
-    found, said: how many pictures and sentences are shown.
-    Raises ValueError for no pictures, or unless each comes with its sentence.
+    found, said: how many pictures and sentences are shown, or all where there are fewer.
+    Raises ValueError for no pictures, unless each comes with its sentence, or if the first example
+    cannot be read.
     """
 
     def __init__(
@@ -45,8 +46,8 @@ class SimilarityExplorer(ipywidgets.VBox):
                 "sentences; give at least one picture, and a sentence for each."
             )
         self._clip, self._pictures, self._sentences = clip, pictures, list(sentences)
-        self._found = whole_number(found, "found", 2, len(pictures))
-        self._said = whole_number(said, "said", 1, len(pictures))
+        self._found = min(whole_number(found, "found", 1), len(pictures))
+        self._said = min(whole_number(said, "said", 1), len(pictures))
         with torch.no_grad():  # the whole gallery, once
             self._of_pictures = clip.encode_image(pictures)  # (N, D)
             self._of_sentences = clip.encode_text(self._sentences)  # (N, D)
@@ -62,7 +63,7 @@ class SimilarityExplorer(ipywidgets.VBox):
         self.pictures, self.sentences = Picture(), Picture()
         self._answered = ""  # the sentence whose pictures are shown
         self._rows = Canvas((8.1, 1.55)), Canvas((8.1, 2.15))
-        self._search(self.sentence.value)
+        self._show(self.sentence.value)
         self._describe(self.number.value)
         super().__init__(
             [self.example, self.sentence, self.message, self.pictures, self.number, self.sentences]
@@ -80,11 +81,13 @@ class SimilarityExplorer(ipywidgets.VBox):
             self._refuse("type a sentence")
             return
         try:
-            with torch.no_grad():
-                similarity = self._of_pictures @ self._clip.encode_text([text])[0]  # (N,)
+            self._show(text)
         except ValueError as error:
             self._refuse(str(error))
-            return
+
+    def _show(self, text: str) -> None:
+        with torch.no_grad():
+            similarity = self._of_pictures @ self._clip.encode_text([text])[0]  # (N,)
         self._answered = text
         best = similarity.topk(self._found)
         values = {"pictures": self._pictures[best.indices], "similarity": best.values}
