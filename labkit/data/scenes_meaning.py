@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from itertools import permutations
+from itertools import combinations
 from typing import NamedTuple
 
 from labkit.data.scenes_world import Object
@@ -98,20 +98,29 @@ def parts(meaning: Meaning, objects: Sequence[Object], background: str) -> list[
     every thing gets objects of its own, as many as its number says.
     """
     needed = [thing.number or 1 for thing in meaning.things]
-    slots = list(range(len(objects))) + [None] * sum(needed)  # None: there is no such object
     best: list[Part] = []
-    # Objects first in every order, so that a tie goes to the reading that leaves none out.
-    for order in dict.fromkeys(permutations(slots, sum(needed))) if needed else [()]:
-        groups, at = [], 0
-        for number in needed:
-            groups.append(order[at : at + number])
-            at += number
+    for groups in assignments(needed, range(len(objects))):
         found = list(judged(meaning, objects, background, groups))
         if not best or score(found) > score(best):
             best = found
         if all(part.shown for part in best):
             break
     return best
+
+
+def assignments(needed: Sequence[int], free: Sequence[int]) -> Iterator[list[tuple]]:
+    """All ways to give each thing so many of the free objects, or None: there is no such object.
+
+    Objects come first everywhere, so that a tie goes to the reading that leaves none out. In which
+    order one thing has its objects makes no difference, so they are always given in theirs.
+    """
+    if not needed:
+        yield []
+        return
+    for group in dict.fromkeys(combinations([*free, *[None] * needed[0]], needed[0])):
+        left = [index for index in free if index not in group]
+        for others in assignments(needed[1:], left):
+            yield [group, *others]
 
 
 def score(found: list[Part]) -> tuple[int, int]:
