@@ -61,8 +61,12 @@ def shown_parts(seen: Scenes, captions: Sequence[str | Meaning]) -> list[list[Pa
 
 
 def caption_accuracy(seen: Scenes, captions: Sequence[str | Meaning]) -> Shown:
-    """How much of their sentences the pictures show. See `shown_parts` for what is given."""
+    """How much of their sentences the pictures show. See `shown_parts` for what is given.
+    Raises ValueError for no pictures, and where the sentences say nothing."""
     found = shown_parts(seen, captions)
+    if not any(found):
+        given = f"the {len(found)} captions say nothing" if found else "there are no pictures"
+        raise ValueError(f"{given}, so there is no share of what is said: give at least one part")
     votes: dict[str, list[bool]] = defaultdict(list)
     for row in found:
         for part in row:
@@ -78,10 +82,13 @@ def caption_accuracy(seen: Scenes, captions: Sequence[str | Meaning]) -> Shown:
 
 
 def agreement(seen: Scenes, truth: Scenes) -> dict[str, float]:
-    """How well scenes were read: for each attribute, for place and for inside the share of true
-    objects that were found and have it right; the share of scenes with the right count and
-    background, of true relations between two objects, and of scenes in which all that is so."""
+    """How well scenes were read: for each attribute and for place the share of true objects that
+    were found and have it right; the share of scenes with the right count and background, of true
+    relations between two objects ("inside" is one of them; NaN where no scene has any), and of
+    scenes in which all that is so. Raises ValueError for no scenes."""
     scene_batch(seen, "seen"), scene_batch(truth, "truth")
+    if not len(truth.background):
+        raise ValueError("truth holds no scenes, so there is nothing to agree with: give some")
     if len(seen.background) != len(truth.background):
         raise ValueError(
             f"{len(seen.background)} scenes were seen and {len(truth.background)} are true, but "
@@ -101,21 +108,33 @@ def agreement(seen: Scenes, truth: Scenes) -> dict[str, float]:
     related = seen.relation[rows, match[:, :, None], match[:, None]] == truth.relation
     related &= found[:, :, None] & found[:, None]
     whole = {"count": seen.count == truth.count, "background": seen.background == truth.background}
-    everything = torch.stack([(ok | ~here).all(1) for ok in right.values()] + [*whole.values()])
+    everything = [(ok | ~here).all(1) for ok in right.values()] + [*whole.values()]
+    everything.append((related | ~pairs).flatten(1).all(1))
     scores = {name: ok[here] for name, ok in right.items()} | whole
-    scores |= {"relation": related[pairs], "everything": everything.all(0)}
+    scores |= {"relation": related[pairs], "everything": torch.stack(everything).all(0)}
     return {name: ok.double().mean().item() for name, ok in scores.items()}
+
+
+def square_colors(pictures: Tensor) -> None:
+    """Raises ValueError unless pictures (N, C, H, W) are of three channels and square."""
+    shape = tuple(pictures.shape)
+    if shape[1] != 3 or shape[2] != shape[3]:
+        raise ValueError(
+            f"pictures has shape {shape}, but pictures of scenes are (N, 3, S, S): "
+            "red, green and blue, and as high as wide"
+        )
 
 
 def misfit(seen: Scenes, pictures: Tensor) -> Tensor:
     """How far each picture is from a clean one of what was seen in it, (N,): the root of the mean
     squared difference, 0 … 2. A smear that the reader took for a star does not look like one."""
     picture_batch(pictures, "pictures")
-    if len(scene_batch(seen, "seen").background) != len(pictures) or pictures.shape[1] != 3:
+    if len(scene_batch(seen, "seen").background) != len(pictures):
         raise ValueError(
             f"{len(seen.background)} scenes for pictures of shape {tuple(pictures.shape)}, "
-            "but there must be as many of each, and pictures are (N, 3, S, S)"
+            "but there must be as many of each"
         )
+    square_colors(pictures)
     again = render(seen, pictures.shape[-1]).to(pictures)
     return (again - pictures).square().mean((1, 2, 3)).sqrt()
 
@@ -135,9 +154,11 @@ def spread(reader, pictures: Tensor) -> float:
     distance of what the reader sees at the same place in two of them, as unit vectors; 0: all are
     alike. So does LPIPS (Zhang et al. 2018), there with another network and learned weights.
 
-    reader: a `labkit.nets.reader.Reader`. Raises ValueError for fewer than two pictures.
+    reader: a `labkit.nets.reader.Reader`. Raises ValueError for fewer than two pictures, and for
+    pictures of another shape.
     """
     if len(picture_batch(pictures, "pictures")) < 2:
         raise ValueError("one picture has no other to differ from: give at least two pictures")
+    square_colors(pictures)
     seen = F.normalize(reader.first(pictures), dim=1)  # (N, D, G, G)
     return torch.pdist(seen.flatten(1)).square().mean().item() / (2 * seen[0, 0].numel())

@@ -156,7 +156,7 @@ def test_it_reads_every_attribute_of_clean_renders(held_out):
     scores = scene_metrics.agreement(seen, truth)
     everything = scores.pop("everything")
     assert min(scores.values()) >= 0.99, scores
-    assert everything >= 0.97
+    assert everything >= 0.994  # measured: 0.996 on both splits
 
 
 def test_sentences_are_found_in_their_own_pictures_and_not_in_others(held_out):
