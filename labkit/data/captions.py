@@ -164,11 +164,18 @@ def phrase(meaning: Meaning, random: Random) -> str:
 
 def related(meaning: Meaning, random: Random) -> str:
     """A sentence with one relation: "a above b", "the a is above the b", "above b is a"."""
-    ((_, name, _),) = meaning.relations
+    if len(meaning.relations) > 1:
+        raise ValueError(
+            f"{len(meaning.relations)} relations do not go into one sentence: give it one"
+        )
+    ((subject, name, object),) = meaning.relations
+    pair = (subject, object)
+    others = [thing for k, thing in enumerate(meaning.things) if k not in pair]
+    things = [*(meaning.things[k] for k in pair), *others]
     words = pick(RELATION_WORDS[name], random)
     form = random.choice(("plain", "plain", "is", "turned", "inside"))
     article = "the" if form == "is" else "a"
-    a, b = (noun_phrase(thing, random, article) for thing in meaning.things[:2])
+    a, b = (noun_phrase(thing, random, article) for thing in things[:2])
     if form == "inside" and name == "around":
         text = f"{a} with {b} inside"
     elif form == "is":
@@ -176,8 +183,8 @@ def related(meaning: Meaning, random: Random) -> str:
     elif form == "turned" and name not in ("inside", "around"):
         text = f"{words} {b} is {a}"
     else:
-        text = opening(meaning.things[:1], random) + f"{a} {words} {b}"
-    for thing in meaning.things[2:]:
+        text = opening(things[:1], random) + f"{a} {words} {b}"
+    for thing in things[2:]:
         text += f", and there is also {noun_phrase(thing, random)}"
     return text
 

@@ -14,17 +14,18 @@ from random import Random
 from labkit.data.captions import phrase
 from labkit.data.scenes_meaning import Meaning, Thing
 from labkit.data.scenes_world import Scene, Scenes
-from labkit.inputs import short
+from labkit.inputs import short, whole_number
 
 MOST_WORDS = 28  # commas included; with begin and end it fits the tokenizer's context
 
 
 def descriptions(scenes: Scenes, seed: int | Random = 0) -> list[str]:
     """One random sentence for each scene that names every object with shape, color, size and fill,
-    and the background; the same seed gives the same ones. Raises ValueError for no scenes."""
+    and the background; the same seed gives the same ones. Raises ValueError for what are no scenes
+    or is no seed."""
     if not isinstance(scenes, Scenes):
         raise ValueError(f"scenes is {short(scenes)}, but must be Scenes, as `draw` gives them")
-    random = seed if isinstance(seed, Random) else Random(seed)
+    random = seed if isinstance(seed, Random) else Random(whole_number(seed, "seed", 0))
     return [description(scene, random) for scene in scenes.words()]
 
 

@@ -35,6 +35,21 @@ def test_reading_gives_back_what_was_meant(seed):
         assert read(writer.phrase(meaning, random)) == meaning
 
 
+@pytest.mark.parametrize("name", scenes.RELATIONS)
+def test_a_relation_is_said_of_its_subject_wherever_that_stands(name):
+    heart, star, moon = Thing("heart"), Thing("star", "red"), Thing("moon")
+    meaning = Meaning((heart, star, moon), (Relation(2, name, 0),), "mint")
+    for seed in range(40):
+        said = read(writer.phrase(meaning, Random(seed)))
+        assert said == Meaning((moon, heart, star), (Relation(0, name, 1),), "mint")
+
+
+def test_two_relations_are_too_much_for_a_sentence():
+    both = Relation(0, "above", 1), Relation(1, "above", 0)
+    with pytest.raises(ValueError, match="2 relations do not go into one sentence"):
+        writer.phrase(Meaning((Thing("star"), Thing("moon")), both), Random(0))
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=seeds)
 def test_every_sentence_is_true_of_its_scene(seed):

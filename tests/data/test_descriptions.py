@@ -1,5 +1,7 @@
 """Sentences that leave nothing out: complete, true, varied, short enough."""
 
+from random import Random
+
 import pytest
 
 from labkit.data import scenes, tokenizer
@@ -25,6 +27,14 @@ def test_the_same_seed_says_the_same_and_another_says_it_in_other_words():
 
 def test_every_description_fits_the_tokenizer():
     assert tokenizer.load().encode(descriptions(scenes.draw(300, 1, "all"), 1)).ids.shape[1] == 32
+
+
+def test_a_seed_is_a_whole_number_or_a_random():
+    drawn = scenes.draw(4, 0)
+    assert descriptions(drawn, Random(5)) == descriptions(drawn, 5)
+    for seed in (None, [1], -1, 0.5, "5", True):
+        with pytest.raises(ValueError, match="^seed is .* whole number"):
+            descriptions(drawn, seed)
 
 
 def test_what_are_no_scenes_gets_a_sentence():
