@@ -11,7 +11,7 @@
 # - say what such a model does *not* see, and measure it against chance.
 #
 # **Before:** cross-entropy and softmax. Of the earlier lessons nothing is needed.
-# **Time:** about 50 minutes to read and play, plus 85 for all exercises; about 50 seconds to run on two cores.
+# **Time:** about 50 minutes to read and play, plus 80 for all exercises; about 50 seconds to run on two cores.
 #
 # **On the map:** 06 classifier-free guidance → **07 CLIP** → 08 semantic guidance (CLIP's space steers a sampler).
 
@@ -101,7 +101,7 @@ def plus_minus(right):
 # %% [markdown]
 # ## 1 · See it first
 #
-# Six pictures, drawn for this cell, and six sentences. CLIP has turned each picture and each sentence into an arrow of length 1, in the same space of 128 dimensions. In each cell stands the cosine of the angle between the two: 1 is the same direction, 0 is "nothing to do with each other".
+# Six pictures, drawn for this cell, and six sentences. CLIP has turned each picture and each sentence into an arrow of length 1, in the same space of 128 dimensions. In each cell stands the cosine of the angle between the two: 1 is the same direction. What counts is which cosine is larger: wrong pairs may lie anywhere below the right one, even under 0.
 
 # %%
 thing, scene = scenes.Object, scenes.Scene
@@ -128,7 +128,7 @@ own = torch.arange(6)
 assert (cosines.argmax(1) == own).all() and (cosines.argmax(0) == own).all()
 
 # %% [markdown]
-# Every picture finds its sentence, and every sentence its picture. Three things to notice. There is **no list of classes**: we could have typed anything that is made of words it knows. It reads **synonyms** (a crescent is a moon, a disc a circle), because people used both. And among all pictures of its training there was **not one purple star**: that combination was held out. It has put the two words together by itself.
+# Every picture finds its sentence, and every sentence its picture. Three things to notice. There is **no list of classes**: we could have typed anything that is made of words it knows. It reads **synonyms** (a crescent is a moon, a disc a circle), because its captions use both. And among all pictures of its training there was **not one purple star**: that combination was held out. It has put the two words together by itself.
 #
 # ## 2 · The idea
 #
@@ -202,11 +202,11 @@ print(f"all pulls and pushes add up to zero: {abs(slope.sum().item()) < 1e-12}")
 # %% [markdown]
 # ### 3.3 The temperature
 #
-# Cosines lie between −1 and 1. A softmax of such small numbers can never be sure: among $N=64$ sentences, a perfect pair (1) against strangers (0) would get a probability of $e/(e+63)=4\,\%$. So the cosines are multiplied by a **scale** $s=1/T$, with $T$ the temperature. Which scale? CLIP learns it, and three details matter (section 2.5 of the paper):
+# Cosines lie between −1 and 1. A softmax of such small numbers can never be sure: among $N=64$ sentences, a perfect pair (1) against strangers (0) would get a probability of $e/(e+63)=4\,\%$. So the cosines are multiplied by a **scale** $s=1/T$, with $T$ the temperature. Which scale? CLIP learns it, and three details matter (sections 2.3 and 2.5 of the paper):
 #
 # - learned is the **logarithm** $\tau=\ln s$, so that $s$ stays positive and every step changes it by a share, not by an amount;
 # - it starts at $\ln(1/0.07)$, $s\approx14.3$;
-# - it is **clamped** after each step such that $s\le100$: whoever has learned the training pairs by heart is paid for ever larger scales, until the gradient comes from a handful of pairs alone.
+# - it is **clamped** after each step such that $s\le100$, which the paper found necessary to keep the training stable. One way to see why: whoever has learned the training pairs by heart is paid for ever larger scales, until the gradient comes from a handful of pairs alone.
 #
 # What does the loss want? The slope along $\tau$ is $\sum_{ij}\frac{\partial L}{\partial S_{ij}}S_{ij}$: it is negative (raise the scale!) as long as right pairs have larger logits than the answers given on average. We compute loss and slope on 128 fresh pairs, for the shipped CLIP and for one that was never trained:
 
@@ -307,7 +307,7 @@ show_source(TextTransformer.forward)
 #
 # 1. Add words one by one: "a star", "a red star", "a striped red star". What happens to the cosines, and to the pictures? What does it offer where the gallery has no such thing?
 # 2. "a red star above a blue circle", and then the other way round. Do the pictures change?
-# 3. Type nonsense, or a word that no caption has. What can it know about it?
+# 3. Type nonsense, or a word that no caption has. What does it say, and why is that better than an answer?
 
 # %%
 gallery = distinct(300, seed=5)
@@ -322,7 +322,7 @@ SimilarityExplorer(
 # %% [markdown]
 # ## 6 · Train it
 #
-# From scratch, in half a minute: the same modules, half as wide, 64 new pairs in each of 200 batches. Each sentence names everything in its picture. Watch the matrix of 64 pairs that are never trained on: pictures down, sentences across. What appears in it, and when?
+# From scratch, in half a minute: the same modules, the picture tower half as wide and the text tower half as deep, 64 new pairs in each of 200 batches. Each sentence names everything in its picture. Watch the matrix of 64 pairs that are never trained on: pictures down, sentences across. What appears in it, and when?
 
 # %%
 small = CLIPConfig(
@@ -389,7 +389,7 @@ losses = torch.tensor([step.loss for step in seen])
 assert abs(losses[:3].mean() - math.log(64)) < 1 and losses[-20:].mean() < 1.2
 
 # %% [markdown]
-# Before, every row is the same: to an untrained network all pictures look alike. Nobody told it what a star is. The bright cells off the diagonal are pairs that it still takes for each other. Beside it now the shipped CLIP: twice as wide, trained by the same loop for twenty minutes, on batches of 128 of which half are look-alikes. How many of 100 scenes find their own description (**R@1**, section 7.3)? Five sets of 100, mean ± standard deviation:
+# Before, every row is the same: to an untrained network all pictures look alike. Nobody told it what a star is. The bright cells off the diagonal are pairs that it still takes for each other. Beside it now the shipped CLIP: trained by the same loop for 3,600 updates, 16 minutes of one core, on batches of 128 of which half are look-alikes. How many of 100 scenes find their own description (**R@1**, section 7.3)? Five sets of 100, mean ± standard deviation:
 
 
 # %%
@@ -484,8 +484,16 @@ for kind, name in (("unseen color + shape", "color"), ("unseen fill + shape", "f
           f"{plus_minus(first)}         {plus_minus(second)}")  # fmt: skip
 for fill, shape in scenes.UNSEEN["fills"]:  # of the last line, one by one
     these = drawn.shape[:, 0] == SHAPES.index(shape)
-    print(f"   {fill} {shape:10} {' ' * 16}{plus_minus((first & second)[these])}")
+    taken = ((guess // 8)[these].bincount(minlength=4) / these.sum()).tolist()
+    taken = ", ".join(f"{name} {share:.0%}" for name, share in zip(FILLS, taken) if share > 0.02)
+    print(f"   {fill} {shape:10} {' ' * 16}{plus_minus((first & second)[these])}     {taken}")
 assert both["color"] > 0.7 and both["fill"] > 0.5
+
+# %%
+moons = [scenes.Scene([scenes.Object("moon", "blue", "large", fill, 0.5, 0.5, 0.3)], "sand")
+         for fill in FILLS]  # fmt: skip
+plots.show(plots.image_grid(scenes.render(scenes.tensors(moons), 32), columns=4, titles=FILLS),
+           "The same crescent plain, striped, dotted and outlined, 32 pixels wide.")  # fmt: skip
 
 # %% [markdown]
 # Composition works. Every color of an unseen pair is right; of the fills about three in four, where chance is three in a hundred. And the mistakes are not spread evenly: dotted diamonds and striped circles are nearly all right, but most **outlined moons** are taken for *striped* ones. Look at a crescent of 32 pixels: an outline of both its edges, with a bright gap in between, *is* a couple of stripes. Whoever never saw the two beside each other cannot know where one ends and the other begins. (Asked for the fill *alone*, in the table before, it does worse than asked for the pair: the name of the shape helps to find the row.) (In the paper, and in the world, nobody knows which combinations were held out. Here we do.)
@@ -515,7 +523,7 @@ for name, (features, drawn) in questions.items():
 print("paper, ImageNet (section 3.1.4)                          +0.013             +0.035")
 
 # %% [markdown]
-# The sentence helps, as in the paper: a bare adjective is something that CLIP never read. Where there is hardly a doubt left (known combinations), three more prompts change next to nothing; where there is doubt, they add a little, by more than their error. The gains are small beside what is missing to 1: asking well finds what is in the features, and adds nothing to them.
+# The sentence helps, as in the paper: a bare adjective is something that CLIP hardly ever reads. Where there is hardly a doubt left (known combinations), three more prompts change next to nothing; where there is doubt, they add a little, by more than their error. But for unseen combinations all gains are small beside what is missing to 1: asking well finds what is in the features, and adds nothing to them.
 #
 # Why average *vectors* and not probabilities? Because then the ensemble is again one vector for each class: 80 prompts cost no more than one when a picture comes. And why back to length 1? The mean of unit vectors is the shorter the more the prompts disagree; without the repair such a class would lose unfairly.
 #
@@ -576,11 +584,11 @@ for name, (scores, zero) in probed.items():
 assert all(scores[0] < zero for scores, zero in probed.values())
 
 # %% [markdown]
-# Words are worth a lot of labels: nobody needs to draw a sample of "striped", if there is a word for it. And the other way round: what the probe cannot find in the features, no prompt will.
+# Words are worth a lot of labels: nobody needs to draw a sample of "striped", if there is a word for it. Here they are worth 8 labels a class (shape, color) to 64 (size, fill); the paper found about four. And the other way round: what a probe with *plenty* of labels cannot find in the features, no prompt will.
 #
 # ### 7.5 The real CLIP
 #
-# The paper's numbers, for scale: zero-shot, ViT-L/14 at 336 pixels reaches **76.2 %** on ImageNet (top-5: 95 %), 98.4 % on aYahoo and 58.5 % on SUN (table 1); 400 million pairs, $N=32{,}768$, 32 epochs. Ours knows eight shapes. But the *modules* are the same: with OpenAI's released weights in them, `labkit.hub` gives you the real one. Set `REAL = True` and put the path of a photograph of yours. The weights (605 MB) are fetched once; without a network one sentence says so, and the lesson goes on.
+# The paper's numbers, for scale: zero-shot, ViT-L/14 at 336 pixels reaches **76.2 %** on ImageNet, 98.4 % on aYahoo and 58.5 % on SUN (table 1); 400 million pairs, $N=32{,}768$, 32 epochs. Ours knows eight shapes. But the *modules* are the same: with OpenAI's released weights in them, `labkit.hub` gives you the real one. Set `REAL = True` and put the path of a photograph of yours. The weights (605 MB) are fetched once; without a network one sentence says so, and the lesson goes on.
 
 # %%
 REAL, PHOTO = False, "my_photograph.jpg"
@@ -741,7 +749,7 @@ plots.show(figure, "The loss of captions that come twice against the scale: plai
            "smaller scale and above the dotted floor; without the doubles, falling towards 0, the lower the larger the scale.")  # fmt: skip
 
 # %% [markdown]
-# In 400 million captions of the internet the same text twice in a batch is rare, even at $N=32{,}768$. In small data sets with few captions it is the rule: look for it first when a contrastive loss "gets stuck" at $\ln m$.
+# Among 400 million captions of the internet, one may hope, the same text twice is a small share of a batch, even at $N=32{,}768$. In small data sets with few captions it is the rule: look for it first when a contrastive loss "gets stuck" at $\ln m$.
 #
 # ### 8.3 Break it: read the wrong place
 #
@@ -797,7 +805,7 @@ checks.clip_loss(clip_loss_solution).require()
 # %% [markdown]
 # ### 9.2 One step of the temperature &nbsp; ● 5 minutes
 #
-# Given the logarithm of the scale (a tensor of some), the gradient of the loss by it, and the learning rate: take a step of plain gradient descent, and keep the scale at 100 or less. Return the new **logarithm**.
+# Given the logarithm of the scale (a tensor of any shape), the gradient of the loss by it, and the learning rate: take a step of plain gradient descent, and keep the scale at 100 or less. Return the new **logarithm**.
 
 
 # %%
@@ -929,11 +937,11 @@ checks.distinct_loss(distinct_loss_solution).require()
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "You train with 256 pairs in a batch, and the loss stays at 5.5 for an hour. What does it know?",
+    "You train with 256 pairs in a batch. The scale is still near 14, every probability near 1/256, and the loss stays at 5.5 for an hour. What does the network know?",
     {
         "A good deal: 5.5 is about half of where it began": "It began at ln 256 = 5.545.",
         "Nothing yet: that is ln 256": "Every answer gets 1/256. Look at the learning rate, and whether pictures and captions are still in the same order.",
-        "It depends on the temperature": "At ln N every answer is equally likely, at any temperature.",
+        "It depends on the temperature": "If every probability is 1/256, the scale multiplies differences that are not there.",
     },
     answer="Nothing yet: that is ln 256",
 )
@@ -986,5 +994,5 @@ quiz.ask(
 # **References**
 # - A. Radford et al.: *Learning Transferable Visual Models From Natural Language Supervision* (CLIP), ICML 2021. Figure 3 (the loss), sections 2.3 to 2.5, 3.1 (zero-shot, prompts), 3.2 (probes), table 1.
 # - A. van den Oord, Y. Li, O. Vinyals: *Representation Learning with Contrastive Predictive Coding*, 2018: the loss in one direction, InfoNCE.
-# - M. Yuksekgonul et al.: *When and Why Vision-Language Models Behave like Bags-of-Words, and What to Do About It?*, ICLR 2023: section 8.1 for the released models.
+# - M. Yuksekgonul et al.: *When and Why Vision-Language Models Behave like Bags-of-Words, and What to Do About It?*, ICLR 2023: what our section 8.1 shows, measured on released models.
 # - F. Faghri et al.: *VSE++*, BMVC 2018: R@K, and hard negatives.
