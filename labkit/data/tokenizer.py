@@ -19,7 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labkit.data import caption_reader, corpus, scenes
+from labkit.data import corpus, scenes
+from labkit.data.caption_lexicon import WORDS
 from labkit.inputs import short, whole_number
 
 FILE = Path(__file__).parent / "tokenizer.json"
@@ -134,7 +135,7 @@ def load() -> Tokenizer:
     """The tokenizer that comes with labkit."""
     import tokenizers
 
-    return Tokenizer(tokenizers.Tokenizer.from_file(str(FILE)), words=caption_reader.WORDS)
+    return Tokenizer(tokenizers.Tokenizer.from_file(str(FILE)), words=WORDS)
 
 
 def train(texts: Iterable[str], pieces: int = PIECES, context: int = CONTEXT) -> Tokenizer:

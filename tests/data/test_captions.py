@@ -175,43 +175,6 @@ def test_the_parts_that_a_scene_does_not_show_are_named(sentence, seen, missed):
     assert sorted((p.kind, p.said) for p in found if not p.shown) == sorted(missed)
 
 
-def test_what_a_learner_may_write_is_understood():
-    assert read("Red star.") == Meaning((Thing("star", "red"),))
-    assert read("something blue").things == (Thing(color="blue"),)
-    assert read("a small   crescent\nabove two boxes") == Meaning(
-        (Thing("moon", size="small"), Thing("square", number=2)), (Relation(0, "above", 1),)
-    )
-    assert read("the heart is on the left").things == (Thing("heart", column="left"),)
-
-
-@pytest.mark.parametrize(("sentence", "message"), [
-    ("", "says something"), ("   ", "says something"), (None, "says something"),
-    ("a red elephant", "has no 'elephant'"), ("a rad star", "did you mean 'red'"),
-    ("un círculo", "has no 'un'"), ("a ★", "has no '★'"), ("a red blue star", "two colors"),
-    ("a star left of", "left of"), ("and also", "names nothing"), ("with", "names nothing"),
-    ("a star in the top left on the right", "two places"),
-])  # fmt: skip
-def test_a_sentence_that_cannot_be_read_gets_one_sentence(sentence, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        read(sentence)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from([*words.OPENINGS, "a", "two", "red", "star", "left of", "with",
-                                 "inside", "on a mint background", "that is", "and", "is", ",",
-                                 "on the left", "shapes", "above", "small"]),
-                max_size=9))  # fmt: skip
-def test_any_heap_of_known_words_is_read_or_refused_in_one_sentence(heap):
-    try:
-        meaning = read(" ".join(heap))
-    except ValueError as error:
-        assert "\n" not in str(error) and len(str(error)) < 400
-    else:
-        count = len(meaning.things)
-        assert all(a != b and a < count and b < count for a, _, b in meaning.relations)
-
-
 def test_captions_of_no_scene_are_refused():
     for nothing in ([], ["a star"], torch.zeros(2), None):
         with pytest.raises(ValueError, match="^[^\n]+$"):
