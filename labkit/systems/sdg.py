@@ -98,14 +98,17 @@ class NoisyCLIP(nn.Module):
 
     def seen(self, x: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
         """Picture and times as the net wants them. Raises ValueError for another size."""
+        self.check_size(x, "pictures have")
+        times = t if isinstance(t, Tensor) else torch.tensor(t)
+        return standardized(x), times.to(x.device).expand(len(x))
+
+    def check_size(self, x: Tensor, what: str) -> None:
+        """Raises ValueError unless x is (B, 3, S, S) of this encoder's S; `what` has that shape."""
         size = self.config.image.size
         if x.shape[1:] != (3, size, size):
             raise ValueError(
-                f"pictures have shape {tuple(x.shape)}, but this encoder looks at "
-                f"(B, 3, {size}, {size})"
+                f"{what} shape {tuple(x.shape)}, but this encoder looks at (B, 3, {size}, {size})"
             )
-        times = t if isinstance(t, Tensor) else torch.tensor(t)
-        return standardized(x), times.to(x.device).expand(len(x))
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Which noisy picture belongs to which clean one, a scalar: the two cross-entropies of
@@ -155,12 +158,7 @@ class NoisyCLIP(nn.Module):
 
     def noised(self, reference: Tensor, generator: torch.Generator | None) -> Callable:
         """A function that looks at the reference through as much noise as there is in x_t."""
-        size = self.config.image.size
-        if picture_batch(reference, "the reference").shape[1:] != (3, size, size):
-            raise ValueError(
-                f"the reference has shape {tuple(reference.shape)}, but this encoder looks at "
-                f"(B, 3, {size}, {size})"
-            )
+        self.check_size(picture_batch(reference, "the reference"), "the reference has")
         generator = generator or torch.Generator().manual_seed(APART)
 
         @torch.no_grad()
