@@ -44,7 +44,7 @@ plots.use_style()
 
 # %% [markdown]
 # What the whole lesson uses. Note who is who: the **painter** never heard a word, the **guide** steers, and the **reader**, a third network, looks at finished pictures and
-# says what is in them. It never steers. After a restart, run these four cells, and then any section you like.
+# says what is in them. It never steers. After a restart, run these five cells, and then any section you like.
 
 # %%
 painter = zoo.load("ddpm-scenes").denoiser  # paints scenes of 32 x 32 pixels, whichever it likes
@@ -54,7 +54,6 @@ deaf = NoisyCLIP.deaf(clip)  # CLIP's own picture tower, which takes all noise f
 reader = zoo.load("reader-scenes")  # says what a picture shows; it measures, and never steers
 
 STEPS = 20  # of the walks in this lesson, from 1000
-CLIP_SCALE, GUIDE_SCALE = clip.scale.item(), FIXED_SCALE  # of the cosines, as each was trained
 TEXT, CONTENT, STRUCTURE, STYLE = 200.0, 400.0, 150.0, 1000.0  # weights that serve well here
 
 
@@ -105,6 +104,19 @@ def all_four(sentence, reference):
         "text": guide.language(meaning(sentence)), "content": guide.content(reference[None]),
         "structure": guide.structure(reference[None]), "style": guide.style(reference[None]),
     }  # fmt: skip
+
+
+# %%
+def own_scale(encoder):
+    """The scale of the cosines at which an encoder was trained."""
+    return clip.scale.item() if encoder is deaf else FIXED_SCALE
+
+
+def belief(encoder, pictures, t, vectors, wish):
+    """How probable an encoder finds each picture's sentence, row `wish` of the vectors; the mean."""
+    with torch.no_grad():
+        probs = (own_scale(encoder) * encoder.encode(pictures, t) @ vectors.T).softmax(1)
+    return probs.gather(1, wish[:, None]).mean().item()
 
 
 def as_picture(pull):
@@ -256,11 +268,11 @@ plots.show(figure, "Four clouds of guided points: in the north; around the cross
 # %% tags=["nbval-check-output"]
 list_of = meaning(*(named(color, shape) for color in ("red", "blue") for shape in scenes.SHAPES))
 x = painter.schedule.diffuse(starry[None], 300, noise(1, 3, 32, 32))
-log_probs = lambda x, t: (GUIDE_SCALE * guide.encode(x, t) @ list_of.T).log_softmax(1)  # noqa: E731
+log_probs = lambda x, t: (FIXED_SCALE * guide.encode(x, t) @ list_of.T).log_softmax(1)  # noqa: E731
 left = gradient(lambda x, t: log_probs(x, t)[:, 4], x, 300)
 pulls = torch.cat([gradient(guide.language(row[None]), x, 300) for row in list_of])
 believed = log_probs(x, 300)[0].exp()
-right = GUIDE_SCALE * (pulls[4] - (believed[:, None, None, None] * pulls).sum(0))
+right = FIXED_SCALE * (pulls[4] - (believed[:, None, None, None] * pulls).sum(0))
 print("sentences:", len(list_of), "  the two sides agree:",
       torch.allclose(left[0], right, rtol=1e-3, atol=1e-3 * right.abs().max().item()))  # fmt: skip
 
@@ -474,8 +486,7 @@ with torch.no_grad():
             x = guide.schedule.diffuse(scene_test, t, noise(*scene_test.shape, seed=t))
             match = encoder.encode(x, t) @ targets.T  # (200, 200)
             nearest = (match.argmax(1) == torch.arange(200)).float().mean()
-            scale = CLIP_SCALE if encoder is deaf else GUIDE_SCALE
-            sure = (scale * match).softmax(1).amax(1).mean()
+            sure = (own_scale(encoder) * match).softmax(1).amax(1).mean()
             rows.append((nearest.item(), sure.item()))
         found[name], sure = zip(*rows)
         left.plot(times_seen, found[name], "o-", color=color, label=name)
@@ -513,15 +524,6 @@ wish = torch.tensor([8 * scenes.COLORS.index(c) + scenes.SHAPES.index(s) for c, 
 wishes, asked = wish.repeat_interleave(EACH), [text for text in said for _ in range(EACH)]
 x, led = noise(len(asked), 3, 32, 32, seed=6), {}
 
-
-def belief(encoder, pictures, t, wish):
-    """The mean probability, among the 64 sentences, of the ones that were wished for."""
-    scale = CLIP_SCALE if encoder is deaf else GUIDE_SCALE
-    with torch.no_grad():
-        probs = (scale * encoder.encode(pictures, t) @ choices.T).softmax(1)
-    return probs.gather(1, wish[:, None]).mean().item()
-
-
 # %%
 figure, axis = plots.subplots(size=(8, 2.8))
 for (name, encoder), color in zip((("clean CLIP", deaf), ("knows noise", guide)),
@@ -529,12 +531,12 @@ for (name, encoder), color in zip((("clean CLIP", deaf), ("knows noise", guide))
     when, beliefs = [], []
     for state in steered(encoder.language(choices[wishes]), x, FOOLED):
         when.append(state.t)
-        beliefs.append(belief(encoder, state.x, max(state.t, 1), wishes))
+        beliefs.append(belief(encoder, state.x, max(state.t, 1), choices, wishes))
     shown = caption_accuracy(reader.read(state.x.clamp(-1, 1)), asked)
     led[name] = state.x, shown, beliefs
     axis.plot(when, beliefs, "o-", color=color, label=name)
     print(f"{name:12} believes its pictures at {beliefs[-1]:.0%}, real ones at"
-          f" {belief(encoder, truth, 1, wish):.0%}; the reader finds {shown.parts:.0%} of what was"
+          f" {belief(encoder, truth, 1, choices, wish):.0%}; the reader finds {shown.parts:.0%} of what was"
           f" said in its {shown.number}")  # fmt: skip
 axis.set(title="What it believes of its own pictures", xlabel="time t", ylabel="probability",
          xlim=(1000, 0))  # fmt: skip
@@ -566,6 +568,7 @@ SENTENCES = ["a red circle", "a blue star", "a green square", "a yellow heart", 
              "a pink moon", "an orange cross", "a brown diamond", "two blue circles", "a large green star"]  # fmt: skip
 EACH, SEEDS, WEIGHTS = 4, 2, (0, 100, 400)
 asked = [sentence for sentence in SENTENCES for _ in range(EACH)]
+WISHED = torch.arange(len(SENTENCES)).repeat_interleave(EACH)  # which sentence each picture has
 
 
 @cache
@@ -580,10 +583,7 @@ def run(encoder, weight, seed):
     if weight:
         pictures = end(steered(encoder.language(meaning(*asked)), x, weight))
     shown = caption_accuracy(reader.read(pictures.clamp(-1, 1)), asked)
-    scale = CLIP_SCALE if encoder is deaf else GUIDE_SCALE
-    with torch.no_grad():
-        probs = (scale * encoder.encode(pictures, 1) @ meaning(*SENTENCES).T).softmax(1)
-    own = probs.repeat_interleave(EACH, 1).diagonal().mean().item()
+    own = belief(encoder, pictures, 1, meaning(*SENTENCES), WISHED)
     groups = pictures.unflatten(0, (len(SENTENCES), EACH))
     return shown.parts, shown.complete, own, sum(spread(reader, g) for g in groups) / len(groups)
 
