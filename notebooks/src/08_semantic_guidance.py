@@ -12,7 +12,7 @@
 #
 # **Before:** lesson 05 (Bayes on scores, Algorithm 2), lesson 07 (CLIP's space).
 #
-# **Time:** about 50 minutes to read and play, plus 80 for all exercises; 65 seconds to run on two cores.
+# **Time:** about 50 minutes to read and play, plus 80 for all exercises; about 75 seconds to run on two cores.
 #
 # **On the map:** 06 classifier-free guidance → 07 CLIP → **08 semantic guidance** → 09 GLIDE (the words go into the painter itself).
 
