@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from labkit.casting import moved
 from labkit.inputs import number, short
 
 ROUTES = {"vector": ("vector",), "tokens": ("tokens", "mask"), "image": ("image",)}
@@ -71,7 +72,7 @@ class Conditioning(NamedTuple):
             gone = every | (torch.rand(n, generator=generator) < chance)  # (B,)
             for name in names:
                 if (field := fields[name]) is not None:
-                    row = gone.to(field.device).view(-1, *[1] * (field.ndim - 1))
+                    row = moved(gone, field.device).view(-1, *[1] * (field.ndim - 1))
                     fields[name] = torch.where(row, getattr(null, name), field)
         return Conditioning(**fields)
 
@@ -86,3 +87,52 @@ def check_same_routes(a: Conditioning, b: Conditioning) -> None:
                 f"{short(shapes[1])}, but a condition and its null must "
                 "use the same routes with the same shapes"
             )
+
+
+def heard(
+    cond: Conditioning | None,
+    rows: int,
+    *,
+    vector: int | None = None,
+    tokens: int | None = None,
+    image: tuple[int, int, int] | None = None,
+) -> Conditioning:
+    """`cond` with a row for each of the batch, if a network can hear all of it and is told what it
+    cannot do without. Raises ValueError otherwise: a condition that nobody hears would guide
+    nowhere, without a word.
+
+    rows: of the batch. vector, tokens: the length of the vector, and of each token, that the
+    network takes; image: (C, H, W) of the picture beside x. None: it has no such route.
+    """
+    cond = Conditioning() if cond is None else cond.rows(rows)
+    if image is not None and cond.image is None:
+        raise ValueError(
+            f"the condition has no image, but this network sees one of shape {image} beside x: "
+            "give Conditioning(image=...)"
+        )
+    if cond.mask is not None and cond.tokens is None:
+        raise ValueError("the condition has a mask, but no tokens that it could hide: give both")
+    takes = {"vector": vector, "tokens": tokens, "image": image}
+    for route, wanted in takes.items():
+        field = getattr(cond, route)
+        if field is None:
+            continue
+        if wanted is None:
+            able = ", ".join(name for name, size in takes.items() if size is not None)
+            raise ValueError(
+                f"the condition has {route!r}, for which this network has no route "
+                f"({able or 'it takes no condition'}): leave it out, or build the network with it"
+            )
+        middle = field.shape[1:2] if route == "tokens" else ()
+        shape = (rows, *middle, *(wanted if route == "image" else (wanted,)))
+        if tuple(field.shape) != shape:
+            raise ValueError(
+                f"the condition's {route} has shape {tuple(field.shape)}, but this network needs "
+                f"{shape}: one row for each of the batch"
+            )
+    if cond.mask is not None and cond.mask.shape != cond.tokens.shape[:2]:
+        raise ValueError(
+            f"the condition's mask has shape {tuple(cond.mask.shape)}, but its tokens need "
+            f"{tuple(cond.tokens.shape[:2])}: True for each real token"
+        )
+    return cond

@@ -14,8 +14,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from labkit.casting import moved
 from labkit.conditioning import Conditioning
-from labkit.inputs import float_batch, number, one_of, same_shape, whole_number
+from labkit.inputs import float_batch, number, one_of, same_shape
 from labkit.schedule import NoiseSchedule
 
 
@@ -39,21 +40,23 @@ class Denoises(Protocol):
 
 def from_x0(schedule: NoiseSchedule, x: Tensor, t: int | Tensor, x0: Tensor) -> Prediction:
     """The prediction that says `x0`; eps follows. Needs t ≥ 1: at t = 0 there is no noise."""
-    return Prediction(x0, (x - schedule.signal(t, x) * x0) / schedule.noise(t, x))
+    signal, noise = schedule.signal_and_noise(t, x)
+    return Prediction(x0, (x - signal * x0) / noise)
 
 
 def from_eps(schedule: NoiseSchedule, x: Tensor, t: int | Tensor, eps: Tensor) -> Prediction:
     """The prediction that says `eps`; x0 follows."""
-    return Prediction((x - schedule.noise(t, x) * eps) / schedule.signal(t, x), eps)
+    signal, noise = schedule.signal_and_noise(t, x)
+    return Prediction((x - noise * eps) / signal, eps)
 
 
 def from_v(schedule: NoiseSchedule, x: Tensor, t: int | Tensor, v: Tensor) -> Prediction:
     """The prediction that says v = √ᾱ_t eps − √(1−ᾱ_t) x0 (Salimans and Ho 2022, section 4)."""
-    signal, noise = schedule.signal(t, x), schedule.noise(t, x)
+    signal, noise = schedule.signal_and_noise(t, x)
     return Prediction(signal * x - noise * v, noise * x + signal * v)
 
 
-FARTHEST = 30.0  # no scaled picture or latent gets there; bytes do
+LARGEST = 3.0  # root mean square of x0: of unit size, where bytes reach 100 and raw digits 7
 
 READ = {"eps": from_eps, "x0": from_x0, "v": from_v}
 
@@ -80,13 +83,19 @@ class Denoiser(nn.Module):
         self.predicts = one_of(predicts, READ, "prediction")
         self.learned_variance = learned_variance
 
+    def extra_repr(self) -> str:
+        """What printing it shows, and what a run that goes on is compared by."""
+        T, level = self.schedule.T, self.schedule.alpha_bar.mean()
+        return f"predicts={self.predicts!r}, T={T}, mean of alpha_bar={level:.6f}"
+
     def forward(self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None) -> Prediction:
         """x: (B, C, …) float; t: 1 … T, one for all or (B,) long. Raises ValueError otherwise."""
-        float_batch(x, "x")
-        if not isinstance(t, Tensor) or t.ndim == 0:
-            t = whole_number(t, "time t", 1, self.schedule.T)
-            t = torch.full((len(x),), t, device=x.device)
-        out = self.net(x, t, cond)
+        t = self.schedule.times(t, float_batch(x, "x"), 1)
+        if isinstance(t, Tensor):
+            rows = moved(t, x.device)
+        else:
+            rows = torch.full((len(x),), t, device=x.device)
+        out = self.net(x, rows, cond)
         var_frac = None
         if self.learned_variance:
             out, raw = out.chunk(2, dim=1)
@@ -97,7 +106,8 @@ class Denoiser(nn.Module):
     def target(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """(B, …) what the network should answer for x_t = diffuse(x0, t, eps)."""
         if self.predicts == "v":
-            return self.schedule.signal(t, x0) * eps - self.schedule.noise(t, x0) * x0
+            signal, noise = self.schedule.signal_and_noise(t, x0)
+            return signal * eps - noise * x0
         return eps if self.predicts == "eps" else x0
 
     def loss(self, x0: Tensor, cond: Conditioning | None = None, generator=None) -> Tensor:
@@ -106,16 +116,20 @@ class Denoiser(nn.Module):
 
         x0: (B, C, …) float of about unit size, pictures in [−1, 1]. Raises ValueError for bytes.
         """
-        if not float_batch(x0, "x0").abs().max() <= FARTHEST:  # also true of NaN
-            raise ValueError(
-                f"x0 reaches {x0.abs().max():g}, but the noise has unit variance: "
-                "scale pictures to [-1, 1] and latents to unit variance"
-            )
-        t = torch.randint(1, self.schedule.T + 1, (len(x0),), generator=generator)
-        eps = torch.randn(x0.shape, dtype=x0.dtype, generator=generator).to(x0.device)
-        t = t.to(x0.device)
-        out = self.net(self.schedule.diffuse(x0, t, eps), t, cond)
+        unit_size(float_batch(x0, "x0"))
+        t, eps, x = self.schedule.draw(x0, generator)
+        out = self.net(x, moved(t, x.device), cond)
         return (out[:, : x0.shape[1]] - self.target(x0, t, eps)).square().mean()
+
+
+def unit_size(x0: Tensor) -> None:
+    """Raises ValueError unless the data are about as large as the noise."""
+    size = float(x0.detach().float().square().mean().sqrt())
+    if not size <= LARGEST:  # also true of NaN
+        raise ValueError(
+            f"x0 has a root mean square of {size:g}, but the noise has unit variance: "
+            "scale pictures to [-1, 1] and latents to unit variance"
+        )
 
 
 @dataclass(frozen=True)

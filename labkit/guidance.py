@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from labkit.casting import like
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Denoises, Prediction, from_eps
 from labkit.inputs import number
@@ -101,9 +102,9 @@ def mean_shift(
     """
     check_scale(scale)
     mean, variance = ancestral(schedule, pred, x, t, s, v)
-    shift = per_row(scale, x) * variance.to(x.dtype) * gradient(log_prob, x, t)
+    shift = per_row(scale, x) * like(variance, x) * gradient(log_prob, x, t)
     noise = noise_like(x, generator) if s > 0 else torch.zeros_like(x)
-    return mean + shift + variance.sqrt().to(x.dtype) * noise
+    return mean + shift + like(variance.sqrt(), x) * noise
 
 
 def check_scale(scale: float | Tensor) -> None:
@@ -123,7 +124,7 @@ def per_row(scale: float | Tensor, x: Tensor) -> float | Tensor:
         return scale
     if len(scale) != len(x):
         raise ValueError(f"scale has {len(scale)} rows, but the batch has {len(x)}")
-    return scale.to(x).view(-1, *[1] * (x.ndim - 1))
+    return like(scale, x).view(-1, *[1] * (x.ndim - 1))
 
 
 def gradient(log_prob: Callable, x: Tensor, t: int | Tensor) -> Tensor:

@@ -38,22 +38,27 @@ def whole_number(value: object, name: str, low: int, high: int | None = None) ->
 
 def number(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> float:
     """`value` as a finite float within [low, high]; raises ValueError otherwise."""
+    value = value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high:
         if math.isinf(low) and math.isinf(high):
-            allowed = "finite"
+            allowed = "a finite number"
         elif math.isinf(high):
-            allowed = f"at least {low:g}"
+            allowed = f"a number of at least {low:g}"
         else:
-            allowed = f"from {low:g} to {high:g}"
-        raise ValueError(f"{name} is {short(value)}, but must be a number {allowed}")
+            allowed = f"a number from {low:g} to {high:g}"
+        raise ValueError(f"{name} is {short(value)}, but must be {allowed}")
     return float(value)
 
 
 def numbers(values: object, name: str, ndim: int) -> Tensor:
-    """`values` as a finite, non-empty float64 tensor of `ndim` axes; raises ValueError if not."""
+    """A copy of `values` as a finite, non-empty float64 tensor of `ndim` axes on the CPU; raises
+    ValueError if there is none."""
     try:
-        tensor = torch.as_tensor(values, dtype=torch.float64)
+        if isinstance(values, Tensor):
+            tensor = values.detach().cpu().to(torch.float64, copy=True)
+        else:
+            tensor = torch.tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         tensor = None
     if tensor is None or tensor.ndim != ndim or tensor.numel() == 0:
@@ -68,13 +73,59 @@ def picture_batch(x: object, name: str) -> Tensor:
     """`x` itself if it is (B, C, H, W) float in [−1, 1]; raises ValueError otherwise."""
     if float_batch(x, name).ndim != 4:
         raise ValueError(f"{name} has shape {tuple(x.shape)}, but pictures are (B, C, H, W)")
-    low, high = x.min().item(), x.max().item()
+    low, high = extremes(x)
     if not (low >= -1.01 and high <= 1.01):
         raise ValueError(
             f"{name} runs from {low:g} to {high:g}, but pictures lie in [-1, 1]: "
             "bytes become x / 127.5 - 1, values in [0, 1] become 2 x - 1"
         )
     return x
+
+
+def sized_pictures(
+    x: Tensor, channels: int, size: int, weight: Tensor, who: str, what: str = "pictures"
+) -> None:
+    """Raises ValueError unless x is (B, channels, size, size), as `who` looks at, in the dtype of
+    its weights (any, where autocast chooses)."""
+    if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[1:] != (channels, size, size):
+        shape = tuple(x.shape) if isinstance(x, Tensor) else short(x)
+        raise ValueError(
+            f"{what} of shape {shape} do not fit {who}, which looks at "
+            f"(B, {channels}, {size}, {size}): resize and crop them, give a single one its batch "
+            "by x[None], and repeat gray ones three times for color"
+        )
+    same_dtype(x, weight, who)
+
+
+def same_dtype(x: Tensor, weight: Tensor, who: str) -> None:
+    """Raises ValueError if x is of another dtype than the weights, unless autocast chooses."""
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise ValueError(
+            f"the input is {x.dtype}, but {who} has weights of {weight.dtype}: "
+            "bring one to the dtype of the other with .to(dtype)"
+        )
+
+
+def class_labels(labels: object, classes: int, rows: int | None = None) -> Tensor:
+    """`labels` as (B,) long, where they lie; a list on the CPU. Raises ValueError unless all are
+    whole and in 0 … classes − 1, and as many as `rows` if given."""
+    try:
+        tensor = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        tensor = torch.empty(0)
+    whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    ok = tensor.ndim == 1 and tensor.numel() > 0 and whole
+    if ok:
+        low, high = extremes(tensor)
+        ok = low >= 0 and high < classes
+    if not ok:
+        raise ValueError(
+            f"labels is {short(labels)}, but must be whole numbers from 0 to {classes - 1}, one "
+            "per picture: the classes that this model was trained on"
+        )
+    if rows is not None and len(tensor) != rows:
+        raise ValueError(f"there are {len(tensor)} labels for {rows} pictures: give one for each")
+    return tensor.long()
 
 
 def float_batch(x: object, name: str) -> Tensor:
@@ -93,6 +144,11 @@ def float_batch(x: object, name: str) -> Tensor:
     return x
 
 
+def extremes(x: Tensor) -> tuple[float, float]:
+    """The smallest and the largest entry; NaN if there is any. One look at the device, not two."""
+    return tuple(torch.stack(x.detach().aminmax()).tolist())
+
+
 def same_shape(a: Tensor, b: Tensor, names: str) -> None:
     """Raises ValueError unless `a` and `b` agree in shape."""
     if a.shape != b.shape:
@@ -107,3 +163,10 @@ def short(value: object) -> str:
         return f"a tensor of shape {tuple(value.shape)}" if value.ndim else repr(value.item())
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """Some names for a sentence, in their order: the first ones, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return (", ".join(names[:most]) or "nothing") + more

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from labkit.casting import wide
 from labkit.inputs import float_batch, number, same_shape
 
 NEARLY_PARALLEL = 1e-4  # radians; below, the chord is the arc to better than rounding
@@ -21,15 +24,21 @@ def slerp(z1: Tensor, z2: Tensor, a: float) -> Tensor:
     entries at once (DDIM, section 5.3).
 
     z1, z2: (B, …) of one shape, no row all zero; a: 0 gives z1, 1 gives z2. Two rows that point the
-    same way have no arc: they get the straight line.
+    same way have no arc: they get the straight line. Raises ValueError for two that point in
+    opposite ways: every arc between them is as short as any other.
     """
     straight = lerp(z1, z2, a)
-    flat1, flat2 = z1.flatten(1).double(), z2.flatten(1).double()  # (B, D)
+    flat1, flat2 = wide(z1).flatten(1), wide(z2).flatten(1)  # (B, D)
     lengths = flat1.norm(dim=1) * flat2.norm(dim=1)  # (B,)
     if not (lengths > 0).all():
         raise ValueError("z1 or z2 has a row of zeros only, which points nowhere; draw it again")
     cosine = ((flat1 * flat2).sum(1) / lengths).clamp(-1, 1)
     angle = cosine.arccos()  # (B,)
+    if (math.pi - angle < NEARLY_PARALLEL).any():
+        raise ValueError(
+            "z1 and z2 have a row that points in opposite ways, between which no arc is the "
+            "shortest; draw one of them again"
+        )
     shape = (-1, *[1] * (z1.ndim - 1))
     weight1, weight2 = (
         (torch.sin(share * angle) / torch.sin(angle)).to(z1.dtype).view(shape)

@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from labkit.casting import like, moved, wide
 from labkit.conditioning import Conditioning
-from labkit.denoiser import Denoiser, Denoises, Prediction
-from labkit.inputs import float_batch, number, whole_number
+from labkit.denoiser import Denoiser, Denoises, Prediction, unit_size
+from labkit.inputs import float_batch, number
 from labkit.sampler import noise_like
 from labkit.schedule import NoiseSchedule
 
@@ -48,13 +49,14 @@ def kl(mean_1: Tensor, log_var_1: Tensor, mean_2: Tensor, log_var_2: Tensor) -> 
 
 
 def decoder_log_prob(x0: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """log of the Gaussian's mass on the bin around each of the levels x0, in nats, (B, …) float64
-    (DDPM, equation 13). The bins at −1 and 1 are open, so that all 256 add up to 1.
+    """log of the Gaussian's mass on the bin around each of the levels x0, in nats, (B, …), in the
+    widest dtype of the device (DDPM, equation 13). The bins at −1 and 1 are open, so that all 256
+    add up to 1.
 
     The exact Gaussian, where the code of Improved DDPM has an approximation by tanh, and cut off
-    only where float64 ends, not at 1e-12.
+    only where the numbers end, not at 1e-12.
     """
-    x0, mean, std = x0.double(), mean.double(), (log_var.double() / 2).exp()
+    x0, mean, std = wide(x0), wide(mean), (wide(log_var) / 2).exp()
     low = (x0 - HALF_BIN - mean) / std
     high = (x0 + HALF_BIN - mean) / std
     low = torch.where(x0 < -0.999, -math.inf, low)
@@ -64,19 +66,22 @@ def decoder_log_prob(x0: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     low, high = torch.where(above, -high, low), torch.where(above, -low, high)
     # erfc, since torch's ndtr is already 0 at 9 standard deviations.
     mass = (torch.erfc(-high / math.sqrt(2)) - torch.erfc(-low / math.sqrt(2))) / 2
-    return mass.clamp(min=torch.finfo(torch.float64).tiny).log()
+    return mass.clamp(min=torch.finfo(mass.dtype).tiny).log()
 
 
 def log_variance(
     schedule: NoiseSchedule, x: Tensor, t: int | Tensor, pred: Prediction, v: float = 0.0
 ) -> Tensor:
-    """log of the model's variance for the step t → t − 1, in float64: β^v β̃^(1−v), with a learned
-    pred.var_frac in place of v. β̃_1 would be 0 and its log not a number, so β̃_2 stands in."""
+    """log of the model's variance for the step t → t − 1, to multiply x in its widest dtype: of
+    β^v β̃^(1−v), with a learned pred.var_frac in place of v. β̃_1 would be 0 and its log not a
+    number, so β̃_2 stands in."""
     later = t.clamp(min=2) if isinstance(t, Tensor) else max(t, 2)
     large = (1 - schedule.at(t, x) / schedule.at(t - 1, x)).log()
-    small = large if schedule.T == 1 else schedule.posterior(x, x, later, later - 1)[1].log()
-    v = v if pred.var_frac is None else pred.var_frac.double()
-    return v * large + (1 - v) * small
+    small = large if schedule.T == 1 else schedule.posterior_weights(later, later - 1, x)[2].log()
+    if pred.var_frac is None:
+        return like(v * large + (1 - v) * small, wide(x))
+    v = wide(pred.var_frac)
+    return v * like(large, v) + (1 - v) * like(small, v)
 
 
 def term(
@@ -89,14 +94,16 @@ def term(
 ) -> Tensor:
     """L_{t−1}, (B,) bits per dimension: what the step from x = x_t costs, given what is believed
     there. t: a whole number or (B,) long in 1 … T; v as in `labkit.sampler.ddpm`."""
-    true_mean, true_var = schedule.posterior(x0, x, t, t - 1)
-    mean, _ = schedule.posterior(pred.x0, x, t, t - 1)
+    t = schedule.times(t, x, 1)
+    from_x0, from_x, true_var = schedule.posterior_weights(t, t - 1, x)
+    from_x0, from_x = like(from_x0, x), like(from_x, x)
+    true_mean, mean = (wide(from_x0 * clean + from_x * x) for clean in (x0, pred.x0))
     log_var = log_variance(schedule, x, t, pred, v)
     # At t = 1 the posterior is a point: no KL, but the decoder. The clamp keeps its log finite.
-    step = kl(true_mean.double(), true_var.clamp(min=1e-30).log(), mean.double(), log_var)
-    first = torch.as_tensor(t == 1, device=x.device)
+    step = kl(true_mean, like(true_var.clamp(min=1e-30).log(), mean), mean, log_var)
+    first = torch.as_tensor(t == 1)  # on the CPU: whether any is costs no look at the device
     if first.any():
-        first = first.view(-1, *[1] * (x.ndim - 1))  # (B, 1, …) or (1, 1, …)
+        first = moved(first.view(-1, *[1] * (x.ndim - 1)), x.device)  # (B, 1, …) or (1, 1, …)
         step = torch.where(first, -decoder_log_prob(x0, mean, log_var), step)
     return bits(step)
 
@@ -104,8 +111,10 @@ def term(
 def prior_term(schedule: NoiseSchedule, x0: Tensor) -> Tensor:
     """L_T, (B,) bits per dimension: q(x_T | x_0) against N(0, I). No network has a part in it."""
     alpha_bar = schedule.alpha_bar[-1]
-    zero = torch.zeros((), dtype=torch.float64)
-    return bits(kl(alpha_bar.sqrt() * x0.double(), torch.log1p(-alpha_bar), zero, zero))
+    x0 = wide(x0)
+    zero = torch.zeros((), dtype=x0.dtype)
+    mean, log_var = like(alpha_bar.sqrt(), x0) * x0, like(torch.log1p(-alpha_bar), x0)
+    return bits(kl(mean, log_var, zero, zero))
 
 
 def terms(
@@ -151,7 +160,7 @@ def bits_per_dim(
     """The whole bound, averaged over the pictures: T calls of the network. Arguments as `terms`."""
     steps = torch.zeros(denoise.schedule.T + 1, dtype=torch.float64)
     for t, cost in terms(denoise, x0, cond, v, generator):
-        steps[t] = cost.mean()
+        steps[t] = float(cost.mean())
     prior = float(prior_term(denoise.schedule, x0).mean())
     return Bound(prior + float(steps.sum()), prior, steps)
 
@@ -177,11 +186,9 @@ def hybrid_loss(
     with learned variance. L_vlb, a sum over t, is estimated as T times the term at the drawn t, in
     bits per dimension; its gradient reaches the variance only, never the mean.
     """
-    float_batch(x0, "x0")
+    unit_size(float_batch(x0, "x0"))
     schedule = denoiser.schedule
-    t = torch.randint(1, schedule.T + 1, (len(x0),), generator=generator).to(x0.device)
-    eps = torch.randn(x0.shape, dtype=x0.dtype, generator=generator).to(x0.device)
-    x = schedule.diffuse(x0, t, eps)
+    t, eps, x = schedule.draw(x0, generator)
     pred = denoiser(x, t, cond)
     if pred.var_frac is None:
         raise ValueError(
@@ -193,64 +200,3 @@ def hybrid_loss(
     still = pred._replace(x0=pred.x0.detach(), eps=pred.eps.detach())
     bound = schedule.T * term(schedule, still, x0, x, t).mean()
     return simple + weight * bound.to(simple.dtype)
-
-
-class ImportantTimes(nn.Module):
-    """Draws times t the more often, the more their term of the bound costs (Improved DDPM,
-    equation 18): the terms differ a hundredfold, and a uniform t makes their gradient noisy.
-
-    p_t is proportional to the root mean square of the last `remembered` costs at t, uniform until
-    there are as many for every t. The memory is part of the state, so that checkpoints hold it.
-    """
-
-    def __init__(self, T: int, remembered: int = 10, uniform: float = 0.001):
-        super().__init__()
-        whole_number(T, "T", 1)
-        whole_number(remembered, "remembered", 1)
-        self.uniform = number(uniform, "uniform", 0, 1)  # a share, so that no t is ever forgotten
-        self.register_buffer("costs", torch.zeros(T, remembered, dtype=torch.float64))
-        self.register_buffer("seen", torch.zeros(T, dtype=torch.long))
-
-    def probs(self) -> Tensor:
-        """(T,) float64: entry i belongs to t = i + 1."""
-        T, remembered = self.costs.shape
-        if (self.seen < remembered).any():
-            return torch.full_like(self.costs[:, 0], 1 / T)
-        root = self.costs.square().mean(1).sqrt()
-        return (1 - self.uniform) * root / root.sum() + self.uniform / T
-
-    def draw(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """n times (n,) long in 1 … T, and 1 / (T p_t) (n,) float64: the weights that make a mean
-        over them what a mean over uniform times would be."""
-        probs = self.probs()
-        index = torch.multinomial(probs, n, replacement=True, generator=generator)
-        return index + 1, 1 / (len(probs) * probs[index])
-
-    @torch.no_grad()
-    def remember(self, t: Tensor, costs: Tensor) -> None:
-        """Takes down what each of these times cost; the oldest is forgotten. Both (B,)."""
-        for index, cost in zip((t - 1).tolist(), costs.tolist()):
-            self.costs[index, self.seen[index] % self.costs.shape[1]] = cost
-            self.seen[index] += 1
-
-
-def bound_loss(
-    denoiser: Denoiser,
-    x0: Tensor,
-    times: ImportantTimes,
-    cond: Conditioning | None = None,
-    generator: torch.Generator | None = None,
-    v: float = 0.0,
-) -> Tensor:
-    """L_vlb itself as a loss, a scalar: an unbiased estimate of the sum of all terms, in bits per
-    dimension, from one t for each picture. Fewer bits, but worse pictures than L_simple (Improved
-    DDPM, table 2). x0: (B, …) float in [−1, 1]; v: of a fixed variance, a learned one wins."""
-    float_batch(x0, "x0")
-    schedule = denoiser.schedule
-    t, weights = times.draw(len(x0), generator)
-    eps = torch.randn(x0.shape, dtype=x0.dtype, generator=generator).to(x0.device)
-    t = t.to(x0.device)
-    x = schedule.diffuse(x0, t, eps)
-    costs = term(schedule, denoiser(x, t, cond), x0, x, t, number(v, "v", 0, 1))
-    times.remember(t, costs)
-    return schedule.T * (weights.to(costs.device) * costs).mean()

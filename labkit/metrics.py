@@ -13,11 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from labkit import devices
 from labkit.inputs import float_batch, number, short, whole_number
 
 
 class Seen(NamedTuple):
-    """What a classifier makes of N pictures."""
+    """What a classifier makes of N pictures; on the CPU, where all metrics are computed."""
 
     features: Tensor  # (N, D) float64
     probs: Tensor  # (N, K) float64, rows sum to 1
@@ -35,26 +36,26 @@ def see(classifier, images: Tensor, batch: int = 512) -> Seen:
     """Features and class probabilities of pictures (N, C, H, W) in [−1, 1], quantized first.
 
     classifier: a `labkit.nets.classifier.Classifier`, or anything with `features(x)` and
-    `decide(features)`. It is set to evaluation and back again.
+    `decide(features)`. It looks where it lies, and is set to evaluation and back again.
     """
     parts = quantize(images).split(whole_number(batch, "batch", 1))
-    training = classifier.training
+    training, device = classifier.training, devices.of(classifier)
     classifier.eval()
-    features = torch.cat([classifier.features(part) for part in parts])  # (N, D)
-    probs = classifier.decide(features).double().softmax(1)  # (N, K)
+    features = torch.cat([classifier.features(part.to(device)) for part in parts])  # (N, D)
+    logits = classifier.decide(features)  # (N, K)
     classifier.train(training)
-    return Seen(features.double(), probs)
+    return Seen(features.cpu().double(), logits.cpu().double().softmax(1))
 
 
 def rows(values: Tensor, name: str, needed: int) -> Tensor:
-    """`values` in float64 if they are finite, of shape (N, D), and N ≥ needed rows."""
+    """`values` in float64 on the CPU if they are finite, of shape (N, D), and N ≥ needed rows."""
     float_batch(values, name)
     if values.ndim != 2 or len(values) < needed or not torch.isfinite(values).all():
         raise ValueError(
             f"{name} is {short(values)}, but must be finite numbers of shape (N, D) with N at "
             f"least {needed}: one row for each picture"
         )
-    return values.double()
+    return values.detach().cpu().double()
 
 
 def pair(real: Tensor, fake: Tensor, needed: int = 1) -> tuple[Tensor, Tensor]:

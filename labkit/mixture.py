@@ -14,7 +14,8 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from labkit.conditioning import Conditioning
+from labkit.casting import back, like
+from labkit.conditioning import Conditioning, heard
 from labkit.denoiser import Prediction, from_x0
 from labkit.inputs import float_batch, numbers, short, whole_number
 from labkit.schedule import NoiseSchedule
@@ -25,7 +26,8 @@ class GaussianMixture:
     """Σ_k weights_k N(means_k, std_k² I) in D dimensions.
 
     means: (K, D); std: (K,) or one number, ≥ 0 (0 is a single point, an empirical data set);
-    weights: (K,), positive, normalized here; even when left out. Kept in float64.
+    weights: (K,), positive, normalized here; even when left out. Everything is kept and computed
+    in float64 on the CPU; what comes back lies where x does, in float64 if its device knows that.
     Raises ValueError for shapes that disagree, a negative std, weights not above 0.
     """
 
@@ -55,12 +57,22 @@ class GaussianMixture:
         return self.means[k] + self.std[k, None] * noise, k
 
     def log_joint(self, x: Tensor) -> Tensor:
-        """log p(x, component), (B, K) float64, for x (B, D). Needs every std above 0."""
+        """log p(x, component), (B, K) float64, for x (B, D). Raises ValueError if a std is 0: a
+        point has no density."""
+        return back(self.log_joint_on_cpu(x), x)
+
+    def log_joint_on_cpu(self, x: Tensor) -> Tensor:
+        """`log_joint`, where it is computed."""
+        if not (self.std > 0).all():
+            raise ValueError(
+                "a component has std 0, so it is a point and has no density: give every component "
+                "a std above 0, or diffuse the mixture first"
+            )
         D = self.means.shape[1]
         if float_batch(x, "x").ndim != 2 or x.shape[1] != D:
             raise ValueError(f"x has shape {tuple(x.shape)}, but this mixture lives in (B, {D})")
         # Differences, not ‖x‖² − 2x·m + ‖m‖²: near a mean that form loses half its digits.
-        square = (x.double()[:, None] - self.means).square().sum(-1)  # (B, K)
+        square = (x.cpu().double()[:, None] - self.means).square().sum(-1)  # (B, K)
         log_normalizer = D * (self.std.log() + 0.5 * math.log(2 * math.pi))  # (K,)
         return self.weights.log() - log_normalizer - square / (2 * self.std**2)
 
@@ -74,8 +86,9 @@ class GaussianMixture:
 
     def score(self, x: Tensor) -> Tensor:
         """∇_x log p(x), (B, D), in x's dtype: each component pulls to its mean, by its share."""
-        pull = (self.means - x.double()[:, None]) / self.std[:, None] ** 2  # (B, K, D)
-        return (self.posterior(x)[..., None] * pull).sum(1).to(x.dtype)
+        share = self.log_joint_on_cpu(x).softmax(1)  # (B, K)
+        pull = (self.means - x.cpu().double()[:, None]) / self.std[:, None] ** 2  # (B, K, D)
+        return like((share[..., None] * pull).sum(1), x)
 
     def diffused(self, schedule: NoiseSchedule, t: int) -> GaussianMixture:
         """The marginal q(x_t): means shrink by √ᾱ_t, variances become ᾱ_t std² + 1 − ᾱ_t."""
@@ -100,8 +113,9 @@ class MixtureDenoiser:
     schedule: NoiseSchedule
 
     def __call__(self, x: Tensor, t: int, cond: Conditioning | None = None) -> Prediction:
-        flat = float_batch(x, "x").flatten(1).double()  # (B, D)
-        alpha_bar = self.schedule.at(t, flat)
+        flat = float_batch(x, "x").flatten(1).cpu().double()  # (B, D)
+        t = whole_number(t, "time t", 1, self.schedule.T)
+        alpha_bar = self.schedule.alpha_bar[t]
         noised = self.mixture.diffused(self.schedule, t)
         log_joint = noised.log_joint(flat)  # (B, K)
         if cond is not None:
@@ -111,14 +125,15 @@ class MixtureDenoiser:
         gain = alpha_bar.sqrt() * self.mixture.std**2 / noised.std**2  # (K,)
         x0 = share @ (self.mixture.means - gain[:, None] * noised.means)
         x0 = x0 + (share @ gain)[:, None] * flat
-        return from_x0(self.schedule, x, t, x0.view(x.shape).to(x.dtype))
+        return from_x0(self.schedule, x, t, like(x0.view(x.shape), x))
 
     def log_weights(self, cond: Conditioning, n: int) -> Tensor:
         """log cond.vector, (n, K); raises ValueError for another shape or a weight below 0."""
-        vector, K = cond.rows(n).vector, len(self.mixture.means)
-        if vector is None or vector.shape[1:] != (K,) or not (vector >= 0).all():
+        K = len(self.mixture.means)
+        vector = heard(cond, n, vector=K).vector
+        if vector is None or not (vector >= 0).all():
             raise ValueError(
                 f"the condition's vector is {short(vector)}, but a mixture of {K} components needs "
                 f"{K} weights per row, none negative"
             )
-        return vector.double().log()
+        return vector.cpu().double().log()

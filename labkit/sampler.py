@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from labkit.casting import like, moved
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Denoises, Prediction
 from labkit.inputs import float_batch, number, short, whole_number
@@ -45,20 +46,26 @@ def ddpm(
     mean, variance = ancestral(schedule, pred, x, t, s, v)
     if s == 0:  # nothing is left to draw
         return mean
-    return mean + variance.sqrt().to(x.dtype) * noise_like(x, generator)
+    return mean + like(variance.sqrt(), x) * noise_like(x, generator)
 
 
 def ancestral(
     schedule: NoiseSchedule, pred: Prediction, x: Tensor, t: int, s: int, v: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Mean (B, …) and variance (float64, broadcasting) of the model's p(x_s | x_t), as in `ddpm`.
+    """Mean (B, …) and variance (broadcasting; `labkit.casting.like` makes it fit x) of the model's
+    p(x_s | x_t), as in `ddpm`.
 
     At s = 0 the posterior is the point x0, so the variance is 0 whatever v says.
     """
-    v = number(v, "v", 0, 1) if pred.var_frac is None else pred.var_frac.double()
     mean, small = schedule.posterior(pred.x0, x, t, s)
     large = 1 - schedule.at(t, x) / schedule.at(s, x)
-    return mean, torch.where(small > 0, large**v * small ** (1 - v), 0.0)
+    if pred.var_frac is None:
+        v = number(v, "v", 0, 1)
+        return mean, torch.where(small > 0, large**v * small ** (1 - v), 0.0)
+    log_small = small.clamp(min=torch.finfo(small.dtype).tiny).log()
+    log_large, log_small = like(large.log(), x), like(log_small, x)
+    variance = (pred.var_frac * log_large + (1 - pred.var_frac) * log_small).exp()
+    return mean, variance * like((small > 0).double(), x)
 
 
 def ddim(
@@ -78,14 +85,14 @@ def ddim(
     eta = number(eta, "eta", 0, 1)
     at_t, at_s = schedule.at(t, x), schedule.at(s, x)
     if eta == 0:
-        return schedule.signal(s, x) * pred.x0 + schedule.noise(s, x) * pred.eps
+        return like(at_s.sqrt(), x) * pred.x0 + like((1 - at_s).sqrt(), x) * pred.eps
     if (at_s <= at_t).any():
         raise ValueError(f"with eta > 0 a step must lead to a cleaner time, but t = {t}, s = {s}")
     variance = eta**2 * (1 - at_s) / (1 - at_t) * (1 - at_t / at_s)
     # At eta = 1 and s = 0 the difference is zero but for rounding, which may fall below it.
-    direction = (1 - at_s - variance).clamp(min=0).sqrt().to(x.dtype)
-    mean = schedule.signal(s, x) * pred.x0 + direction * pred.eps
-    return mean + variance.sqrt().to(x.dtype) * noise_like(x, generator)
+    direction = (1 - at_s - variance).clamp(min=0).sqrt()
+    mean = like(at_s.sqrt(), x) * pred.x0 + like(direction, x) * pred.eps
+    return mean + like(variance.sqrt(), x) * noise_like(x, generator)
 
 
 def sample(
@@ -175,4 +182,5 @@ def falling(timesteps: Sequence[int], T: int) -> list[int]:
 def noise_like(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise, (B, …), drawn where the generator lives and moved to x."""
     device = generator.device if generator is not None else x.device
-    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=device).to(x.device)
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=device)
+    return moved(noise, x.device)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from labkit import devices
 from labkit.data.caption_reader import read
 from labkit.data.scenes_meaning import Meaning, Part, parts
 from labkit.data.scenes_render import render
@@ -87,6 +88,7 @@ def agreement(seen: Scenes, truth: Scenes) -> dict[str, float]:
     relations between two objects ("inside" is one of them; NaN where no scene has any), and of
     scenes in which all that is so. Raises ValueError for no scenes."""
     scene_batch(seen, "seen"), scene_batch(truth, "truth")
+    seen, truth = (Scenes(*(field.cpu() for field in scenes)) for scenes in (seen, truth))
     if not len(truth.background):
         raise ValueError("truth holds no scenes, so there is nothing to agree with: give some")
     if len(seen.background) != len(truth.background):
@@ -160,5 +162,5 @@ def spread(reader, pictures: Tensor) -> float:
     if len(picture_batch(pictures, "pictures")) < 2:
         raise ValueError("one picture has no other to differ from: give at least two pictures")
     square_colors(pictures)
-    seen = F.normalize(reader.first(pictures), dim=1)  # (N, D, G, G)
-    return torch.pdist(seen.flatten(1)).square().mean().item() / (2 * seen[0, 0].numel())
+    seen = F.normalize(reader.first(pictures.to(devices.of(reader))), dim=1)  # (N, D, G, G)
+    return torch.pdist(seen.flatten(1).cpu()).square().mean().item() / (2 * seen[0, 0].numel())

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from labkit import spacing as spacings
+from labkit.casting import like, moved
 from labkit.inputs import float_batch, number, numbers, one_of, same_shape, short, whole_number
 
 
@@ -57,33 +58,46 @@ class NoiseSchedule:
         """(T+1,) natural log of signal variance over noise variance; +inf at t = 0."""
         return torch.log(self.alpha_bar) - torch.log1p(-self.alpha_bar)
 
-    def at(self, t: int | Tensor, x: Tensor) -> Tensor:
-        """ᾱ_t in float64, shaped to multiply `x`: (B, 1, …) for t of shape (B,), or () for an int.
+    def times(self, t: int | Tensor, x: Tensor, first: int = 0) -> int | Tensor:
+        """`t` itself, checked: a whole number for all rows of `x`, or (B,) long, which lies on the
+        CPU from here on; each in first … T. Raises ValueError otherwise.
 
-        Raises ValueError if t is not whole, not in 0 … T, or does not fit the batch.
+        Times are cheapest on the CPU: from another device they have to be fetched.
         """
-        if isinstance(t, Tensor) and t.ndim > 0:
-            if t.dtype != torch.long or t.shape != x.shape[:1]:
-                raise ValueError(
-                    f"t has dtype {t.dtype} and shape {tuple(t.shape)}, but must be one whole "
-                    f"number or a torch.long tensor of shape ({len(x)},), one time per row"
-                )
-            if t.min() < 0 or t.max() > self.T:
-                raise ValueError(
-                    f"t runs from {t.min()} to {t.max()}, but times go from 0 to T = {self.T}"
-                )
-            alpha_bar = self.alpha_bar.to(t.device)[t].view(-1, *[1] * (x.ndim - 1))  # (B, 1, …)
-            return alpha_bar.to(x.device)
-        t = whole_number(t, "time t", 0, self.T)
-        return self.alpha_bar[t]
+        if not isinstance(t, Tensor) or t.ndim == 0:
+            return whole_number(t, "time t", first, self.T)
+        if t.dtype not in (torch.int64, torch.int32) or t.shape != x.shape[:1]:
+            raise ValueError(
+                f"t has dtype {t.dtype} and shape {tuple(t.shape)}, but must be one whole "
+                f"number or a torch.long tensor of shape ({len(x)},), one time per row"
+            )
+        t = t.to("cpu", torch.int64)
+        low, high = (int(end) for end in t.aminmax())
+        if low < first or high > self.T:
+            raise ValueError(
+                f"t runs from {low} to {high}, but times go from {first} to T = {self.T}"
+            )
+        return t
+
+    def at(self, t: int | Tensor, x: Tensor) -> Tensor:
+        """ᾱ_t in float64 on the CPU, shaped to multiply `x`: (B, 1, …) for t of shape (B,), or ()
+        for a whole number. Raises ValueError if t is not in 0 … T, or does not fit the batch."""
+        t = self.times(t, x)
+        alpha_bar = self.alpha_bar[t]
+        return alpha_bar.view(-1, *[1] * (x.ndim - 1)) if isinstance(t, Tensor) else alpha_bar
+
+    def signal_and_noise(self, t: int | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """√ᾱ_t and √(1−ᾱ_t), the shares of picture and noise in x_t, to multiply `x`."""
+        alpha_bar = self.at(t, x)
+        return like(alpha_bar.sqrt(), x), like((1 - alpha_bar).sqrt(), x)
 
     def signal(self, t: int | Tensor, x: Tensor) -> Tensor:
         """√ᾱ_t, the share of the picture in x_t, shaped and typed to multiply `x`."""
-        return self.at(t, x).sqrt().to(x.dtype)
+        return like(self.at(t, x).sqrt(), x)
 
     def noise(self, t: int | Tensor, x: Tensor) -> Tensor:
         """√(1−ᾱ_t), the share of the noise in x_t, shaped and typed to multiply `x`."""
-        return (1 - self.at(t, x)).sqrt().to(x.dtype)
+        return like((1 - self.at(t, x)).sqrt(), x)
 
     def diffuse(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
         """x_t ~ q(x_t | x_0) in one jump: √ᾱ_t x0 + √(1−ᾱ_t) eps (DDPM, equation 4).
@@ -91,24 +105,43 @@ class NoiseSchedule:
         x0, eps: (B, …) of the same shape, float; t: a whole number or (B,) long, in 0 … T.
         """
         same_shape(float_batch(x0, "x0"), float_batch(eps, "eps"), "x0 and eps")
-        return self.signal(t, x0) * x0 + self.noise(t, x0) * eps
+        signal, noise = self.signal_and_noise(t, x0)
+        return signal * x0 + noise * eps
 
-    def posterior(
-        self, x0: Tensor, x: Tensor, t: int | Tensor, s: int | Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Mean (B, …) and variance (float64, broadcasting) of q(x_s | x_t = x, x_0 = x0), s < t.
+    def draw(
+        self, x0: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What every loss draws for clean data x0 (B, …): times t (B,) long, uniform in 1 … T, on
+        the CPU; noise eps (B, …); and x_t (B, …). Drawn on the CPU, or where the generator lives,
+        so that a seed gives the same on any device."""
+        device = "cpu" if generator is None else generator.device
+        t = torch.randint(1, self.T + 1, (len(x0),), generator=generator, device=device)
+        eps = torch.randn(x0.shape, dtype=x0.dtype, generator=generator, device=device)
+        t, eps = t.cpu(), moved(eps, x0.device)
+        return t, eps, self.diffuse(x0, t, eps)
 
-        DDPM, equations 6 and 7, for any pair of times. At s = 0 it is the point x0: variance 0.
-        """
-        same_shape(float_batch(x0, "x0"), float_batch(x, "x"), "x0 and x")
+    def posterior_weights(
+        self, t: int | Tensor, s: int | Tensor, x: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """q(x_s | x_t, x_0) is normal: the weights of x_0 and of x_t in its mean, and its variance,
+        each in float64 on the CPU, shaped to multiply `x` (DDPM, equations 6 and 7, for any pair
+        of times). Raises ValueError unless s < t."""
         at_t, at_s = self.at(t, x), self.at(s, x)
         if (at_s <= at_t).any():
             raise ValueError(f"a step must lead to a cleaner time s < t, but t = {t}, s = {s}")
         alpha = at_t / at_s  # of the noising jump s → t
         from_x0 = at_s.sqrt() * (1 - alpha) / (1 - at_t)
         from_x = alpha.sqrt() * (1 - at_s) / (1 - at_t)
-        mean = from_x0.to(x.dtype) * x0 + from_x.to(x.dtype) * x
-        return mean, (1 - at_s) / (1 - at_t) * (1 - alpha)
+        return from_x0, from_x, (1 - at_s) / (1 - at_t) * (1 - alpha)
+
+    def posterior(
+        self, x0: Tensor, x: Tensor, t: int | Tensor, s: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean (B, …) and variance (float64 on the CPU, broadcasting) of q(x_s | x_t = x, x_0 = x0)
+        for s < t. At s = 0 it is the point x0: variance 0."""
+        same_shape(float_batch(x0, "x0"), float_batch(x, "x"), "x0 and x")
+        from_x0, from_x, variance = self.posterior_weights(t, s, x)
+        return like(from_x0, x) * x0 + like(from_x, x) * x, variance
 
     def timesteps(self, n: int, spacing: Callable = spacings.uniform) -> list[int]:
         """n falling steps as n + 1 of the schedule's own times, ending in 0.

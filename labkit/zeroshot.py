@@ -91,4 +91,4 @@ def recall_at(similarity: Tensor, k: int = 1, belongs: Tensor | None = None) -> 
         )
     best = similarity.masked_fill(~belongs, -torch.inf).amax(1, keepdim=True)  # (N, 1)
     ahead = ((similarity >= best) & ~belongs).sum(1)  # wrong ones that are at least as similar
-    return float((ahead < k).double().mean())
+    return float((ahead < k).float().mean())

@@ -4,12 +4,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from labkit import markov, schedule
 from labkit.conditioning import Conditioning
 from labkit.data import digits, photos
 from labkit.denoiser import Denoiser, dynamic_threshold
 from labkit.guidance import ClassifierFree, ScoreGuidance, mean_shift
+from labkit.interpolate import slerp
 from labkit.mixture import GaussianMixture
 from labkit.sampler import ddim, ddpm, invert, sample
 
@@ -33,6 +35,7 @@ class Echo(torch.nn.Module):
 NETWORK = Denoiser(Echo(), MADE)
 COND = Conditioning(vector=torch.ones(1, 2))
 X = torch.zeros(3, 1)
+RAW_DIGITS = torch.tensor(load_digits().images[:64], dtype=torch.float32)[:, None]  # 0 … 16
 PRED = EXACT(X, 5)
 
 shapes = st.lists(st.integers(0, 3), max_size=4)
@@ -162,6 +165,17 @@ BAD = [
     (lambda: NETWORK.loss(torch.full((2, 1, 4, 4), 255.0)), "scale pictures to"),
     (lambda: NETWORK.loss(torch.full((2, 1, 4, 4), float("nan"))), "scale pictures to"),
     (lambda: NETWORK(torch.zeros(2, 1, 4, 4), 0), "from 1 to 20"),
+    (lambda: NETWORK(torch.zeros(2, 1), torch.tensor([0, 3])), "from 1 to T = 20"),
+    (lambda: Denoiser(Echo(), MADE, "x0")(torch.ones(2, 1), torch.tensor([0, 0])), "from 1 to T"),
+    (lambda: EXACT(X, 0), "time t is 0"),
+    (lambda: NETWORK.loss(RAW_DIGITS), "root mean square of .*scale pictures to"),
+    (lambda: ddim(MADE, PRED, X, 5, 3, eta=torch.tensor(1.5)), "eta is 1.5"),
+    (lambda: schedule.linear(20, float("nan")), "must be a finite number"),
+    (lambda: EXACT(X, 3, Conditioning(tokens=torch.ones(3, 2, 4))), "no route"),
+    (lambda: EXACT(X, 3, Conditioning(image=torch.ones(3, 1, 4, 4))), "no route"),
+    (lambda: GaussianMixture([[0.0], [1.0]]).log_prob(X), "std 0"),
+    (lambda: GaussianMixture([[0.0], [1.0]]).score(X), "std 0"),
+    (lambda: slerp(X + 1, -X - 1, 0.5), "opposite ways"),
     (lambda: Denoiser(Echo(times=2), MADE)(torch.zeros(2, 1, 4, 4), 3), "prediction"),
     (lambda: ClassifierFree(EXACT, COND, float("nan")), "scale is nan"),
     (lambda: COND.drop(COND, tokenz=0.1), "unknown route"),
@@ -186,3 +200,17 @@ BAD = [
 def test_the_sentence_says_what_is_wrong(door, words):
     with pytest.raises(ValueError, match=words):
         door()
+
+
+def test_a_number_may_come_as_a_tensor():
+    step = ddim(MADE, PRED, X, 5, 3, torch.Generator().manual_seed(0), eta=torch.tensor(0.5))
+    assert torch.equal(step, ddim(MADE, PRED, X, 5, 3, torch.Generator().manual_seed(0), eta=0.5))
+
+
+def test_what_was_given_is_copied_and_may_change_afterwards():
+    table = torch.tensor([1.0, 0.5, 0.1], dtype=torch.float64)
+    means = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    made, mixture = schedule.NoiseSchedule(table), GaussianMixture(means, 1.0)
+    table[1], means[0] = 0.2, 5.0
+    assert made.alpha_bar.tolist() == [1.0, 0.5, 0.1]
+    assert mixture.means.tolist() == [[0.0], [1.0]]

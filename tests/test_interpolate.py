@@ -52,7 +52,7 @@ def test_two_equal_noises_give_themselves():
     [
         (torch.ones(2, 3), torch.ones(2, 4), 0.5, "shapes"),
         (torch.zeros(2, 3), torch.ones(2, 3), 0.5, "points nowhere"),
-        (torch.ones(2, 3), torch.ones(2, 3), float("nan"), "must be a number"),
+        (torch.ones(2, 3), torch.ones(2, 3), float("nan"), "must be a finite number"),
         (torch.ones(2, 3).long(), torch.ones(2, 3).long(), 0.5, "floating point"),
     ],
 )

@@ -293,58 +293,6 @@ def test_the_hybrid_loss_teaches_the_variance_that_the_data_have():
     assert ((net.variance[3:15] + 1) / 2 - wanted).abs().max() < 0.1
 
 
-# Important times
-
-
-def test_times_are_uniform_until_every_one_is_known_and_then_follow_their_costs():
-    times = likelihood.ImportantTimes(4, remembered=2, uniform=0.0)
-    t = torch.tensor([1, 2, 3, 4, 1, 2, 3])
-    times.remember(t, torch.tensor([9.0, 1.0, 1.0, 2.0, 9.0, 1.0, 1.0]))
-    assert times.probs().tolist() == [0.25] * 4
-    times.remember(torch.tensor([4, 1, 1]), torch.tensor([2.0, 3.0, 4.0]))  # 9 and 9 are forgotten
-    expected = torch.tensor([12.5**0.5, 1, 1, 2], dtype=torch.float64)
-    assert torch.allclose(times.probs(), expected / expected.sum())
-    drawn, _ = times.draw(20_000, seeded())
-    counts = drawn.bincount(minlength=5)[1:] / 20_000
-    assert (counts - times.probs()).abs().max() < 0.02
-
-
-def test_no_time_is_ever_quite_forgotten():
-    times = likelihood.ImportantTimes(5, remembered=1, uniform=0.1)
-    times.remember(torch.arange(1, 6), torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0]))
-    assert times.probs().tolist() == pytest.approx([0.02, 0.02, 0.92, 0.02, 0.02])
-
-
-def test_weighted_important_times_give_the_same_mean_with_less_noise():
-    costs = torch.tensor([5.0, 0.5, 0.1, 0.2], dtype=torch.float64)
-    times = likelihood.ImportantTimes(4, remembered=1)
-    times.remember(torch.arange(1, 5), costs)
-    t, weights = times.draw(40_000, seeded())
-    weighted = weights * costs[t - 1]
-    assert weighted.mean().item() == pytest.approx(costs.mean().item(), rel=0.01)
-    assert weighted.std() < 0.1 * costs.std()
-
-
-def test_the_loss_on_the_bound_is_an_estimate_of_the_bound_and_fills_the_memory():
-    schedule = cosine(10)
-    denoiser = Denoiser(Net(0.4), schedule, learned_variance=True)
-    x0 = quantize(torch.rand(3000, 1, 2, 2, generator=seeded(), dtype=torch.float64) * 2 - 1)
-    steps = likelihood.bits_per_dim(denoiser, x0, generator=seeded(1)).steps.sum().item()
-    times = likelihood.ImportantTimes(10)
-    first = likelihood.bound_loss(denoiser, x0, times, generator=seeded(2)).item()
-    assert (times.seen >= 10).all() and times.probs().std() > 0.01
-    second = likelihood.bound_loss(denoiser, x0, times, generator=seeded(3)).item()
-    assert first == pytest.approx(steps, rel=0.1)
-    assert second == pytest.approx(steps, rel=0.03)
-
-
-def test_the_loss_on_the_bound_moves_mean_and_variance():
-    denoiser = Denoiser(Net(), cosine(10), learned_variance=True)
-    x0 = quantize(torch.rand(16, 1, 4, 4, generator=seeded(), dtype=torch.float64) * 2 - 1)
-    likelihood.bound_loss(denoiser, x0, likelihood.ImportantTimes(10)).backward()
-    assert denoiser.net.mean.grad != 0 and denoiser.net.variance.grad != 0
-
-
 # Bad input
 
 

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.inputs import number, whole_number
+from labkit.casting import moved
+from labkit.inputs import class_labels, number, sized_pictures, whole_number
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,7 @@ class Classifier(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """What the decision is made on, (B, D), for pictures x (B, C, H, W) in [−1, 1]."""
         c = self.config
-        if x.shape[1:] != (c.channels, c.size, c.size):
-            raise ValueError(
-                f"pictures of shape {tuple(x.shape)} do not fit this classifier, which looks at "
-                f"(B, {c.channels}, {c.size}, {c.size})"
-            )
+        sized_pictures(x, c.channels, c.size, self.decide.weight, "this classifier")
         for index, (convolve, norm) in enumerate(zip(self.convs, self.norms)):
             x = F.silu(norm(convolve(x)))  # (B, width, H', W')
             if index % 2 == 1 and index < len(self.convs) - 1:
@@ -92,7 +89,7 @@ class Classifier(nn.Module):
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Cross-entropy, a scalar. batch: pictures, and labels (B,) long in 0 … classes − 1."""
         x, labels = batch
-        return F.cross_entropy(self(x), labels)
+        return F.cross_entropy(self(x), class_labels(labels, self.config.classes, len(x)))
 
 
 def shifted(x: Tensor, pixels: int = 1, generator: torch.Generator | None = None) -> Tensor:
@@ -100,7 +97,9 @@ def shifted(x: Tensor, pixels: int = 1, generator: torch.Generator | None = None
     trained on these does not mind where a digit stands. (B, C, H, W) → the same shape."""
     B, C, H, W = x.shape
     padded = F.pad(x, [pixels] * 4, value=-1.0)  # (B, C, H + 2 pixels, W + 2 pixels)
-    down, right = torch.randint(0, 2 * pixels + 1, (2, B, 1), generator=generator).to(x.device)
+    device = "cpu" if generator is None else generator.device
+    steps = torch.randint(0, 2 * pixels + 1, (2, B, 1), generator=generator, device=device)
+    down, right = moved(steps, x.device)
     rows = (down + torch.arange(H, device=x.device))[:, None, :, None]  # (B, 1, H, 1)
     columns = (right + torch.arange(W, device=x.device))[:, None, None, :]  # (B, 1, 1, W)
     batch = torch.arange(B, device=x.device)[:, None, None, None]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.inputs import whole_number
+from labkit.inputs import sized_pictures, whole_number
 from labkit.nets.layers import linear, sinusoid
 from labkit.nets.unet import Layers, UNetConfig, attention, residual, time_embedding, way_down
 
@@ -77,11 +77,7 @@ class NoisyClassifier(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         c = self.config.unet
-        if x.shape[1:] != (c.channels, c.size, c.size):
-            raise ValueError(
-                f"pictures of shape {tuple(x.shape)} do not fit this classifier, which looks at "
-                f"(B, {c.channels}, {c.size}, {c.size})"
-            )
+        sized_pictures(x, c.channels, c.size, self.door.weight, "this classifier")
         emb = self.time(sinusoid(t, c.width, c.tensorflow).to(x.dtype))
         h = F.pixel_unshuffle(x, c.fold).contiguous(memory_format=torch.channels_last)
         h = self.door(h)

@@ -26,8 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labkit import devices
 from labkit.data.scenes_world import ATTRIBUTES, BACKGROUNDS, RADII, SIZES, Scenes
-from labkit.inputs import picture_batch, whole_number
+from labkit.inputs import picture_batch, sized_pictures, whole_number
 
 SHEETS = 2  # 0: on the background, 1: inside another object
 NAMED = {name: len(words) for name, words in ATTRIBUTES.items() if name != "size"}
@@ -107,12 +108,7 @@ class Reader(nn.Module):
         """The first look at pictures (N, 3, S, S) in [-1, 1]: logits of how much of an object's
         center each cell holds, (N, 2, G, G), its radius (0 the least, 1 the most), (N, 2, G, G),
         and logits of the background, (N, 6)."""
-        size = self.config.size
-        if x.shape[1:] != (3, size, size):
-            raise ValueError(
-                f"pictures of shape {tuple(x.shape)} do not fit this reader, which looks at "
-                f"(N, 3, {size}, {size}); render or resize them to {size} pixels a side"
-            )
+        sized_pictures(x, 3, self.config.size, self.background.weight, "this reader")
         h = self.first(x)  # (N, D, G, G)
         return self.present(h), self.radius(h), self.background(h.mean((2, 3)))
 
@@ -149,7 +145,7 @@ class Reader(nn.Module):
         loss = loss + 100 * F.mse_loss(said, truth.radius[here])
 
         rows = here.nonzero()[:, 0]
-        shaky = torch.rand(3, len(rows), device=pictures.device) * 2 - 1  # the first look may err
+        shaky = torch.rand(3, len(rows)).to(pictures.device) * 2 - 1  # the first look may err
         spots = Spots(
             truth.x[here] + 0.012 * shaky[0], truth.y[here] + 0.012 * shaky[1],
             truth.radius[here] * (1 + 0.07 * shaky[2]),
@@ -174,13 +170,15 @@ class Reader(nn.Module):
     @torch.no_grad()
     def read(self, pictures: Tensor, batch: int = 512) -> Scenes:
         """What is in pictures (N, 3, S, S) in [-1, 1], up to six objects in each, those on the
-        background first. Raises ValueError for pictures of another size or range."""
+        background first; the answer lies where the pictures do. Raises ValueError for pictures of
+        another size or range."""
         picture_batch(pictures, "pictures")
-        training = self.training
+        training, device = self.training, devices.of(self)
         self.eval()
-        parts = [self.seen(part) for part in pictures.split(whole_number(batch, "batch", 1))]
+        batches = pictures.split(whole_number(batch, "batch", 1))
+        parts = [self.seen(part.to(device)) for part in batches]
         self.train(training)
-        return Scenes(*(torch.cat(tensors) for tensors in zip(*parts)))
+        return Scenes(*(torch.cat(tensors).to(pictures.device) for tensors in zip(*parts)))
 
     def seen(self, pictures: Tensor) -> Scenes:
         present, radius, background = self(pictures)

@@ -123,8 +123,6 @@ class TextTransformer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         # The first end counts: where texts are padded with the end token there are many.
         ends = (tokens == self.config.end).int().argmax(1)  # (B,)
-        # Attention is causal, so what no text of the batch reaches need not be computed.
-        tokens = tokens[:, : int(ends.max()) + 1]
         x = self.tokens(tokens) + self.places[: tokens.shape[1]]  # (B, L, width)
         x = self.transformer(x)
         last = x[torch.arange(len(x), device=x.device), ends]  # (B, width)

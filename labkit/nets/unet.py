@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labkit.conditioning import Conditioning, heard
+from labkit.inputs import same_dtype
 from labkit.nets.attention import Attention
 from labkit.nets.layers import (
     Downsample,
@@ -170,12 +172,12 @@ class UNet(nn.Module):
         # Channels last in memory: the convolutions run a quarter faster on a CPU.
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor, t: Tensor, cond=None) -> Tensor:
-        self.config.check_size(*x.shape[2:])
+    def forward(self, x: Tensor, t: Tensor, cond: Conditioning | None = None) -> Tensor:
+        cond = self.fitted(x, cond)
         emb = self.time(sinusoid(t, self.config.width, self.config.tensorflow).to(x.dtype))
-        if self.vector is not None and cond is not None and cond.vector is not None:
+        if cond.vector is not None:
             emb = emb + self.vector(cond.vector)
-        if self.config.image:
+        if cond.image is not None:
             x = torch.cat([x, cond.image], dim=1)
         x = F.pixel_unshuffle(x, self.config.fold).contiguous(memory_format=torch.channels_last)
 
@@ -188,3 +190,17 @@ class UNet(nn.Module):
         for layers in self.up:
             h = layers(torch.cat([h, kept.pop()], dim=1), emb, cond)
         return F.pixel_shuffle(self.exit(h), self.config.fold)
+
+    def fitted(self, x: Tensor, cond: Conditioning | None) -> Conditioning:
+        """`cond` with a row for each picture. Raises ValueError for pictures or a condition that
+        this network cannot take."""
+        c = self.config
+        if x.ndim != 4 or x.shape[1] != c.channels:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}, but this U-Net takes (B, {c.channels}, H, W): "
+                "give a single picture its batch by x[None]"
+            )
+        c.check_size(*x.shape[2:])
+        same_dtype(x, self.door.weight, "this U-Net")
+        image = (c.image, *x.shape[2:]) if c.image else None
+        return heard(cond, len(x), vector=c.vector, tokens=c.tokens, image=image)

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import schedule
+from labkit.casting import moved
 from labkit.conditioning import Conditioning
 from labkit.denoiser import MapX0, clip
 from labkit.guidance import ClassifierFree, ScoreGuidance
-from labkit.inputs import number, picture_batch, short
+from labkit.inputs import class_labels, number, picture_batch, short
 from labkit.likelihood import hybrid_loss
 from labkit.nets.noisy_classifier import NoisyClassifier, NoisyClassifierConfig
 from labkit.sampler import State, ddim, from_noise
@@ -63,18 +64,25 @@ class ADM(nn.Module):
 
     def encode(self, prompts: Sequence[int | None] | Tensor) -> Conditioning:
         """One row per label, 0 … classes − 1; None is the null. Raises ValueError for others."""
-        rows = torch.zeros(len(prompts), self.classes)
-        for row, label in enumerate(prompts.tolist() if isinstance(prompts, Tensor) else prompts):
-            if label is not None:
-                rows[row] = F.one_hot(check_labels([label], self.classes), self.classes)[0]
-        return Conditioning(vector=rows.to(self.device))
+        if not isinstance(prompts, Sequence | Tensor | range) or not len(prompts):
+            raise ValueError(
+                f"labels is {short(prompts)}, but must be a list of at least one label"
+            )
+        labels = prompts.tolist() if isinstance(prompts, Tensor) else prompts
+        vector = torch.zeros(len(labels), self.classes)
+        rows = [row for row, label in enumerate(labels) if label is not None]
+        if rows:
+            chosen = class_labels([labels[row] for row in rows], self.classes)
+            vector[rows] = F.one_hot(chosen, self.classes).float()
+        return Conditioning(vector=moved(vector, self.device))
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """A scalar, for pictures (B, C, H, W) in [−1, 1] and labels (B,) long: L_simple, or
         L_hybrid with learned variance; each row loses its class with probability null_share."""
         pictures, labels = batch
         picture_batch(pictures, "pictures")
-        vector = F.one_hot(check_labels(labels, self.classes), self.classes).to(pictures)
+        labels = class_labels(labels, self.classes, len(pictures))
+        vector = F.one_hot(labels, self.classes).to(pictures.dtype)
         cond = Conditioning(vector=vector).drop(self.null, vector=self.config.null_share)
         if self.denoiser.learned_variance:
             return hybrid_loss(self.denoiser, pictures, cond)
@@ -157,35 +165,26 @@ class NoisyGuide(nn.Module):
         """Cross-entropy on q(x_t | x_0), a scalar, for pictures in [−1, 1] and labels (B,)."""
         pictures, labels = batch
         picture_batch(pictures, "pictures")
-        check_labels(labels, self.config.net.classes)
-        t = torch.randint(1, self.schedule.T + 1, (len(pictures),), device=pictures.device)
-        x = self.schedule.diffuse(pictures, t, torch.randn_like(pictures))
-        return F.cross_entropy(self.net(x, t), labels)
+        labels = class_labels(labels, self.config.net.classes, len(pictures))
+        t, _, x = self.schedule.draw(pictures)
+        return F.cross_entropy(self.net(x, moved(t, x.device)), labels)
 
     def log_prob(self, labels: Sequence[int] | Tensor) -> Callable[[Tensor, int | Tensor], Tensor]:
         """log p(label | x_t) as a function of (x (B, C, H, W), t), (B,): a label per row, or one
         for all. For `ScoreGuidance` and `mean_shift`. Raises ValueError for unknown labels."""
-        labels = check_labels(labels, self.config.net.classes)
+        labels = class_labels(labels, self.config.net.classes)
 
         def log_prob(x: Tensor, t: int | Tensor) -> Tensor:
-            if not isinstance(t, Tensor) or t.ndim == 0:
-                t = torch.full((len(x),), int(t), device=x.device)
-            rows = labels.to(x.device).expand(len(x))
-            return self.net(x, t).log_softmax(1).gather(1, rows[:, None])[:, 0]
+            if len(labels) not in (1, len(x)):
+                raise ValueError(
+                    f"there are {len(labels)} labels for {len(x)} pictures: give one for each, or "
+                    "one for all"
+                )
+            if isinstance(t, Tensor) and t.ndim:
+                times = moved(t, x.device)
+            else:
+                times = torch.full((len(x),), int(t), device=x.device)
+            rows = moved(labels, x.device).expand(len(x))
+            return self.net(x, times).log_softmax(1).gather(1, rows[:, None])[:, 0]
 
         return log_prob
-
-
-def check_labels(labels: Sequence[int] | Tensor, classes: int) -> Tensor:
-    """`labels` as (B,) long. Raises ValueError unless all are whole and in 0 … classes − 1."""
-    try:
-        tensor = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError):
-        tensor = torch.empty(0)
-    whole = tensor.ndim == 1 and tensor.numel() > 0 and tensor.dtype in (torch.int64, torch.int32)
-    if not whole or tensor.min() < 0 or tensor.max() >= classes:
-        raise ValueError(
-            f"labels is {short(labels)}, but must be whole numbers from 0 to {classes - 1}, one "
-            "per picture: the classes that this model was trained on"
-        )
-    return tensor.long()

@@ -15,9 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labkit import devices
+from labkit.casting import moved
 from labkit.data.tokenizer import Tokenizer
 from labkit.data.tokenizer import load as course_tokenizer
-from labkit.inputs import picture_batch, short, whole_number
+from labkit.inputs import picture_batch, short, sized_pictures, whole_number
 from labkit.nets.resnet import ResNet, ResNetConfig
 from labkit.nets.transformer import TextConfig, TextTransformer
 from labkit.nets.vit import ViT, ViTConfig
@@ -95,13 +97,8 @@ class CLIP(nn.Module):
     def image_features(self, pictures: Tensor) -> Tensor:
         """What the image tower says, (B, dim), of whatever length. Raises ValueError for pictures
         of another size or range."""
-        size = self.config.image.size
         picture_batch(pictures, "pictures")
-        if pictures.shape[1:] != (3, size, size):
-            raise ValueError(
-                f"pictures have shape {tuple(pictures.shape)}, but this CLIP looks at "
-                f"(B, 3, {size}, {size}): resize and crop them, and repeat gray ones three times"
-            )
+        sized_pictures(pictures, 3, self.config.image.size, self.log_scale, "this CLIP")
         return self.image(standardized(pictures))
 
     def text_features(self, texts: str | Sequence[str] | Tensor) -> Tensor:
@@ -122,7 +119,8 @@ class CLIP(nn.Module):
 
     def loss(self, batch: tuple[Tensor, Tensor | Sequence[str]]) -> Tensor:
         """The contrastive loss, a scalar, of N pictures and the N captions or token rows that
-        belong to them. About ln N before training."""
+        belong to them. About ln N before training. When several processes train, the pairs of all
+        of them stand in one matrix, as in section 2.5, and N must be the same for each."""
         pictures, texts = batch
         image, text = self.encode_image(pictures), self.encode_text(texts)
         if len(image) != len(text):
@@ -132,6 +130,8 @@ class CLIP(nn.Module):
             )
         with torch.no_grad():  # what an update pushed beyond 100 comes back (section 2.5)
             self.log_scale.clamp_(max=math.log(LAST_SCALE))
+        if self.training:
+            image, text = devices.gathered(image), devices.gathered(text)
         return contrastive_loss(image, text, self.scale)
 
     def tokens(self, texts: str | Sequence[str] | Tensor) -> Tensor:
@@ -145,17 +145,22 @@ class CLIP(nn.Module):
                 f"tokens have shape {tuple(texts.shape)} and dtype {texts.dtype}, but must be "
                 f"whole numbers of shape (B, L), at least one row, L at most {text.context}"
             )
-        if texts.min() < 0 or texts.max() >= text.vocabulary:
+        texts = texts.to("cpu", torch.long)
+        low, high = (int(end) for end in texts.aminmax())
+        if low < 0 or high >= text.vocabulary:
             raise ValueError(
-                f"tokens run from {texts.min()} to {texts.max()}, but this CLIP knows 0 to "
+                f"tokens run from {low} to {high}, but this CLIP knows 0 to "
                 f"{text.vocabulary - 1}: use the tokenizer that it was trained with"
             )
-        if not (texts == text.end).any(1).all():
+        ends = texts == text.end
+        if not ends.any(1).all():
             raise ValueError(
                 f"a row of tokens has no end token, {text.end}, from which its meaning is read: "
                 "use the tokenizer that this CLIP was trained with"
             )
-        return texts.to(device)
+        # Attention is causal, so what no text of the batch reaches need not be computed.
+        longest = int(ends.int().argmax(1).max()) + 1
+        return moved(texts[:, :longest], device)
 
     def read(self, captions: str | Sequence[str]) -> Tensor:
         """Captions as tokens (B, L) long. Raises ValueError for words that nobody taught it: they

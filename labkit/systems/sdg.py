@@ -15,14 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit import schedule
+from labkit import devices, schedule
+from labkit.casting import moved
 from labkit.denoiser import MapX0
 from labkit.denoiser import clip as clip_x0
 from labkit.guidance import ScoreGuidance
-from labkit.inputs import number, picture_batch, whole_number
+from labkit.inputs import number, picture_batch, sized_pictures, whole_number
 from labkit.nets.noisy_resnet import NoisyResNet
 from labkit.nets.resnet import ResNetConfig
-from labkit.sampler import State, ddim, from_noise
+from labkit.sampler import State, ddim, from_noise, noise_like
 from labkit.systems.clip import CLIP, contrastive_loss, standardized
 from labkit.systems.ddpm import DDPM
 
@@ -98,30 +99,31 @@ class NoisyCLIP(nn.Module):
 
     def seen(self, x: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
         """Picture and times as the net wants them. Raises ValueError for another size."""
-        self.check_size(x, "pictures have")
-        times = t if isinstance(t, Tensor) else torch.tensor(t)
-        return standardized(x), times.to(x.device).expand(len(x))
+        self.check_size(x)
+        if isinstance(t, Tensor) and t.ndim:
+            return standardized(x), moved(t, x.device).expand(len(x))
+        return standardized(x), torch.full((len(x),), int(t), device=x.device)
 
-    def check_size(self, x: Tensor, what: str) -> None:
-        """Raises ValueError unless x is (B, 3, S, S) of this encoder's S; `what` has that shape."""
-        size = self.config.image.size
-        if x.shape[1:] != (3, size, size):
-            raise ValueError(
-                f"{what} shape {tuple(x.shape)}, but this encoder looks at (B, 3, {size}, {size})"
-            )
+    def check_size(self, x: Tensor, what: str = "pictures") -> None:
+        """Raises ValueError unless x is (B, 3, S, S) of this encoder's S."""
+        weight = self.net.time[0].weight
+        sized_pictures(x, 3, self.config.image.size, weight, "this encoder", what)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Which noisy picture belongs to which clean one, a scalar: the two cross-entropies of
         `contrastive_loss`, at a fixed scale, added. No sentence is needed (section 3).
 
         batch: clean pictures (B, 3, S, S) in [−1, 1], and what the original CLIP's
-        `encode_image` says of them, (B, dim). Each is noised to a time of its own.
+        `encode_image` says of them, (B, dim). Each is noised to a time of its own. When several
+        processes train, the pairs of all stand in one matrix, and B must be the same for each.
         """
         pictures, targets = batch
         picture_batch(pictures, "pictures")
-        t = torch.randint(1, self.schedule.T + 1, (len(pictures),), device=pictures.device)
-        x = self.schedule.diffuse(pictures, t, torch.randn_like(pictures))
-        return 2 * contrastive_loss(self.encode(x, t), targets, FIXED_SCALE)
+        t, _, x = self.schedule.draw(pictures)
+        seen = self.encode(x, t)
+        if self.training:
+            seen, targets = devices.gathered(seen), devices.gathered(targets)
+        return 2 * contrastive_loss(seen, targets, FIXED_SCALE)
 
     # The scores. Each is a function of (x, t) that gives one number per row.
 
@@ -158,12 +160,12 @@ class NoisyCLIP(nn.Module):
 
     def noised(self, reference: Tensor, generator: torch.Generator | None) -> Callable:
         """A function that looks at the reference through as much noise as there is in x_t."""
-        self.check_size(picture_batch(reference, "the reference"), "the reference has")
+        self.check_size(picture_batch(reference, "the reference"), "references")
         generator = generator or torch.Generator().manual_seed(APART)
 
         @torch.no_grad()
         def look(at: Callable, x: Tensor, t: int | Tensor):
-            eps = torch.randn(x.shape, generator=generator).to(x)
+            eps = noise_like(x, generator)
             return at(self.schedule.diffuse(reference.to(x).expand_as(x), t, eps), t)
 
         return look
