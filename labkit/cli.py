@@ -46,6 +46,21 @@ def sentence(error: Exception) -> click.ClickException:
     return click.ClickException(str(error))
 
 
+def where(name: str | None):
+    """The device of that name, as `labkit.devices.named` finds it; for none the CPU, and a line
+    that says if something faster is here."""
+    from labkit import devices
+
+    if name is None and (other := devices.faster()):
+        click.echo(f"running on the CPU; {other} is here and faster: --device {other}", err=True)
+    return devices.named(name or "cpu")
+
+
+DEVICE = click.option(
+    "--device", help="Where to compute: cpu, cuda, cuda:1, mps.  [default: cpu]", metavar="NAME"
+)
+
+
 @main.command("list")
 def list_systems() -> None:
     """List the systems that can be trained and sampled, and what training each costs."""
@@ -66,8 +81,11 @@ def list_systems() -> None:
     type=click.Path(path_type=Path),
     help="Your own: a folder or zip with a folder of pictures for each class.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
-def train(name: str, out: Path | None, pictures: Path | None, overwrite: bool) -> None:
+@DEVICE
+@click.option("--overwrite", is_flag=True, help="Begin anew, and replace the file if it exists.")
+def train(
+    name: str, out: Path | None, pictures: Path | None, device: str | None, overwrite: bool
+) -> None:
     """Train system NAME by its recipe. Stopped, it goes on where it was when started again."""
     from tqdm import tqdm
 
@@ -76,17 +94,34 @@ def train(name: str, out: Path | None, pictures: Path | None, overwrite: bool) -
     out = out or Path(f"{name}.safetensors")
     try:
         total = zoo.recipe(name).training["steps"]
-        if out.exists() and not overwrite:
+        run = zoo.run_of(out)
+        if run.exists() and not overwrite:
+            click.echo(f"going on with {run}; --overwrite would begin anew", err=True)
+        elif out.exists() and not overwrite:
             raise ValueError(f"{out} exists; give --overwrite to replace it, or another --out")
+        options = {"pictures": pictures, "device": where(device), "overwrite": overwrite}
+        steps = zoo.train(name, out, **options)
         with tqdm(total=total, unit="step", desc=name) as bar:
-            for step in zoo.train(name, out, pictures=pictures):
+            for step in steps:
                 bar.update(step.step - bar.n)
                 bar.set_postfix(loss=f"{step.loss:.4f}", images_s=f"{step.images_per_second:.0f}")
     except (ValueError, FloatingPointError, OSError) as error:
         raise sentence(error) from None
     except KeyboardInterrupt:
-        raise click.ClickException("stopped; start again to go on from the last save") from None
-    click.echo(f"{out} is written: labkit sample {name} --weights {out}")
+        raise click.ClickException(
+            "stopped; start again, without --overwrite, to go on from the last save"
+        ) from None
+    click.echo(f"{out} is written: labkit sample {out}")
+
+
+def numbered(label: str, system) -> int:
+    """The number of a class that is given by its name or number. ValueError for neither."""
+    from labkit.inputs import nearest
+
+    names = getattr(system, "names", ())
+    if label not in names and not label.isdecimal():
+        raise nearest(label, names or map(str, range(system.classes)), "class")
+    return names.index(label) if label in names else int(label)
 
 
 @main.command()
@@ -95,14 +130,18 @@ def train(name: str, out: Path | None, pictures: Path | None, overwrite: bool) -
 @click.option(
     "--number", type=click.IntRange(min=1), default=64, show_default=True, help="How many pictures."
 )
-@click.option("--label", "labels", type=int, multiple=True, help="Of this class; may be repeated.")
+@click.option(
+    "--label", "labels", multiple=True, help="Of this class, its name or number; may be repeated."
+)
 @click.option("--scale", default=1.0, show_default=True, help="Of classifier-free guidance.")
 @click.option("--steps", default=50, show_default=True, help="Steps of DDIM.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--weights", type=click.Path(path_type=Path), help="A file that `train` wrote.")
+@DEVICE
 @click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
-def sample(name, out, number, labels, scale, steps, seed, weights, overwrite) -> None:
-    """Draw pictures with system NAME and save them side by side.
+def sample(name, out, number, labels, scale, steps, seed, weights, device, overwrite) -> None:
+    """Draw pictures with system NAME, or with the file NAME.safetensors that `train` wrote, and
+    save them side by side.
 
     A system that is told classes draws the labels in turn, all of them unless --label says which.
     """
@@ -114,11 +153,13 @@ def sample(name, out, number, labels, scale, steps, seed, weights, overwrite) ->
     try:
         if out.exists() and not overwrite:
             raise ValueError(f"{out} exists; give --overwrite to replace it, or another --out")
-        system = zoo.load(name, weights)
+        is_file = name.endswith(".safetensors")
+        system = zoo.load(path=name) if is_file else zoo.load(name, weights)
+        system.to(where(device))
         if not hasattr(system, "generate"):
             raise ValueError(f"{name} looks at pictures and draws none; see `labkit list`")
         if hasattr(system, "classes"):
-            labels = labels or range(system.classes)
+            labels = [numbered(label, system) for label in labels] or range(system.classes)
             prompts = [labels[row % len(labels)] for row in range(number)]
             states = system.generate(prompts, scale=scale, steps=steps, seed=seed)
         elif labels or scale != 1:
@@ -127,7 +168,7 @@ def sample(name, out, number, labels, scale, steps, seed, weights, overwrite) ->
             states = system.generate(number, steps=steps, seed=seed)
         *_, last = tqdm(states, total=steps, unit="step", desc=name)
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(plots.png(plots.image_grid(last.x)))
+        out.write_bytes(plots.png(plots.image_grid(last.x.cpu())))
     except (ValueError, OSError) as error:
         raise sentence(error) from None
     click.echo(f"{out} holds {number} pictures")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from labkit import devices
 from labkit import train as training
 from labkit.data import digits, openml, pairs, scenes
 from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
@@ -36,6 +37,7 @@ class Recipe:
     training: dict[str, Any] = field(default_factory=dict)  # what `labkit.train.train` is told
     minutes: float = 0.0  # of processor time that training took, measured; two cores share it
     teacher: str | None = None  # the system it begins from, `system.begin_from`, and learns from
+    names: tuple[str, ...] | None = None  # of the classes, for a system that knows some
 
 
 def digit_batches() -> training.Batches:
@@ -92,7 +94,7 @@ def taught_scene_batches(teacher: CLIP) -> training.Batches:
     def batches(generator: torch.Generator):
         pictures = scenes.render(scenes.draw(128, generator, "train"), 32)
         with torch.no_grad():
-            return pictures, teacher.encode_image(pictures)
+            return pictures, teacher.encode_image(pictures.to(devices.of(teacher)))
 
     return batches
 
@@ -101,6 +103,8 @@ SMALL = UNetConfig(
     size=16, channels=1, width=48, multipliers=(1, 1), blocks=1, attention=(), groups=8,
     film=True, fold=4,
 )  # fmt: skip
+
+TEN = tuple("0123456789")  # what the digits are called
 
 SCENE_TOWER = ResNetConfig(size=32, width=16, blocks=(1, 1, 1), heads=8, stem=2)
 
@@ -134,6 +138,7 @@ RECIPES = {
         batches=digit_class_batches,
         training={"steps": 3_000, "lr": 2e-3},
         minutes=7,
+        names=TEN,
     ),
     # The shipped weights saw the 50,000 pictures of CIFAR-10's training set, from a zip of them
     # (`labkit train adm-cifar10 --pictures`), which mirrors none.
@@ -158,6 +163,7 @@ RECIPES = {
         batches=photo_batches,
         training={"steps": 8_000, "lr": 1e-3},
         minutes=97,
+        names=openml.SETS["cifar10"].names,
     ),  # fmt: skip
     "ddpm-scenes": Recipe(
         about="scenes of 32 x 32 pixels, from noise; any score can steer it (lesson 08)",
@@ -187,6 +193,7 @@ RECIPES = {
         batches=lambda: digit_class_batches("train"),
         training={"steps": 600, "lr": 2e-3, "ema": 0.99},
         minutes=0.5,
+        names=TEN,
     ),
     "clip-scenes": Recipe(
         about="which sentence belongs to which picture of a scene (lesson 07)",
@@ -216,6 +223,7 @@ RECIPES = {
         batches=labeled_digit_batches,
         training={"steps": 750, "lr": 2e-3, "weight_decay": 0.05, "ema": 0.995},
         minutes=0.5,
+        names=TEN,
     ),
     "classifier-digits-b": Recipe(
         about="a second classifier, built and trained apart, that must agree with the first",
@@ -224,6 +232,7 @@ RECIPES = {
         batches=labeled_digit_batches,
         training={"steps": 750, "lr": 2e-3, "weight_decay": 0.05, "ema": 0.995, "seed": 1},
         minutes=0.5,
+        names=TEN,
     ),
     "reader-scenes": Recipe(
         about="sees what is in a picture of a scene; captions are scored by it",

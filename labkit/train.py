@@ -5,26 +5,33 @@
     system = step.ema
 
 A system is a module with ``loss(batch) -> Tensor``. The loop is a generator: a progress bar or a
-live plot only watches it. Devices, precision and several processes are lightning-fabric's.
+live plot only watches it. It trains where the system lies: ``system.to("cuda")`` first, if you
+like. Several processes and mixed precision are lightning-fabric's, see `train`.
 
 Every random draw of a step comes from (seed, step, process) alone. So a run that was stopped, even
 by ``kill -9``, goes on to the same weights bit for bit, and a bad batch can be drawn again.
 """
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterator
-from copy import deepcopy
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from labkit import checkpoint as files
-from labkit.inputs import number, one_of, whole_number
+from labkit import devices, run_file
+from labkit.batches import fingerprint, rows
+from labkit.ema import Average
+from labkit.inputs import number, one_of, short, whole_number
+
+if TYPE_CHECKING:  # importing it takes longer than torch: only who gives one pays for it
+    from lightning_fabric import Fabric
 
 Batches = Callable[[torch.Generator], Any]
 
@@ -41,15 +48,16 @@ class Step(NamedTuple):
 def shuffled(*tensors: Tensor, batch: int) -> Batches:
     """Batches of that many rows, drawn at random from tensors of equal length; the same rows of
     each. One tensor gives tensors, several give tuples."""
-    whole_number(batch, "the batch", 1)
-    if len({len(tensor) for tensor in tensors}) != 1:
+    batch = whole_number(batch, "the batch", 1)
+    lengths = [len(tensor) for tensor in tensors]
+    if len(set(lengths)) != 1 or not lengths[0]:
         raise ValueError(
-            f"shuffled was given tensors of {', '.join(str(len(t)) for t in tensors)} rows; give "
-            f"at least one, and all of the same length"
+            f"shuffled was given tensors of {', '.join(map(str, lengths)) or 'no'} rows; give at "
+            "least one tensor with rows, and all of the same length"
         )
 
     def draw(generator: torch.Generator):
-        rows = torch.randint(len(tensors[0]), (batch,), generator=generator)
+        rows = torch.randint(lengths[0], (batch,), generator=generator, device=generator.device)
         drawn = tuple(tensor[rows] for tensor in tensors)
         return drawn if len(drawn) > 1 else drawn[0]
 
@@ -74,11 +82,7 @@ def batch_seed(seed: int, step: int, process: int = 0) -> int:
     return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1)
 
 
-@torch.no_grad()
-def average(ema: list[Tensor], weights: list[Tensor], step: int, decay: float) -> None:
-    """ema <- d ema + (1 - d) weights, in place. d starts small, min(decay, (1+n)/(10+n)), so that
-    the average forgets the untrained weights (the warm-up of latent-diffusion's code)."""
-    torch._foreach_lerp_(ema, weights, 1 - min(decay, (1 + step) / (10 + step)))
+PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def train(
@@ -98,59 +102,80 @@ def train(
     save_every: int = 500,
     fabric: Fabric | None = None,
 ) -> Iterator[Step]:
-    """Trains the system in place, yields a `Step` after every update.
+    """Trains the system in place, on the device where it lies; yields a `Step` after every update.
 
     ``batches(generator)`` gives what ``system.loss`` takes, drawn with that generator alone.
-    AdamW with the learning rate `learning_rate` gives, the gradient's norm clipped at ``clip``.
-    With a ``checkpoint`` the run is saved there every ``save_every`` updates and at the end; if
-    that file exists, the run goes on from it. Several processes: give a launched `Fabric`; each
-    process then draws its own batches. On fp16 prefer bf16-mixed: a gradient that overflows stops.
+    AdamW with the learning rate `learning_rate` gives, the gradient's norm clipped at ``clip``
+    (0: not at all). With a ``checkpoint`` the run is saved there at once, every ``save_every``
+    updates and at the end; if that file exists, the run goes on from it.
 
-    Raises ValueError for impossible settings or the checkpoint of another run, OSError if the disk
-    does not take the checkpoint, FloatingPointError, naming step and seed, if the loss is not
-    finite. What was saved stays whole in every case.
+    fabric: a launched lightning Fabric, for several processes, each of which then draws batches of
+    its own, or for mixed precision: 32-true and bf16-mixed work (in half precision a gradient would
+    soon overflow). Its device is where training runs. Without one there is one process in full
+    precision, whatever the variables of a cluster say.
+
+    Raises ValueError for impossible settings, for the checkpoint of another run, system or data,
+    and for what no checkpoint can hold; OSError if the disk does not take the checkpoint;
+    FloatingPointError, naming step and seed (and process), if the loss is not finite. What was
+    saved stays whole in every case.
     """
     if not callable(batches):
         raise ValueError(
             "batches is not a function; give one that takes a torch.Generator and returns a batch, "
             "such as train.shuffled(images, batch=128)"
         )
-    one_of(decay, DECAYS, "decay")
-    whole_number(steps, "steps", 1)
-    whole_number(warmup, "warmup", 0)
-    whole_number(save_every, "save_every", 1)
-    whole_number(seed, "seed", 0)
-    for name, value in {"lr": lr, "clip": clip, "weight_decay": weight_decay}.items():
-        number(value, name, 0)
-    number(ema, "ema", 0, 1)
+    if not isinstance(system, nn.Module) or not callable(getattr(system, "loss", None)):
+        raise ValueError(
+            f"the system is a {type(system).__name__}, but must be a torch module with a method "
+            "loss(batch)"
+        )
+    if not any(parameter.requires_grad for parameter in system.parameters()):
+        raise ValueError("the system has no weight that training may change (requires_grad)")
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise ValueError(f"betas is {short(betas)}, but must be two numbers from 0 to below 1")
     recipe = {
-        "steps": steps, "lr": lr, "warmup": warmup, "decay": decay, "betas": list(betas),
-        "weight_decay": weight_decay, "clip": clip, "ema": ema, "seed": seed,
-    }  # fmt: skip
-    return run(system, batches, recipe, checkpoint, save_every, fabric or Fabric(devices=1))
+        "steps": whole_number(steps, "steps", 1),
+        "lr": number(lr, "lr", 0),
+        "warmup": whole_number(warmup, "warmup", 0),
+        "decay": one_of(decay, DECAYS, "decay"),
+        "betas": [number(beta, "a beta", 0, math.nextafter(1, 0)) for beta in betas],
+        "weight_decay": number(weight_decay, "weight_decay", 0),
+        "clip": number(clip, "clip", 0),
+        "ema": number(ema, "ema", 0, 1),
+        "seed": whole_number(seed, "seed", 0),
+    }
+    save_every = whole_number(save_every, "save_every", 1)
+    if fabric is None:
+        fabric, precision = devices.OneDevice(devices.of(system)), "32-true"
+    else:
+        precision = one_of(fabric.strategy.precision.precision, PRECISIONS, "precision")
+    recipe |= {"precision": precision, "processes": fabric.world_size}
+    return run(system, batches, recipe, checkpoint and Path(checkpoint), save_every, fabric)
 
 
 def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Step]:
     """The loop itself, once `train` has found its arguments in order."""
     system.to(fabric.device).train()
-    averaged = deepcopy(system).eval().requires_grad_(False)
-    pairs = [
-        (mean, weight)
-        for mean, weight in zip(averaged.parameters(), system.parameters(), strict=True)
-        if weight.requires_grad
-    ]
-    means, weights = map(list, zip(*pairs, strict=True))
+    average = Average(system, recipe["ema"])
     optimizer = torch.optim.AdamW(
-        weights, lr=recipe["lr"], betas=recipe["betas"], weight_decay=recipe["weight_decay"],
-        fused=True,
+        [weight for weight in system.parameters() if weight.requires_grad], lr=recipe["lr"],
+        betas=recipe["betas"], weight_decay=recipe["weight_decay"], fused=True,
     )  # fmt: skip
-    first, loss = 0, math.nan
-    if checkpoint is not None and Path(checkpoint).exists():
-        first, loss = restore(checkpoint, system, averaged, optimizer, recipe)
+    first, loss, about = 0, math.nan, None
+    if checkpoint is not None:
+        about = {"settings": recipe, "system": run_file.described(system), "data": None}
+        if fabric.is_global_zero:  # other processes may have other data
+            with told(0, recipe["seed"], fabric):
+                about["data"] = fingerprint(drawn(batches, batch_seed(recipe["seed"], 0)))
+        if checkpoint.exists():
+            first, loss = run_file.restore(checkpoint, system, average.system, optimizer, about)
+        elif fabric.is_global_zero:  # what cannot be saved is found now
+            run_file.save(checkpoint, system, average.system, optimizer, about, 0, loss)
     model, optimizer = fabric.setup(system, optimizer)
-    model.mark_forward_method("loss")
+    if model is not system:  # a Fabric's: the gradients of several processes meet in its forward
+        model.mark_forward_method("loss")
     if first == recipe["steps"]:
-        yield Step(first, loss, math.nan, averaged)
+        yield Step(first, loss, math.nan, average.system)
 
     images = seconds = 0
     for step in range(first, recipe["steps"]):
@@ -160,75 +185,62 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
                 step, recipe["steps"], recipe["lr"], recipe["warmup"], recipe["decay"]
             )
         seed = batch_seed(recipe["seed"], step, fabric.global_rank)
-        cuda = [fabric.device] if fabric.device.type == "cuda" else []
-        try:
-            batch = fabric.to_device(batches(torch.Generator().manual_seed(seed)))
-            with torch.random.fork_rng(devices=cuda):  # the watcher's own draws stay as they were
-                torch.manual_seed(seed + 1)
-                loss = model.loss(batch)
+        with told(step, recipe["seed"], fabric):
+            batch = fabric.to_device(drawn(batches, seed))
+            with devices.seeded(seed + 1, fabric.device):  # the watcher's draws stay as they were
+                with fabric.autocast():
+                    loss = model.loss(batch)
                 fabric.backward(loss)
-        except Exception as error:
-            error.add_note(
-                f"This was step {step + 1} of training; its batch is "
-                f"batches(torch.Generator().manual_seed({seed}))."
-            )
-            raise
         norm = fabric.clip_gradients(
-            model, optimizer, max_norm=recipe["clip"], error_if_nonfinite=False
+            model, optimizer, max_norm=recipe["clip"] or math.inf, error_if_nonfinite=False
         )
-        loss = fabric.all_reduce(loss.detach(), reduce_op="mean").item()
-        if not (math.isfinite(loss) and torch.isfinite(norm)):
-            raise FloatingPointError(
-                f"Step {step + 1} has loss {loss} and gradient norm {norm.item()}, so training "
-                f"stopped before it could spoil the weights; look at its batch, "
-                f"batches(torch.Generator().manual_seed({seed})), or lower lr."
-            )
+        losses = fabric.all_gather(loss.detach()).reshape(-1)
+        *losses, norm = torch.cat([losses, norm.reshape(1).to(losses)]).tolist()
+        loss = sum(losses) / len(losses)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise not_finite(step, losses, norm, recipe["seed"])
         optimizer.step()
         optimizer.zero_grad()
-        average(means, weights, step, recipe["ema"])
-        for mean, buffer in zip(averaged.buffers(), system.buffers(), strict=True):
-            mean.copy_(buffer)
+        average.update(step)
 
         done = step + 1
-        images += fabric.world_size * (len(batch[0]) if isinstance(batch, tuple) else len(batch))
+        images += fabric.world_size * rows(batch)
         seconds += time.perf_counter() - started
         ends = done % save_every == 0 or done == recipe["steps"]
         if checkpoint is not None and ends and fabric.is_global_zero:
-            keep(checkpoint, system, averaged, optimizer, recipe, done, loss)
-        yield Step(done, loss, images / seconds, averaged)
+            run_file.save(checkpoint, system, average.system, optimizer, about, done, loss)
+        yield Step(done, loss, images / seconds, average.system)
 
 
-def keep(path, system, averaged, optimizer, recipe, step, loss) -> None:
-    """Saves all that the rest of the run depends on."""
-    tensors = {f"system.{name}": tensor for name, tensor in system.state_dict().items()}
-    tensors |= {f"ema.{name}": tensor for name, tensor in averaged.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    files.save(path, tensors, {"run": recipe, "step": step, "loss": loss})
+def drawn(batches: Batches, seed: int) -> Any:
+    return batches(torch.Generator().manual_seed(seed))
 
 
-def restore(path, system, averaged, optimizer, recipe) -> tuple[int, float]:
-    """Puts everything back as `keep` found it; returns the updates done and the last loss."""
-    tensors, about = files.load(path)
-    if about.get("run") != recipe:
-        other = about.get("run") or {}
-        name = next((name for name in recipe if other.get(name) != recipe[name]), "steps")
-        raise ValueError(
-            f"{path} belongs to another run: its {name} is {other.get(name)}, yours is "
-            f"{recipe[name]}; give another checkpoint file, or the same settings to go on with it"
-        )
-    groups = {"system": {}, "ema": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        group, rest = name.split(".", 1)
-        groups[group][rest] = tensor
-    files.fill(system, groups["system"], path)
-    files.fill(averaged, groups["ema"], path)
-    state = optimizer.state_dict()
-    weights = optimizer.param_groups[0]["params"]
-    for name, tensor in groups["optimizer"].items():
-        index, key = name.split(".")
-        # The moments must lie in memory as the weights do (channels last), or they would not meet.
-        like = torch.empty_like(weights[int(index)]) if tensor.dim() else torch.empty(())
-        state["state"].setdefault(int(index), {})[key] = like.copy_(tensor)
-    optimizer.load_state_dict(state)
-    return about["step"], about["loss"]
+def again(seed: int) -> str:
+    """How the batch of that seed is drawn once more."""
+    return f"batches(torch.Generator().manual_seed({seed}))"
+
+
+@contextmanager
+def told(step: int, seed: int, fabric) -> Iterator[None]:
+    """An error inside says at which step it came, and how to draw that step's batch again."""
+    try:
+        yield
+    except Exception as error:
+        where = f" in process {fabric.global_rank}" if fabric.world_size > 1 else ""
+        own = batch_seed(seed, step, fabric.global_rank)
+        error.add_note(f"This was step {step + 1} of training{where}; its batch is {again(own)}.")
+        raise
+
+
+def not_finite(step: int, losses: list[float], norm: float, seed: int) -> FloatingPointError:
+    """The error for a loss or gradient that is not finite; it names the process that had it."""
+    bad = [process for process, loss in enumerate(losses) if not math.isfinite(loss)]
+    what = f"loss {losses[bad[0]] if bad else losses[0]}"
+    suspects = [again(batch_seed(seed, step, process)) for process in bad or range(len(losses))]
+    if len(losses) > 1:
+        what += f" in process {bad[0]}" if bad else " and so on in its processes"
+    return FloatingPointError(
+        f"Step {step + 1} has {what} and gradient norm {norm}, so training stopped before it could "
+        f"spoil the weights; look at its batch, {' or '.join(suspects)}, or lower lr."
+    )

@@ -6,16 +6,18 @@
 The recipes themselves stand in `labkit.recipes`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from labkit import checkpoint
+from labkit import checkpoint, devices, model_file
 from labkit import train as training
 from labkit.data import folders
+from labkit.data.pictures import Pictures
 from labkit.inputs import one_of
 from labkit.recipes import RECIPES, Recipe
 from labkit.systems.adm import ADM
@@ -40,18 +42,23 @@ def build(name: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(made.training.get("seed", 0))
         system = made.system(made.config)
+    if made.names:
+        system.names = made.names
     if made.teacher:
         system.begin_from(load(made.teacher))
     return system
 
 
-def load(name: str, path: str | Path | None = None) -> nn.Module:
-    """The system of that name with trained weights, ready to use: the shipped ones, or those that
-    `save` or `labkit train` wrote to ``path``.
+def load(name: str | None = None, path: str | Path | None = None) -> nn.Module:
+    """The system of that name with trained weights, on the CPU, ready to use: the shipped ones, or
+    those that `save` or `labkit train` wrote to ``path``. With a path alone, the system is built
+    from what the file says (`labkit.model_file`). One that knows classes has their ``names``.
 
     Raises ValueError for an unknown name or a file that does not belong to it, and
     FileNotFoundError where no weights are.
     """
+    if name is None and path is not None:
+        return model_file.load(path)
     made = recipe(name)
     if path is None and not (WEIGHTS / f"{name}.safetensors").exists():
         raise FileNotFoundError(
@@ -62,66 +69,67 @@ def load(name: str, path: str | Path | None = None) -> nn.Module:
     tensors, about = checkpoint.load(path)
     if about.get("name") != name:
         raise ValueError(
-            f"{path} holds {about.get('name') or 'a run that is not finished'}, not {name}; give "
+            f"{path} holds {about.get('name') or model_file.what(about)}, not {name}; give "
             f"the file that `labkit train {name}` wrote at its end."
         )
-    if about["config"] != plain(made.config):
+    if about.get("config") != checkpoint.as_json(made.config):
         raise ValueError(
             f"{path} was trained with another configuration of {name} than this version of labkit "
             f"has; train it again with `labkit train {name}`."
         )
-    system = made.system(made.config)
-    checkpoint.fill(system, {key: tensor.float() for key, tensor in tensors.items()}, path)
-    return system.eval()
+    return model_file.built(made.system, made.config, tensors, about, path)
 
 
 def save(name: str, system: nn.Module, path: str | Path, **facts) -> None:
     """Writes the weights in half precision, with the recipe and whatever else there is to say."""
-    made = recipe(name)
-    tensors = {key: tensor.half() for key, tensor in system.state_dict().items()}
-    about = {"name": name, "config": plain(made.config), "training": made.training, **facts}
-    checkpoint.save(path, tensors, about)
+    model_file.save(path, system, name=name, training=recipe(name).training, **facts)
 
 
-def plain(config) -> dict:
-    """A configuration as JSON would give it back: lists for tuples."""
-    return {key: unfold(value) for key, value in asdict(config).items()}
-
-
-def unfold(value):
-    if isinstance(value, dict):
-        return {key: unfold(inner) for key, inner in value.items()}
-    return [unfold(inner) for inner in value] if isinstance(value, list | tuple) else value
+def run_of(path: str | Path) -> Path:
+    """Where `train` keeps what is needed to go on after a stop, until ``path`` is written."""
+    return Path(path).with_name(Path(path).name + ".run")
 
 
 def train(
-    name: str, path: str | Path, save_every: int = 500, pictures: str | Path | None = None
+    name: str,
+    path: str | Path,
+    save_every: int = 500,
+    pictures: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    overwrite: bool = False,
 ) -> Iterator[training.Step]:
-    """Follows the recipe and writes the result to ``path``. What is needed to go on after a stop
-    lies beside it (``.run``) until then; starting again goes on from there.
+    """Follows the recipe on that device and writes the result to ``path``. What is needed to go on
+    after a stop lies beside it (``.run``) until then; starting again goes on from there, and with
+    ``overwrite`` begins anew.
 
     pictures: a folder or zip of your own pictures to train on, see `own_pictures`.
     """
-    made, path = recipe(name), Path(path)
-    state = path.with_name(path.name + ".run")
-    batches = own_pictures(name, pictures) if pictures else batches_of(made)
+    made, path, device = recipe(name), Path(path), devices.named(device)
+    state, system = run_of(path), build(name)
+    if pictures:
+        found = own_pictures(name, pictures)
+        batches, system.names = found.batches(128), found.names
+    else:
+        batches = batches_of(made, device)
     steps = training.train(
-        build(name), batches, checkpoint=state, save_every=save_every, **made.training
+        system.to(device), batches, checkpoint=state, save_every=save_every, **made.training
     )
+    if overwrite:
+        state.unlink(missing_ok=True)
     for step in steps:
         if step.step == made.training["steps"]:
             save(name, step.ema, path, step=step.step, loss=step.loss)
-            state.unlink()
+            state.unlink(missing_ok=True)
         yield step
 
 
-def batches_of(made: Recipe) -> training.Batches:
-    """What the recipe shows to its system."""
-    return made.batches(load(made.teacher)) if made.teacher else made.batches()
+def batches_of(made: Recipe, device: str | torch.device = "cpu") -> training.Batches:
+    """What the recipe shows to its system; its teacher, if it has one, works on that device."""
+    return made.batches(load(made.teacher).to(device)) if made.teacher else made.batches()
 
 
-def own_pictures(name: str, path: str | Path) -> training.Batches:
-    """128 at a time of the pictures in a folder or zip, for a system that is told classes.
+def own_pictures(name: str, path: str | Path) -> Pictures:
+    """The pictures in a folder or zip, for a system that is told classes.
 
     Raises ValueError for another system, and unless there is a folder for each of its classes.
     """
@@ -138,4 +146,4 @@ def own_pictures(name: str, path: str | Path) -> training.Batches:
             f"{path} holds {len(found.names)} classes, but {name} tells {net.vector} apart: give a "
             "folder of pictures for each"
         )
-    return found.batches(128)
+    return found

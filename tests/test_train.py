@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit import train as training
+from labkit import checkpoint
 from labkit.denoiser import Denoiser
 from labkit.nets.unet import UNet, UNetConfig
 from labkit.schedule import cosine
@@ -217,6 +217,6 @@ def test_two_processes_train_to_the_loss_of_one_with_twice_the_batch(tmp_path):
 def test_training_state_is_named_by_what_it_is(batches, tmp_path):
     path = tmp_path / "run.safetensors"
     list(train(system(), batches, steps=1, checkpoint=path))
-    tensors, about = training.files.load(path)
+    tensors, about = checkpoint.load(path)
     assert about["step"] == 1 and math.isfinite(about["loss"])
     assert {name.split(".")[0] for name in tensors} == {"system", "ema", "optimizer"}

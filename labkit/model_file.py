@@ -1,0 +1,87 @@
+"""The file of a trained system: its class, its configuration, its class names and its weights.
+
+The system can be built from the file alone. A file names its class; only classes of labkit that
+stand in `SYSTEMS` are ever built, so that a file from a stranger runs no code.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+from torch import Tensor, nn
+
+from labkit import checkpoint
+from labkit.inputs import short
+
+SYSTEMS = {  # where each is found; imported when a file asks for it
+    "ADM": "labkit.systems.adm",
+    "CLIP": "labkit.systems.clip",
+    "Classifier": "labkit.nets.classifier",
+    "DDPM": "labkit.systems.ddpm",
+    "NoisyCLIP": "labkit.systems.sdg",
+    "NoisyGuide": "labkit.systems.adm",
+    "Reader": "labkit.nets.reader",
+}
+
+
+def class_named(name: Any) -> type[nn.Module] | None:
+    """The class of that name; None if labkit has no such system."""
+    module = SYSTEMS.get(name) if isinstance(name, str) else None
+    return getattr(importlib.import_module(module), name) if module else None
+
+
+def save(path: str | Path, system: nn.Module, **facts) -> None:
+    """Writes the system in half precision, with whatever else there is to say about it, as JSON.
+    Its class names are ``system.names``, if it has them. Raises ValueError for a system that is not
+    one of labkit's, and as `labkit.checkpoint.save` does."""
+    kind = type(system).__name__
+    if class_named(kind) is not type(system):
+        raise ValueError(
+            f"a file of a {kind} could not be built again: labkit knows {', '.join(SYSTEMS)}. Save "
+            "its tensors with labkit.checkpoint.save, and build it yourself"
+        )
+    names = {"names": system.names} if getattr(system, "names", None) else {}
+    about = {"system": kind, "config": system.config, **names, **facts}
+    checkpoint.save(path, checkpoint.state(system), about, half=True)
+
+
+def load(path: str | Path) -> nn.Module:
+    """The system that `save` wrote to that file, built from it alone, on the CPU, ready to use.
+
+    Raises ValueError for another kind of file, and as `labkit.checkpoint.load` does.
+    """
+    tensors, about = checkpoint.load(path)
+    kind = class_named(about.get("system"))
+    if kind is None:
+        raise ValueError(
+            f"{path} holds {what(about)}, not a trained system of labkit's ({', '.join(SYSTEMS)}); "
+            "give a file that `labkit train` wrote at its end"
+        )
+    config_class = get_type_hints(kind.__init__)["config"]
+    try:
+        config = config_class(**about["config"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path} holds a {about['system']} of a configuration that this labkit cannot build "
+            f"({short(str(error))}); use the labkit that it was trained with, or train it again"
+        ) from None
+    return built(kind, config, tensors, about, path)
+
+
+def what(about: dict) -> str:
+    """What kind of file it is that says this about itself."""
+    return "a run that is not finished" if "run" in about else short(about.get("system", "tensors"))
+
+
+def built(kind: type, config: Any, tensors: dict[str, Tensor], about: dict, path) -> nn.Module:
+    """The system of that class and configuration with those weights. Nobody's random numbers are
+    used up for the initial weights, which are replaced at once."""
+    with torch.random.fork_rng(devices=[]):
+        system = kind(config)
+    checkpoint.fill(system, tensors, path)
+    if about.get("names"):
+        system.names = tuple(about["names"])
+    return system.eval()

@@ -1,0 +1,104 @@
+"""The file of a run that may stop and go on: all that the rest of it depends on, and of which
+system and data it is, so that nobody goes on with another by accident."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from labkit import batches, checkpoint
+from labkit.inputs import short
+
+
+def described(system: nn.Module) -> dict[str, Any]:
+    """Of what kind a system is, part by part: the ``config`` where a part has one, which tells of
+    all inside, and otherwise what torch prints of it."""
+    found = {}
+
+    def add(module: nn.Module, name: str) -> None:
+        module = getattr(module, "_orig_mod", module)  # the same, whether compiled or not
+        printed = " ".join(re.sub(r" at 0x\w+", "", module.extra_repr()).split())
+        found[name] = f"{type(module).__name__}({printed})"
+        config = getattr(module, "config", None)
+        if is_dataclass(config):
+            found[f"{name} configuration"] = checkpoint.as_json(config)
+            return
+        for part, child in module.named_children():
+            add(child, part if module is system else f"{name}.{part}")
+
+    add(system, "system")
+    return found | {"class names": checkpoint.as_json(getattr(system, "names", None))}
+
+
+def save(path: str | Path, system, averaged, optimizer, run: dict, step: int, loss: float) -> None:
+    """Saves the state after that many updates. run: "settings" as JSON holds them, "system" as
+    `described`, "data" as `labkit.batches.fingerprint` gives it."""
+    tensors = {f"system.{name}": tensor for name, tensor in checkpoint.state(system).items()}
+    tensors |= {f"ema.{name}": tensor for name, tensor in checkpoint.state(averaged).items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+    checkpoint.save(path, tensors, {"run": run, "step": step, "loss": loss if step else None})
+
+
+def restore(path: str | Path, system, averaged, optimizer, run: dict) -> tuple[int, float]:
+    """Puts everything back as `save` found it; returns the updates done and the last loss. Raises
+    ValueError, naming what differs, for another run."""
+    tensors, about = checkpoint.load(path)
+    check_same(path, about.get("run"), run)
+    groups = {"system": {}, "ema": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        group, rest = name.split(".", 1)
+        groups[group][rest] = tensor
+    checkpoint.fill(system, groups["system"], path)
+    checkpoint.fill(averaged, groups["ema"], path)
+    state = optimizer.state_dict()
+    weights = optimizer.param_groups[0]["params"]
+    for name, tensor in groups["optimizer"].items():
+        index, key = name.split(".")
+        # The moments must lie in memory as the weights do (channels last), or they would not meet.
+        like = torch.empty_like(weights[int(index)]) if tensor.dim() else torch.empty(())
+        state["state"].setdefault(int(index), {})[key] = like.copy_(tensor)
+    optimizer.load_state_dict(state)
+    return about["step"], math.nan if about["loss"] is None else about["loss"]
+
+
+def check_same(path: str | Path, saved: dict | None, own: dict) -> None:
+    """Raises ValueError, naming what differs, unless both say the same of a run."""
+    if not isinstance(saved, dict) or saved.keys() != own.keys():
+        raise ValueError(
+            f"{path} does not say of which system and data it is a run (it holds a finished model, "
+            "or comes from an earlier labkit); give another checkpoint file"
+        )
+    if other := first_difference(saved["settings"], own["settings"]):
+        raise ValueError(
+            f"{path} belongs to another run: its {other}; give another checkpoint file, or the "
+            "same settings to go on with it"
+        )
+    if other := first_difference(saved["system"], own["system"]):
+        raise ValueError(
+            f"{path} belongs to a system of another configuration: its {other}; build the system "
+            "as it was, or give another checkpoint file"
+        )
+    if own["data"] and (other := batches.difference(saved["data"], own["data"])):
+        raise ValueError(
+            f"{path} belongs to a run on other data: {other}; give the same data and batch, or "
+            "another checkpoint file"
+        )
+
+
+def first_difference(saved: dict, own: dict) -> str | None:
+    """The first entry in which they differ, in words, looked for inside of dicts of both."""
+    for name in saved | own:
+        theirs, ours = saved.get(name), own.get(name)
+        if isinstance(theirs, dict) and isinstance(ours, dict):
+            if inner := first_difference(theirs, ours):
+                return f"{name}, {inner}"
+        elif theirs != ours:
+            return f"{name} is {short(theirs)}, yours is {short(ours)}"
+    return None
