@@ -132,7 +132,7 @@ class Reader(nn.Module):
         pictures, _, truth = batch
         present, radius, background = self(pictures)
         share, cells = self.cells(truth)  # (N, 3, 4)
-        wanted = torch.zeros_like(present).flatten(1)  # (N, 2 G G)
+        wanted = torch.zeros_like(present, dtype=share.dtype).flatten(1)  # (N, 2 G G)
         wanted.scatter_add_(1, cells.flatten(1), share.flatten(1))
         loss = F.binary_cross_entropy_with_logits(
             present.flatten(1), wanted.clamp(max=1), reduction="sum"
