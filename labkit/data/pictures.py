@@ -16,6 +16,7 @@ class Pictures(NamedTuple):
     bytes: Tensor  # (N, C, S, S) uint8
     labels: Tensor  # (N,) long, a row of `names`
     names: tuple[str, ...]  # of the classes
+    report: str = ""  # what was found where the pictures lie, and what was left out
 
     def floats(self, rows: Tensor | slice) -> Tensor:
         """Those pictures as float32 in [−1, 1], (n, C, S, S)."""

@@ -1,15 +1,14 @@
-"""Pictures of one's own, on files made here, and the sets behind a network."""
+"""Pictures of one's own, on files made here."""
 
 import io
 import zipfile
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from labkit.data import folders, openml
+from labkit.data import folders
 
 COLORS = {"red": (255, 0, 0), "blue": (0, 0, 255)}
 
@@ -24,7 +23,7 @@ def png(color, size=(8, 8)):
 def colors(request, tmp_path):
     files = {f"colors/{name}/{i}.png": png(color) for name, color in COLORS.items() for i in (1, 2)}
     files |= {
-        "colors/notes.txt": b"hello",
+        "colors/.notes.txt": b"hello",
         "__MACOSX/red/1.png": b"?",
         "colors/.hidden/1.png": b"?",
     }
@@ -104,26 +103,3 @@ def test_what_is_no_set_of_pictures_gets_a_sentence(tmp_path):
             folders.load(path)
     with pytest.raises(ValueError, match="channels is 4"):
         folders.load(tmp_path / "empty", channels=4)
-
-
-def test_a_set_from_openml_has_its_shape_and_names(monkeypatch):
-    def fetch(name, **options):
-        assert name == "CIFAR_10"
-        return np.arange(2 * 3072).reshape(2, 3072) % 256.0, np.array(["3", "9"])
-
-    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
-    pictures = openml.load("cifar10")
-    assert pictures.bytes.shape == (2, 3, 32, 32)
-    assert [pictures.names[label] for label in pictures.labels] == ["cat", "truck"]
-    assert pictures.bytes[0, 1, 0, 0] == 1024 % 256
-
-
-def test_without_a_network_one_sentence_says_what_to_do(monkeypatch):
-    def fetch(*args, **options):
-        raise URLError("no network")
-
-    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
-    with pytest.raises(ConnectionError, match="connect to a network once"):
-        openml.load("mnist")
-    with pytest.raises(ValueError, match="did you mean 'cifar10'"):
-        openml.load("cifar")
