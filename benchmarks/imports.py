@@ -14,6 +14,7 @@ from statistics import median
 STATEMENTS = {
     "torch": "import torch",
     "labkit.sampler": "import labkit.sampler",
+    "labkit.train": "import labkit.train",
     "labkit.zoo": "import labkit.zoo",
     "diffusers": "from diffusers import UNet2DModel, DDPMScheduler, DDIMScheduler",
     "denoising-diffusion-pytorch": (

@@ -84,10 +84,12 @@ def place(name: str, tensor: Tensor) -> tuple:
 def alone(tensor: Tensor, half: bool) -> Tensor:
     """The tensor as the file holds it, in memory of its own."""
     tensor = tensor.detach()
+    if tensor.layout != torch.strided:
+        return tensor  # such as a sparse one, which no file of this kind can hold
     if half and tensor.dtype in (torch.float32, torch.float64):
         small = tensor.half()
         tensor = small if torch.equal(small.isfinite(), tensor.isfinite()) else tensor
-    if tensor.layout == torch.strided and tensor.untyped_storage().nbytes() > tensor.nbytes:
+    if tensor.untyped_storage().nbytes() > tensor.nbytes:
         tensor = tensor.clone()  # a part of something bigger, of which others may be parts, too
     return tensor.contiguous()
 

@@ -30,7 +30,8 @@ class Average:
             if id(own) in known:
                 continue
             # A mask of -inf has no average, a count of whole numbers neither.
-            if own.is_floating_point() and own.isfinite().all():
+            dense = own.is_floating_point() and own.layout == torch.strided
+            if dense and own.isfinite().all():
                 self.means.append(mean)
                 self.weights.append(own)
             else:

@@ -30,7 +30,7 @@ def described(system: nn.Module) -> dict[str, Any]:
             found[f"{name} configuration"] = checkpoint.as_json(config)
             return
         for part, child in module.named_children():
-            add(child, part if module is system else f"{name}.{part}")
+            add(child, f"{name}.{part}")
 
     add(system, "system")
     return found | {"class names": checkpoint.as_json(getattr(system, "names", None))}
@@ -100,5 +100,8 @@ def first_difference(saved: dict, own: dict) -> str | None:
             if inner := first_difference(theirs, ours):
                 return f"{name}, {inner}"
         elif theirs != ours:
-            return f"{name} is {short(theirs)}, yours is {short(ours)}"
+            theirs, ours = (
+                value if isinstance(value, str) else short(value) for value in (theirs, ours)
+            )
+            return f"{name} is {theirs}, yours is {ours}"
     return None

@@ -1,7 +1,15 @@
 """Checkpoints: what goes in comes out, and a wrong file gets one clear sentence."""
 
 import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -62,3 +70,144 @@ def test_other_programs_can_read_the_tensors(tmp_path):
     assert torch.equal(safetensors.torch.load_file(tmp_path / "a")["x"], torch.ones(3))
     with safetensors.safe_open(tmp_path / "a", "pt") as file:
         assert json.loads(file.metadata()["labkit"]) == {"k": 1}
+
+
+def test_a_tensor_of_two_names_is_stored_once_and_comes_back_under_both(tmp_path):
+    weight = torch.randn(100, 100)
+    checkpoint.save(tmp_path / "tied", {"a": weight, "b": weight, "c": weight.T}, {})
+    checkpoint.save(tmp_path / "single", {"a": weight, "c": weight.T}, {})
+    back, _ = checkpoint.load(tmp_path / "tied")
+    assert torch.equal(back["a"], weight) and torch.equal(back["c"], weight.T)
+    assert back["a"].data_ptr() == back["b"].data_ptr()
+    assert (tmp_path / "tied").stat().st_size < (tmp_path / "single").stat().st_size + 200
+
+
+def test_parts_of_one_tensor_are_stored_each_by_itself(tmp_path):
+    whole = torch.arange(12.0).view(4, 3)
+    parts = {"whole": whole, "first": whole[:2], "middle": whole[1:3], "column": whole[:, 1]}
+    checkpoint.save(tmp_path / "a", parts, {})
+    back, _ = checkpoint.load(tmp_path / "a")
+    assert all(torch.equal(back[name], part) for name, part in parts.items())
+
+
+def test_half_precision_is_for_floats_that_fit_into_it(tmp_path):
+    tensors = {
+        "weight": torch.tensor([0.1, -3.0]),
+        "double": torch.tensor([0.1], dtype=torch.float64),
+        "count": torch.tensor([70_000]),
+        "flag": torch.tensor([True]),
+        "large": torch.tensor([1e6, 1.0]),
+        "mask": torch.tensor([0.0, -torch.inf]),
+        "brain": torch.tensor([1e-30, 3e38], dtype=torch.bfloat16),
+    }
+    checkpoint.save(tmp_path / "a", tensors, {}, half=True)
+    back, _ = checkpoint.load(tmp_path / "a")
+    kept = {name for name in tensors if back[name].dtype == tensors[name].dtype}
+    assert kept == {"count", "flag", "large", "brain"}
+    for name, tensor in tensors.items():
+        expected = tensor if name in kept else tensor.half()
+        assert torch.equal(back[name], expected), name
+
+
+@dataclass
+class Scale:
+    value: object
+
+
+def test_numbers_of_numpy_and_torch_are_stored_as_plain_ones(tmp_path):
+    about = {
+        "steps": np.int64(3), "accuracy": np.float32(0.5), "good": np.True_,
+        "loss": torch.tensor(0.25), "made": Scale(np.int32(2)), "shape": (1, 2),
+    }  # fmt: skip
+    checkpoint.save(tmp_path / "a", {}, about)
+    assert checkpoint.read_about(tmp_path / "a") == {
+        "steps": 3, "accuracy": 0.5, "good": True, "loss": 0.25, "made": {"value": 2},
+        "shape": [1, 2],
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="not JSON: function is not one of the types"):
+        checkpoint.save(tmp_path / "b", {}, {"fn": lambda: 0})
+
+
+def part(path, pid: int):
+    """The name under which that process would write the file, on this machine."""
+    return path.with_name(f"{path.name}.{platform.node()}-{pid}-1.part")
+
+
+def test_what_killed_writers_left_is_removed_and_what_living_ones_write_is_not(tmp_path):
+    path = tmp_path / "run.safetensors"
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    left, written, other = part(path, dead.pid), part(path, os.getppid()), tmp_path / "b.part"
+    for file in (left, written, other):
+        file.write_text("half")
+    checkpoint.save(path, {"x": torch.ones(3)}, {})
+    assert set(tmp_path.iterdir()) == {path, written, other}
+
+
+def test_two_writers_of_one_file_never_meet_in_an_unfinished_one(tmp_path, monkeypatch):
+    path, both, write = tmp_path / "a", threading.Barrier(2, timeout=30), checkpoint.write
+
+    def slowly(part, data):
+        both.wait()
+        write(part, data[: len(data) // 2])
+        both.wait()
+        write(part, data)
+
+    monkeypatch.setattr(checkpoint, "write", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [
+            pool.submit(checkpoint.save, path, {"x": torch.full((1000,), value)}, {"n": value})
+            for value in (1.0, 2.0)
+        ]:
+            done.result()
+    tensors, about = checkpoint.load(path)
+    assert (tensors["x"] == about["n"]).all()
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_interrupted_writer_leaves_nothing_behind(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    checkpoint.save(path, {"x": torch.ones(3)}, {})
+
+    def interrupted(part, data):
+        part.write_bytes(data[:10])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(path, {"x": torch.zeros(3)}, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    assert checkpoint.load(path)[0]["x"].all()
+
+
+def test_a_link_stays_a_link_to_the_disk_that_has_room(tmp_path):
+    (tmp_path / "big").mkdir()
+    link = tmp_path / "run.safetensors"
+    link.symlink_to(tmp_path / "big" / "run.safetensors")
+    checkpoint.save(link, {"x": torch.ones(3)}, {})
+    assert link.is_symlink() and (tmp_path / "big" / "run.safetensors").is_file()
+    assert checkpoint.load(link)[0]["x"].all()
+
+
+def test_a_file_may_be_read_by_whoever_may_read_the_folder(tmp_path):
+    (tmp_path / "plain").write_text("")
+    checkpoint.save(tmp_path / "a", {"x": torch.ones(3)}, {})
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"same": 1}'])
+def test_a_file_that_lies_about_itself_gets_a_sentence(tmp_path, text):
+    metadata = {"labkit": "{}", "labkit.same": '{"b": "nowhere"}'} if "same" in text else None
+    data = {"x": torch.ones(3)}
+    safetensors.torch.save_file(data, tmp_path / "a", metadata=metadata or {"labkit": text})
+    with pytest.raises(ValueError, match="not one of labkit's"):
+        checkpoint.load(tmp_path / "a")
+
+
+def test_a_state_that_is_not_all_tensors_is_refused_by_name():
+    class Extra(nn.Linear):
+        def get_extra_state(self):
+            return {"a": 1}
+
+    with pytest.raises(ValueError, match="'_extra_state' in the state of this Extra is no tensor"):
+        checkpoint.state(Extra(2, 2))

@@ -1,0 +1,139 @@
+"""The command's own decisions: where it computes, what it goes on with, what it calls a class."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from labkit import checkpoint, devices, zoo
+from labkit.cli import main
+from labkit.nets.unet import UNetConfig
+from labkit.recipes import Recipe, digit_class_batches
+from labkit.systems.adm import ADM, ADMConfig
+
+NET = UNetConfig(size=8, channels=3, width=8, multipliers=(1,), blocks=1, groups=4, vector=2)
+
+
+def run(*line):
+    return CliRunner().invoke(main, [str(word) for word in line])
+
+
+@pytest.fixture
+def flowers(monkeypatch, tmp_path):
+    """A recipe of two classes, and two folders of pictures to train it on."""
+    made = Recipe(
+        about="flowers", system=ADM, config=ADMConfig(NET, T=20), batches=digit_class_batches,
+        training={"steps": 4, "lr": 1e-3},
+    )  # fmt: skip
+    monkeypatch.setitem(zoo.RECIPES, "flowers", made)
+    monkeypatch.chdir(tmp_path)
+    for folder, colors in (("mine", ("red", "pink")), ("yours", ("blue", "white"))):
+        for name, color in zip(("rose", "tulip"), colors):
+            (tmp_path / folder / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8), color).save(tmp_path / folder / name / "1.png")
+    return tmp_path
+
+
+def stop_after(step: int, pictures: str) -> None:
+    """What a run leaves that was stopped there."""
+    for done in zoo.train("flowers", "flowers.safetensors", save_every=1, pictures=pictures):
+        if done.step == step:
+            return
+
+
+def test_a_stopped_run_goes_on_says_so_and_ends_in_a_file_that_says_all(flowers):
+    stop_after(2, "mine")
+    done = run("train", "flowers", "--pictures", "mine")
+    assert done.exit_code == 0, done.output
+    assert "going on with flowers.safetensors.run" in done.output and "4/4" in done.output
+    assert "labkit sample flowers.safetensors" in done.output
+    assert zoo.load(path="flowers.safetensors").names == ("rose", "tulip")
+
+
+def test_a_run_on_other_pictures_is_not_gone_on_with(flowers):
+    stop_after(2, "mine")
+    refused = run("train", "flowers", "--pictures", "yours")
+    assert refused.exit_code == 1 and "other data" in refused.output, refused.output
+    assert checkpoint.read_about("flowers.safetensors.run")["step"] >= 1
+
+
+def test_classes_of_other_names_are_other_data(flowers):
+    stop_after(2, "mine")
+    (flowers / "mine" / "tulip").rename(flowers / "mine" / "violet")
+    refused = run("train", "flowers", "--pictures", "mine")
+    assert refused.exit_code == 1 and "tulip" in refused.output and "violet" in refused.output
+
+
+def test_overwriting_begins_anew_and_what_it_began_can_go_on(flowers):
+    (flowers / "flowers.safetensors").write_text("old")
+    stop_after(2, "mine")
+    done = run("train", "flowers", "--pictures", "yours", "--overwrite")
+    assert done.exit_code == 0, done.output
+    assert not (flowers / "flowers.safetensors.run").exists()
+    before = (flowers / "flowers.safetensors").read_bytes()
+    stop_after(2, "mine")  # as an --overwrite that was stopped leaves it
+    done = run("train", "flowers", "--pictures", "mine")
+    assert done.exit_code == 0, done.output
+    assert (flowers / "flowers.safetensors").read_bytes() != before
+
+
+def test_a_mistake_beside_overwrite_destroys_no_run(flowers):
+    stop_after(2, "mine")
+    assert run("train", "flowers", "--pictures", "nowhere", "--overwrite").exit_code == 1
+    assert run("train", "flowers", "--device", "cudda", "--overwrite").exit_code == 1
+    assert checkpoint.read_about("flowers.safetensors.run")["step"] >= 1
+
+
+def test_a_file_alone_is_sampled_by_the_names_of_its_classes(flowers):
+    assert run("train", "flowers", "--pictures", "mine").exit_code == 0
+    for label in ("tulip", "1"):
+        line = ["sample", "flowers.safetensors", "--label", label, "--number", 2, "--steps", 2]
+        drawn = run(*line, "--out", f"{label}.png")
+        assert drawn.exit_code == 0, drawn.output
+    assert (flowers / "tulip.png").read_bytes() == (flowers / "1.png").read_bytes()
+    refused = run("sample", "flowers.safetensors", "--label", "tulp", "--out", "none.png")
+    assert refused.exit_code == 1 and "did you mean 'tulip'" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cudda", "did you mean 'cuda'"),
+        ("gpu", "choose one of cpu, cuda, mps"),
+        ("cuda:x", "unknown device"),
+        ("cuda:1", "has 1 of that kind"),
+        ("mps", "has none"),
+        ("cpu:1", "has 1 of that kind"),
+    ],
+)
+def test_a_device_that_is_misspelt_or_not_here_gets_one_sentence(name, words, monkeypatch):
+    monkeypatch.setitem(devices.COUNTS, "cuda", lambda: 1)
+    monkeypatch.setitem(devices.COUNTS, "mps", lambda: 0)
+    with pytest.raises(ValueError, match=words):
+        devices.named(name)
+    assert devices.named("cuda:0") == torch.device("cuda", 0)
+    refused = run("sample", "ddpm-digits", "--device", name)
+    assert refused.exit_code == 1 and words in refused.output
+    assert len(refused.output.splitlines()) == 1
+
+
+def test_the_cpu_is_the_default_and_something_faster_is_only_named(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    line = ["sample", "ddpm-digits", "--number", 1, "--steps", 1, "--overwrite"]
+    assert "faster" not in run(*line).output
+    monkeypatch.setitem(devices.COUNTS, "mps", lambda: 1)
+    told = run(*line)
+    assert told.exit_code == 0 and "mps is here and faster: --device mps" in told.output
+    assert "faster" not in run(*line, "--device", "cpu").output
+
+
+def test_asking_for_help_imports_no_torch():
+    code = (
+        "import sys; from click.testing import CliRunner; from labkit.cli import main;"
+        "CliRunner().invoke(main, ['train', '--help']); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr

@@ -1,0 +1,97 @@
+"""A trained system is built from its file alone, and a file can build nothing else."""
+
+import json
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from labkit import checkpoint, model_file, zoo
+from labkit.data import digits
+from labkit.data.openml import SETS
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_a_shipped_system_is_built_from_its_file_alone(name):
+    made, path = zoo.recipe(name), zoo.WEIGHTS / f"{name}.safetensors"
+    system, known = zoo.load(path=path), zoo.load(name)
+    assert type(system) is made.system and system.config == made.config and not system.training
+    for key, tensor in known.state_dict().items():
+        assert torch.equal(system.state_dict()[key], tensor)
+
+
+def test_every_system_of_a_recipe_can_be_found_by_its_name():
+    assert {made.system.__name__ for made in zoo.RECIPES.values()} <= model_file.SYSTEMS.keys()
+    for name in model_file.SYSTEMS:
+        assert issubclass(model_file.class_named(name), nn.Module)
+
+
+def test_weights_know_what_their_classes_are_called(tmp_path):
+    assert zoo.load("adm-digits").names == tuple("0123456789")
+    assert zoo.load("adm-cifar10").names == SETS["cifar10"].names
+    assert not hasattr(zoo.load("ddpm-digits"), "names")
+    classifier = zoo.load("classifier-digits")
+    x, labels = digits.load(16, "test")
+    with torch.no_grad():
+        said = [classifier.names[row] for row in classifier(x[:50]).argmax(1)]
+    assert sum(word == str(label) for word, label in zip(said, labels.tolist())) > 45
+    classifier.names = tuple("abcdefghij")
+    model_file.save(tmp_path / "a", classifier)
+    assert model_file.load(tmp_path / "a").names == tuple("abcdefghij")
+
+
+def test_loading_leaves_everybodys_random_numbers_alone():
+    before = torch.get_rng_state()
+    zoo.load("classifier-digits")
+    zoo.load(path=zoo.WEIGHTS / "classifier-digits.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "kind", ["Linear", "torch.nn.Linear", "os.system", "labkit.cli.main", "Recipe", "", None, 3, []]
+)
+def test_a_file_can_name_no_class_but_those_of_labkit(kind, tmp_path):
+    path = tmp_path / "a.safetensors"
+    about = {"system": kind, "config": {"in_features": 2, "out_features": 2}}
+    safetensors.torch.save_file(
+        nn.Linear(2, 2).state_dict(), path, metadata={"labkit": json.dumps(about)}
+    )
+    with pytest.raises(ValueError, match="not a trained system of labkit's"):
+        model_file.load(path)
+
+
+@pytest.mark.parametrize("config", [{}, {"width": 1}, {"size": "big"}, {"widths": 3}, None, [1]])
+def test_a_configuration_that_cannot_be_built_is_a_sentence_with_the_files_name(config, tmp_path):
+    path = tmp_path / "a.safetensors"
+    checkpoint.save(path, {"x": torch.ones(1)}, {"system": "Classifier", "config": config})
+    with pytest.raises(ValueError, match=r"a\.safetensors .*configuration") as caught:
+        model_file.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_system_of_ones_own_is_refused_when_it_is_saved_not_when_it_is_missed(tmp_path):
+    class Classifier(nn.Linear):
+        config = None
+
+    with pytest.raises(ValueError, match="could not be built again"):
+        model_file.save(tmp_path / "a", Classifier(1, 1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_not_finished_is_no_model(tmp_path):
+    checkpoint.save(tmp_path / "a", {}, {"run": {}, "step": 1})
+    with pytest.raises(ValueError, match="a run that is not finished"):
+        model_file.load(tmp_path / "a")
+
+
+def test_what_is_saved_of_a_compiled_or_half_precise_system_is_the_system(tmp_path):
+    plain = zoo.load("classifier-digits")
+    compiled = zoo.load("classifier-digits")
+    compiled.convs[0] = torch.compile(compiled.convs[0], backend="eager")
+    model_file.save(tmp_path / "a", compiled)
+    model_file.save(tmp_path / "b", zoo.load("classifier-digits").bfloat16())
+    for name, dtype in (("a", torch.float32), ("b", torch.bfloat16)):
+        back = model_file.load(tmp_path / name).state_dict()
+        for key, tensor in plain.state_dict().items():
+            assert torch.equal(back[key], tensor.to(dtype).float()), key
