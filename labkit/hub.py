@@ -9,20 +9,22 @@ network is needed. Weights are safetensors files, so nothing is unpickled.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import safetensors.torch
 import tokenizers
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from labkit.data import decode
 from labkit.data.tokenizer import Tokenizer, spaced
 from labkit.fetch import File, fetch
-from labkit.inputs import one_of, short, whole_number
+from labkit.inputs import listed, one_of, short, whole_number
 from labkit.nets.vit import ViTConfig
 from labkit.systems.clip import CLIP, PAPER, CLIPConfig
 
@@ -101,27 +103,66 @@ def load(name: str) -> CLIP:
     neither here nor to be had.
     """
     release = CLIPS[one_of(name, CLIPS, "released model")]
-    return load_clip(fetch(release.weights), fetch(release.tokenizer), release.config)
+    return build(fetch(release.weights), fetch(release.tokenizer), release.config)
 
 
 def load_clip(weights: str | Path, words: str | Path, config: CLIPConfig) -> CLIP:
     """A CLIP of that configuration, with a vision transformer, from files in the form in which the
-    `transformers` library keeps it: model.safetensors and tokenizer.json.
+    `transformers` library keeps it: model.safetensors and tokenizer.json, and beside the weights
+    the config.json that came with them, since the weights do not show their activation.
 
-    Raises ValueError, listing every name and shape that differs, if the weights are of another
-    architecture, or for a file that is cut or foreign. Nothing is built from half of a file.
+    Raises ValueError, naming what differs, if the weights are of another architecture, or for a
+    file that is cut or foreign; FileNotFoundError for one that is not there.
     """
     if not isinstance(config.image, ViTConfig):
         raise ValueError(
             "config has a ResNet, but released weights in this form exist for vision transformers "
             "only: give a configuration with a ViTConfig"
         )
+    model = build(weights, words, config)
+    check_config(Path(weights).with_name("config.json"), config)
+    return model
+
+
+def build(weights: str | Path, words: str | Path, config: CLIPConfig) -> CLIP:
+    """`load_clip` for weights that are known to be OpenAI's."""
     tokenizer = ReleasedTokenizer(read_words(words), config.text.context)
     with torch.device("meta"):  # shapes without memory; the file's own tensors move in
         model = CLIP(config, tokenizer)
     tensors = translated(read_tensors(weights), clip_names(config), model, weights)
     model.load_state_dict(tensors, assign=True)
     return model.eval()
+
+
+def check_config(path: Path, config: CLIPConfig) -> None:
+    """Raises ValueError unless the config.json at `path` agrees in what the weights do not show:
+    the kind of model, its activation, its heads, and the epsilon of its norms."""
+    present(path, "is no configuration")
+    odd = []
+    try:
+        told = json.loads(path.read_text("utf-8"))
+        if told.get("model_type") != "clip":
+            odd.append(f"model_type is {short(told.get('model_type'))} instead of 'clip'")
+        # What does not stand in a config.json has the default of `transformers`.
+        same = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+        for part, usual, heads in (
+            ("text_config", 8, config.text.heads),
+            ("vision_config", 12, config.image.heads),
+        ):
+            given = same | {"num_attention_heads": usual} | told[part]
+            for key, own in (same | {"num_attention_heads": heads}).items():
+                if given[key] != own:
+                    odd.append(f"{part}.{key} is {short(given[key])} instead of {own!r}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is cut short or is no config.json of a CLIP ({short(error)}): fetch it again"
+        ) from None
+    if odd:
+        raise ValueError(
+            f"{path} describes another model, which computes something else with its weights: "
+            f"{', '.join(odd)}; give the configuration that belongs to the file, and weights that "
+            "were trained with OpenAI's QuickGELU"
+        )
 
 
 # Names: ours on the left, those of `transformers` on the right. What is one matrix here and three
@@ -174,15 +215,15 @@ def clip_names(config: CLIPConfig) -> dict[str, list[str]]:
 def translated(
     tensors: dict[str, Tensor], names: dict[str, list[str]], model: nn.Module, source: str | Path
 ) -> dict[str, Tensor]:
-    """The tensors under the model's names, in float32. ValueError, listing all differences, unless
+    """The tensors under the model's names, in float32. ValueError, naming what differs, unless
     the file holds exactly what the model needs."""
     wanted = {name for group in names.values() for name in group}
     missing, extra = wanted - tensors.keys(), tensors.keys() - wanted - COUNTING
     if missing or extra:
         raise ValueError(
             f"{source} holds another model than this {type(model).__name__}: missing "
-            f"{listed(missing)}; not known here {listed(extra)}; give the configuration that "
-            "belongs to the file"
+            f"{listed(sorted(missing))}; not known here {listed(sorted(extra))}; give the "
+            "configuration that belongs to the file"
         )
     odd = []
     for name, own in model.state_dict().items():
@@ -195,7 +236,7 @@ def translated(
         ]
     if odd:
         raise ValueError(
-            f"{source} holds a {type(model).__name__} of another size: {', '.join(odd)}; give the "
+            f"{source} holds a {type(model).__name__} of another size: {listed(odd)}; give the "
             "configuration that belongs to the file"
         )
     found = {name: [tensors[part] for part in parts] for name, parts in names.items()}
@@ -205,56 +246,55 @@ def translated(
     }
 
 
-def listed(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "nothing"
+def present(path: str | Path, what: str) -> None:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there {what} {path}: check the name and the folder")
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file; FileNotFoundError or ValueError if it is not one."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there are no weights {path}: check the name and the folder")
+    present(path, "are no weights")
     try:
         return safetensors.torch.load_file(path)
     except SafetensorError as error:
         raise ValueError(
-            f"{path} is cut short or is no safetensors file ({error}): fetch it again; a "
+            f"{path} is cut short or is no safetensors file ({short(error)}): fetch it again; a "
             "pytorch_model.bin is a pickle, which labkit does not open"
         ) from None
 
 
 def read_words(path: str | Path) -> tokenizers.Tokenizer:
     """The tokenizer of a tokenizer.json; FileNotFoundError or ValueError if it is not one."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no tokenizer {path}: check the name and the folder")
+    present(path, "is no tokenizer")
     try:
         return tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise ValueError(
-            f"{path} is cut short or is no tokenizer.json ({error}): fetch it again"
+            f"{path} is cut short or is no tokenizer.json ({short(error)}): fetch it again"
         ) from None
 
 
-def look(photo: str | Path | Image.Image, size: int = 224) -> Tensor:
+def look(photo: str | Path | BinaryIO | Image.Image, size: int = 224) -> Tensor:
     """A photograph as the released models expect it: (1, 3, size, size) in [−1, 1].
 
-    Its shorter side is resized to ``size`` by bicubic interpolation, then the center is cut out,
-    as CLIP's code does; a picture that a phone laid on its side is put upright first. Raises
-    ValueError for what is no picture.
+    `labkit.data.decode` says how it is read. Its shorter side is resized to ``size`` by bicubic
+    interpolation, and the center is cut out, as CLIP's code does. Raises ValueError for what is
+    no picture.
     """
-    size = whole_number(size, "size", 1)
-    try:
-        image = photo if isinstance(photo, Image.Image) else Image.open(photo)
-        image = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"photo is {short(photo)}, which cannot be read as a picture ({error}): give the path "
-            "of a JPEG or PNG file, or a PIL image"
-        ) from None
-    width, height = image.size
-    shorter = min(width, height)
-    sides = (int(size * width / shorter), int(size * height / shorter))
-    image = image.resize(sides, Image.Resampling.BICUBIC)
-    left, top = (round((side - size) / 2) for side in sides)
-    image = image.crop((left, top, left + size, top + size))
+    size = whole_number(size, "size", 1, 4096)
+    hint = "give the path of a JPEG or PNG file, or a PIL image"
+    with decode.named(f"photo is {short(photo)}, which", hint):
+        image = decode.decode(photo, size, exact=True)
+    reach = 10 * min(image.size)
+    if max(image.size) > reach:  # long and thin: the ends would only be resized to be cut off
+        image = middle(image, *(min(side, reach) for side in image.size))
+    shorter = min(image.size)
+    sides = tuple(int(size * side / shorter) for side in image.size)
+    image = middle(image.resize(sides, Image.Resampling.BICUBIC), size, size)
     pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
     return pixels[None].float() / 127.5 - 1
+
+
+def middle(image: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))

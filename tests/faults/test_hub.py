@@ -1,20 +1,18 @@
-"""Released weights that are cut, foreign, of another size, or out of reach: one sentence each, and
-nothing half-loaded. The hub is a small server on this machine."""
+"""Released weights that are cut, foreign or of another size, and photographs of every kind: one
+sentence each, and nothing half-loaded."""
 
-import hashlib
-import http.server
-import threading
-import time
+import io
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import safetensors.torch
 import tokenizers
 import torch
-from huggingface_hub import constants
+from PIL import Image
 
 from labkit import hub
-from labkit.fetch import File, fetch
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig
 from labkit.nets.vit import ViTConfig
@@ -25,7 +23,6 @@ CONFIG = CLIPConfig(
     TextConfig(vocabulary=514, context=6, width=8, depth=2, heads=2, end=513),
     dim=4,
 )
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def refused(call, *words, error=ValueError):
@@ -47,7 +44,7 @@ def as_released() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def files(tmp_path):
-    """model.safetensors and tokenizer.json of that CLIP."""
+    """model.safetensors and tokenizer.json of that CLIP, and config.json beside them."""
     letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     pieces = tokenizers.Tokenizer(
@@ -58,7 +55,17 @@ def files(tmp_path):
     pieces.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     pieces.save(str(tmp_path / "tokenizer.json"))
     safetensors.torch.save_file(as_released(), tmp_path / "model.safetensors")
+    configure(tmp_path)
     return tmp_path / "model.safetensors", tmp_path / "tokenizer.json"
+
+
+def configure(folder, **changes):
+    """Writes config.json; changes: by the name of a tower, or of a setting of the whole."""
+    told = {"model_type": "clip", "projection_dim": 4}
+    for part in ("text_config", "vision_config"):
+        told[part] = {"hidden_act": "quick_gelu", "num_attention_heads": 2, "hidden_size": 8}
+        told[part] |= changes.pop(part, {})
+    (folder / "config.json").write_text(json.dumps(told | changes))
 
 
 def changed(files, change) -> tuple:
@@ -118,11 +125,52 @@ def test_another_architecture_is_refused_by_all_that_differs(files):
     wider = replace(CONFIG, text=replace(CONFIG.text, width=16))
     refused(
         lambda: hub.load_clip(*files, wider),
-        "text_model.encoder.layers.1.self_attn.q_proj.weight (8, 8) instead of (16, 16)",
-        "text_projection.weight (4, 8) instead of (4, 16)",
+        "text_model.embeddings.token_embedding.weight (514, 8) instead of (514, 16)",
+        "and 29 more",
     )
     resnet = replace(CONFIG, image=ResNetConfig(size=8, width=4, blocks=(1,), heads=2, stem=1))
     refused(lambda: hub.load_clip(*files, resnet), "ResNet", "ViTConfig")
+
+
+def test_a_large_foreign_model_is_refused_in_a_sentence_that_can_be_read(files):
+    names = [
+        f"encoder.layers.{layer}.attention.{part}.weight" for layer in range(99) for part in "qkv"
+    ]
+    safetensors.torch.save_file({name: torch.zeros(1) for name in names}, files[0])
+    with pytest.raises(ValueError, match="holds another model .* and 289 more; give") as caught:
+        hub.load_clip(*files, CONFIG)
+    assert len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize("part", ["text_config", "vision_config"])
+@pytest.mark.parametrize(
+    "key, value", [("hidden_act", "gelu"), ("num_attention_heads", 4), ("layer_norm_eps", 1e-6)]
+)
+def test_weights_of_the_same_shapes_that_mean_something_else_are_refused(files, part, key, value):
+    configure(files[0].parent, **{part: {key: value}})
+    refused(
+        lambda: hub.load_clip(*files, CONFIG), f"{part}.{key} is {value!r} instead of", "config"
+    )
+
+
+def test_a_configuration_is_demanded_and_must_be_one_of_a_clip(files):
+    path = files[0].with_name("config.json")
+    configure(files[0].parent, model_type="siglip")
+    refused(lambda: hub.load_clip(*files, CONFIG), "model_type is 'siglip' instead of 'clip'")
+    for text in ("", "{", "[]", "{}", '{"model_type": "clip", "text_config": 3}'):
+        path.write_text(text)
+        refused(lambda: hub.load_clip(*files, CONFIG), "config.json", "fetch it again")
+    path.unlink()
+    refused(lambda: hub.load_clip(*files, CONFIG), "no configuration", error=FileNotFoundError)
+
+
+def test_what_a_configuration_leaves_out_is_as_usual(files):
+    config = replace(
+        CONFIG, text=replace(CONFIG.text, heads=8), image=replace(CONFIG.image, heads=4)
+    )
+    path = files[0].with_name("config.json")
+    path.write_text('{"model_type": "clip", "text_config": {}, "vision_config": {}}')
+    refused(lambda: hub.load_clip(*files, config), "vision_config.num_attention_heads is 12")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
@@ -159,118 +207,46 @@ def test_what_is_no_picture_is_refused(tmp_path):
         refused(lambda photo=photo: hub.look(photo), "cannot be read as a picture")
 
 
-# Fetching
+def test_photographs_are_read_as_the_pictures_of_folders_are():
+    hidden = Image.new("RGBA", (20, 10), (0, 255, 0, 0))
+    assert (hub.look(hidden, 8) == 1).all()
+    shades = np.linspace(0, 65535, 8).round().astype(np.uint16)
+    ramp = hub.look(Image.fromarray(shades[None].repeat(8, 0)), 8)
+    assert torch.allclose(ramp[0, 0, 0], torch.linspace(-1, 1, 8), atol=0.005)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side: its left is its top
+    half = Image.new("L", (16, 16))
+    half.paste(255, (0, 0, 8, 16))
+    data = io.BytesIO()
+    half.save(data, "JPEG", exif=exif, quality=95)
+    seen = hub.look(data, 16)[0, 0]
+    assert seen[:7].min() > 0.9 and seen[9:].max() < -0.9
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """Answers as the model hub does for one file; may stop in the middle of it.
+def test_a_long_thin_picture_does_not_become_a_huge_one(monkeypatch):
+    resize, areas = Image.Image.resize, []
 
-    asked: where in the file each request began; breaks: where each of the next answers ends.
-    """
+    def watched(image, size, *options):
+        areas.append(size[0] * size[1])
+        return resize(image, size, *options)
 
-    data, asked, breaks = b"", [], []
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, body: bool):
-        if COMMIT not in self.path or not self.path.endswith("/model.safetensors"):
-            return self.send_error(404)
-        start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").split("-")[0])
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(self.data) - start))
-        if start:
-            total = len(self.data)
-            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        self.send_header("ETag", '"' + hashlib.sha256(self.data).hexdigest() + '"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.end_headers()
-        if body:
-            Hub.asked.append(start)
-            self.wfile.write(self.data[start : Hub.breaks.pop(0) if Hub.breaks else None])
-
-    def log_message(self, *words):
-        pass
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    for size in ((2, 3000), (3000, 2)):
+        stripe = Image.new("L", size)
+        stripe.paste(255, (max(0, size[0] // 2 - 4), max(0, size[1] // 2 - 4), size[0] // 2 + 4,
+                           size[1] // 2 + 4))  # fmt: skip
+        seen = hub.look(stripe, 16)
+        assert seen.shape == (1, 3, 16, 16) and seen.min() > 0.8
+    assert max(areas) <= 16 * 160
 
 
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    Hub.data, Hub.asked, Hub.breaks = torch.arange(300_000).numpy().tobytes(), [], []
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    point_to(monkeypatch, f"http://127.0.0.1:{running.server_port}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between its attempts
-    yield tmp_path / "cache"
-    running.shutdown()
-    running.server_close()
-
-
-def point_to(monkeypatch, address: str):
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    template = address + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-
-
-def wanted(**changes) -> File:
-    file = File(
-        "someone/model", COMMIT, "model.safetensors", len(Hub.data),
-        hashlib.sha256(Hub.data).hexdigest(),
-    )  # fmt: skip
-    return file._replace(**changes)
-
-
-def test_a_file_is_fetched_once_and_then_found(server):
-    path = fetch(wanted())
-    assert path.read_bytes() == Hub.data and Hub.asked == [0]
-    assert fetch(wanted()) == path and Hub.asked == [0]
-
-
-def test_a_connection_that_breaks_is_taken_up_where_it_broke(server):
-    Hub.data, Hub.breaks = bytes(range(256)) * 50_000, [11_000_000]
-    assert fetch(wanted()).read_bytes() == Hub.data
-    first, *later = Hub.asked
-    assert first == 0 and later and all(start >= 10_000_000 for start in later)
-
-
-def test_a_download_that_breaks_for_good_says_so_and_leaves_nothing_half_done(server):
-    Hub.breaks = [1_000_000] * 100
-    refused(lambda: fetch(wanted()), "someone/model", "2 MB", "call again", error=ConnectionError)
-    assert not list(server.rglob("snapshots/*/*"))
-    Hub.breaks = []
-    assert fetch(wanted()).read_bytes() == Hub.data
-
-
-@pytest.mark.parametrize(
-    "change, words", [({"bytes": 7}, "instead of 7"), ({"sha256": "00"}, "checksum")]
-)
-def test_what_came_is_compared_with_what_should_have_come_and_removed_if_it_differs(
-    server, change, words
-):
-    for _ in range(2):  # the second time too: nothing wrong stays
-        refused(lambda: fetch(wanted(**change)), words, "removed")
-    assert Hub.asked == [0, 0]
-    assert fetch(wanted()).read_bytes() == Hub.data
-
-
-def test_a_file_that_somebody_cut_afterwards_is_fetched_anew(server):
-    path = fetch(wanted())
-    with open(path, "r+b") as file:
-        file.truncate(99)
-    refused(lambda: fetch(wanted()), "99 bytes", "removed")
-    assert fetch(wanted()).read_bytes() == Hub.data
-
-
-def test_without_a_network_one_sentence_comes_quickly(server, monkeypatch):
-    point_to(monkeypatch, "http://127.0.0.1:9")
-    began = time.perf_counter()
-    refused(lambda: hub.load("clip-vit-base-patch32"), "605 MB", "network", error=ConnectionError)
-    assert time.perf_counter() - began < 3
-
-
-def test_a_hub_without_the_file_gets_a_sentence(server):
-    refused(lambda: fetch(wanted(name="other.bin")), "other.bin", error=ConnectionError)
+@pytest.mark.parametrize("sides", [(90, 11), (110, 11), (111, 11), (11, 300), (1, 1), (7, 200)])
+def test_the_middle_of_a_photograph_is_what_resizing_all_of_it_gives(sides):
+    across, down = np.meshgrid(*(np.linspace(0, 255, side) for side in sides))
+    photo = Image.fromarray(np.stack([across, down, 255 - across], 2).astype(np.uint8))
+    scale = 16 / min(sides)
+    whole = photo.resize([int(side * scale) for side in sides], Image.Resampling.BICUBIC)
+    left, top = (round((side - 16) / 2) for side in whole.size)
+    expected = np.asarray(whole.crop((left, top, left + 16, top + 16)), float) / 127.5 - 1
+    away = np.abs(hub.look(photo, 16)[0].permute(1, 2, 0).numpy() - expected).max()
+    assert away < (1e-5 if max(sides) <= 10 * min(sides) else 0.02)
