@@ -1,6 +1,7 @@
 """The command `labkit`. Each subcommand imports what it needs, so that help comes at once."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -99,6 +100,11 @@ def train(
             click.echo(f"going on with {run}; --overwrite would begin anew", err=True)
         elif out.exists() and not overwrite:
             raise ValueError(f"{out} exists; give --overwrite to replace it, or another --out")
+        if pictures:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the report says it all
+                pictures = zoo.own_pictures(name, pictures)
+            click.echo(pictures.report, err=True)
         options = {"pictures": pictures, "device": where(device), "overwrite": overwrite}
         steps = zoo.train(name, out, **options)
         with tqdm(total=total, unit="step", desc=name) as bar:
@@ -153,6 +159,7 @@ def sample(name, out, number, labels, scale, steps, seed, weights, device, overw
     try:
         if out.exists() and not overwrite:
             raise ValueError(f"{out} exists; give --overwrite to replace it, or another --out")
+        format = plots.file_format(out)
         is_file = name.endswith(".safetensors")
         system = zoo.load(path=name) if is_file else zoo.load(name, weights)
         system.to(where(device))
@@ -168,7 +175,7 @@ def sample(name, out, number, labels, scale, steps, seed, weights, device, overw
             states = system.generate(number, steps=steps, seed=seed)
         *_, last = tqdm(states, total=steps, unit="step", desc=name)
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(plots.png(plots.image_grid(last.x.cpu())))
+        out.write_bytes(plots.in_format(plots.image_grid(last.x.cpu()), format))
     except (ValueError, OSError) as error:
         raise sentence(error) from None
     click.echo(f"{out} holds {number} pictures")

@@ -94,7 +94,7 @@ def train(
     name: str,
     path: str | Path,
     save_every: int = 500,
-    pictures: str | Path | None = None,
+    pictures: str | Path | Pictures | None = None,
     device: str | torch.device = "cpu",
     overwrite: bool = False,
 ) -> Iterator[training.Step]:
@@ -102,12 +102,12 @@ def train(
     after a stop lies beside it (``.run``) until then; starting again goes on from there, and with
     ``overwrite`` begins anew.
 
-    pictures: a folder or zip of your own pictures to train on, see `own_pictures`.
+    pictures: a folder or zip of your own pictures to train on, or what `own_pictures` made of it.
     """
     made, path, device = recipe(name), Path(path), devices.named(device)
     state, system = run_of(path), build(name)
     if pictures:
-        found = own_pictures(name, pictures)
+        found = pictures if isinstance(pictures, Pictures) else own_pictures(name, pictures)
         batches, system.names = found.batches(128), found.names
     else:
         batches = batches_of(made, device)
@@ -144,6 +144,6 @@ def own_pictures(name: str, path: str | Path) -> Pictures:
     if len(found.names) != net.vector:
         raise ValueError(
             f"{path} holds {len(found.names)} classes, but {name} tells {net.vector} apart: give a "
-            "folder of pictures for each"
+            f"folder of pictures for each. Found in {found.report}"
         )
     return found

@@ -4,6 +4,7 @@ import base64
 import io
 import zlib
 from html import escape
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -17,6 +18,7 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, YELLOW, BLACK = "#E69F00", "#56B4E9", "#F0E442", "#000000"
 COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 DPI = 96
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 WIDTH = 780  # pixels that a notebook has room for; a wider picture is shrunk and blurred
 
 STYLE = {
@@ -110,6 +112,24 @@ def encode(image: np.ndarray, fast: bool = False) -> bytes:
         if error.max() <= 24 and error.mean() <= 0.25:
             picture = small
     picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def file_format(path: Path) -> str:
+    """The format that the suffix of a picture's file asks for; ValueError if it asks for none."""
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"{path} is to be a picture, but must then end in {', '.join(FORMATS)}")
+    return FORMATS[suffix]
+
+
+def in_format(figure: Figure, format: str) -> bytes:
+    """The figure as the bytes of a file of one of the FORMATS."""
+    if format == "PNG":
+        return png(figure)
+    buffer = io.BytesIO()
+    exact = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+    Image.fromarray(pixels(figure)).save(buffer, format, **exact[format])
     return buffer.getvalue()
 
 
