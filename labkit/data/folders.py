@@ -7,6 +7,7 @@ flowers/tulip/17.png
 from __future__ import annotations
 
 import io
+import os
 import re
 import unicodedata
 import warnings
@@ -55,6 +56,8 @@ def load(path: str | Path, size: int = 32, channels: int = 3) -> Pictures:
     size = whole_number(size, "size", 4, 1024)
     if isinstance(channels, bool) or channels not in (1, 3):
         raise ValueError(f"channels is {short(channels)}, but must be 3 (color) or 1 (gray)")
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"path is {short(path)}, but must be the path of a folder or zip file")
     mode, channels = ("RGB", 3) if channels == 3 else ("L", 1)
     with _opened(Path(path)) as (sources, read):
         found, left_out = _sorted_out(sources)
@@ -64,13 +67,13 @@ def load(path: str | Path, size: int = 32, channels: int = 3) -> Pictures:
                 f"({listed(sorted(decode.readable()), most=30)}), but must hold a folder of "
                 f"pictures for each class{left_out}"
             )
-        pixels = np.empty((len(found), size, size, channels), np.uint8)
+        pixels = np.empty((len(found), channels, size, size), np.uint8)
         for row, name in enumerate(found):
             with decode.named(_text(name)), read(sources[name]) as file:
                 image = decode.decode(file, size, mode)
             if image.size != (size, size):  # resampling at the same size would only blur
                 image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-            pixels[row] = np.asarray(image).reshape(size, size, channels)
+            pixels[row] = np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
     if left_out:
         warnings.warn(f"{path}{left_out}", stacklevel=2)
     classes = [_text(name.parent.name) for name in found]
@@ -79,8 +82,7 @@ def load(path: str | Path, size: int = 32, channels: int = 3) -> Pictures:
     parts = (f"{name} ({count[name]})" for name in names)
     report = f"{path}: {len(found)} pictures of {len(names)} classes, {listed(parts, most=20)}"
     labels = torch.tensor([names.index(name) for name in classes])
-    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    return Pictures(tensor, labels, names, report + left_out)
+    return Pictures(torch.from_numpy(pixels), labels, names, report + left_out)
 
 
 @contextmanager

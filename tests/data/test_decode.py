@@ -215,12 +215,12 @@ def test_an_orientation_that_does_not_exist_is_upright(value):
 def test_a_jpeg_is_decoded_at_a_fraction_that_leaves_four_times_what_is_needed():
     pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 3), np.uint8)
     photo = Image.fromarray(pixels).resize((1024, 512), Image.Resampling.BICUBIC)
-    for options in ({}, {"progressive": True}):
-        small = decode(file(photo, "JPEG", quality=95, **options), 16)
+    for kind, options in (("JPEG", {}), ("JPEG", {"progressive": True}), ("MPO", {})):
+        small = decode(file(photo, kind, quality=95, **options), 16)
         assert small.size == (128, 64)
         right = np.asarray(photo.resize((128, 64), Image.Resampling.BOX), int)
         assert np.abs(np.asarray(small, int) - right).mean() < 3
-        assert decode(file(photo, "JPEG", **options), 16, exact=True).size == (1024, 512)
+        assert decode(file(photo, kind, **options), 16, exact=True).size == (1024, 512)
 
 
 @pytest.fixture

@@ -103,3 +103,5 @@ def test_what_is_no_set_of_pictures_gets_a_sentence(tmp_path):
             folders.load(path)
     with pytest.raises(ValueError, match="channels is 4"):
         folders.load(tmp_path / "empty", channels=4)
+    with pytest.raises(ValueError, match="path is None"):
+        folders.load(None)
