@@ -37,7 +37,7 @@ def test_training_says_which_classes_it_found_and_what_it_left_out(flowers):
     told = next(line for line in done.output.splitlines() if line.startswith("flowers: "))
     for words in (
         "3 pictures of 2 classes, rose (1), tulip (2)",
-        "cannot read here (1: flowers/oak/1.HEIC)",
+        "cannot read here, so save them as JPEG or PNG (1: flowers/oak/1.HEIC)",
         "beside the folders of the classes (1: flowers/cover.png)",
         "folders without a picture (1: flowers/oak)",
     ):

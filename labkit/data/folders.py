@@ -163,7 +163,7 @@ def _sorted_out(sources: Sources) -> tuple[list[PurePosixPath], str]:
     folders = {name.parent for name in files} | {name for name in sources if not sources[name]}
     empty = folders.difference({top}, *(name.parents for name in found))
     parts = {
-        "files that Pillow cannot read here": unread,
+        "files that Pillow cannot read here, so save them as JPEG or PNG": unread,
         "files that are no pictures": others - unread,
         "pictures beside the folders of the classes": stray,
         "folders without a picture": empty,

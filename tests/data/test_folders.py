@@ -144,7 +144,7 @@ def test_what_is_left_out_is_told_and_counted(laid, monkeypatch):
     files |= {"a/1.png": png(), "a/notes.txt": b"hello", "c/LICENSE": b"mine", "c/2.png": png()}
     pictures = load_most(
         laid(files),
-        "files that Pillow cannot read here (13: ",
+        "files that Pillow cannot read here, so save them as JPEG or PNG (13: ",
         "a/0.HEIC",
         "and 9 more",
         "files that are no pictures (2: ",
