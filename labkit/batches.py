@@ -76,8 +76,11 @@ def reaches(tensor: Tensor) -> list[float]:
     about as large."""
     values = tensor.detach().cpu().to(torch.float64).flatten().nan_to_num()
     generator, root = torch.Generator().manual_seed(0), max(1, len(values)) ** 0.5
-    looks = [torch.randn(len(values), generator=generator) @ values.float() for _ in range(LOOKS)]
-    return [values.norm().item() / root, *(look.item() / root for look in looks)]
+    found = [values.norm().item() / root]
+    for _ in range(LOOKS):
+        direction = torch.randn(len(values), dtype=torch.float32, generator=generator)
+        found.append((direction.double() @ values).item() / root)
+    return found
 
 
 def difference(saved: list[list], own: list[list]) -> str | None:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 
 class Average:
-    """``system`` is the averaged copy, ready to use; `update` brings it on after each step.
+    """``system`` is the averaged copy, ready to use; `update` brings it on after each step. Raises
+    ValueError for a system that cannot be copied.
 
     Frozen parts, such as an encoder that only helps, are not copied but shared. Statistics in
     buffers, such as those of BatchNorm, are averaged like weights, since they must belong to them.
@@ -22,7 +23,13 @@ class Average:
     def __init__(self, system: nn.Module, decay: float):
         self.decay = decay
         frozen = frozen_tensors(system)
-        self.system = deepcopy(system, {id(tensor): tensor for tensor in frozen})
+        try:
+            self.system = deepcopy(system, {id(tensor): tensor for tensor in frozen})
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(
+                f"this {type(system).__name__} cannot be copied, which its average needs "
+                f"({' '.join(str(error).split())[:150]}): keep such a thing outside of the module"
+            ) from None
         self.system.eval().requires_grad_(False)
         self.means, self.weights, self.copies = [], [], []
         known = {id(tensor) for tensor in frozen}

@@ -129,6 +129,8 @@ def train(
             f"the system is a {type(system).__name__}, but must be a torch module with a method "
             "loss(batch)"
         )
+    if any(map(nn.parameter.is_lazy, system.parameters())):
+        raise ValueError("the system has weights without a shape (Lazy…): call it on a batch first")
     if not any(parameter.requires_grad for parameter in system.parameters()):
         raise ValueError("the system has no weight that training may change (requires_grad)")
     if not isinstance(betas, tuple | list) or len(betas) != 2:
@@ -156,11 +158,14 @@ def train(
 def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Step]:
     """The loop itself, once `train` has found its arguments in order."""
     system.to(fabric.device).train()
-    average = Average(system, recipe["ema"])
     optimizer = torch.optim.AdamW(
         [weight for weight in system.parameters() if weight.requires_grad], lr=recipe["lr"],
         betas=recipe["betas"], weight_decay=recipe["weight_decay"], fused=True,
     )  # fmt: skip
+    model, optimizer = fabric.setup(system, optimizer)  # all processes now have the first's weights
+    if model is not system:  # a Fabric's: the gradients of several processes meet in its forward
+        model.mark_forward_method("loss")
+    average = Average(system, recipe["ema"])
     first, loss, about = 0, math.nan, None
     if checkpoint is not None:
         about = {"settings": recipe, "system": run_file.described(system), "data": None}
@@ -171,9 +176,6 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
             first, loss = run_file.restore(checkpoint, system, average.system, optimizer, about)
         elif fabric.is_global_zero:  # what cannot be saved is found now
             run_file.save(checkpoint, system, average.system, optimizer, about, 0, loss)
-    model, optimizer = fabric.setup(system, optimizer)
-    if model is not system:  # a Fabric's: the gradients of several processes meet in its forward
-        model.mark_forward_method("loss")
     if first == recipe["steps"]:
         yield Step(first, loss, math.nan, average.system)
 
@@ -188,7 +190,7 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
         with told(step, recipe["seed"], fabric):
             batch = fabric.to_device(drawn(batches, seed))
             with devices.seeded(seed + 1, fabric.device):  # the watcher's draws stay as they were
-                with fabric.autocast():
+                with fabric.autocast(), torch.enable_grad():
                     loss = model.loss(batch)
                 fabric.backward(loss)
         norm = fabric.clip_gradients(

@@ -105,7 +105,7 @@ def test_the_learning_rate_rises_then_falls():
 def test_the_gradient_is_clipped_to_the_norm_asked_for():
     """Adam forgets the size of a lone gradient, but not how sizes change from step to step."""
     moves = []
-    for clip in (1.0, 1e9):
+    for clip in (1.0, 1e9, 0):
         model, targets = Line(), iter([1.0, 1e4])
         batches = lambda g: (torch.ones(2), torch.full((2,), next(targets)))  # noqa: B023, E731
         places = [model.w.item() for _ in train(model, batches, 2, lr=0.1, warmup=0, clip=clip)]
@@ -113,6 +113,15 @@ def test_the_gradient_is_clipped_to_the_norm_asked_for():
     # The two gradients are 1 and 1 when clipped, 2 and 20,000 when not; the rate is 0.05.
     assert moves[0] == pytest.approx(0.05, rel=1e-3)
     assert moves[1] == pytest.approx(0.05 * (0.1 / 0.19) / (0.01 / 0.0199) ** 0.5, rel=1e-3)
+    assert moves[2] == moves[1]  # 0 is off
+
+
+def test_a_watcher_without_gradients_does_not_stop_training():
+    model = Line()
+    with torch.no_grad():
+        list(train(model, lambda g: (torch.ones(4), torch.ones(4)), 3, warmup=0))
+        assert not torch.is_grad_enabled()
+    assert model.w != 0
 
 
 def test_each_step_and_process_has_a_seed_of_its_own():

@@ -129,10 +129,14 @@ def pairs(generator):
     return pictures[part], texts[part]
 
 model = clip()
-losses = [step.loss for step in train(model, pairs, 3, lr=1e-2, warmup=0, fabric=fabric)]
+if rank == 1:
+    model.log_scale.data += 1  # it was built otherwise; the first process's weights count
+steps = list(train(model, pairs, 3, lr=1e-2, warmup=0, fabric=fabric, checkpoint=sys.argv[4]))
+averages = fabric.all_gather(tiny.weights(steps[-1].ema)).view(processes, -1)
 if fabric.is_global_zero:
-    print("losses", losses)
+    print("losses", [step.loss for step in steps])
     print("weights", tiny.weights(model).double().norm().item())
+    print("all the same" if (averages == averages[0]).all() else "different averages")
 
 def poisoned(generator):
     batch = tiny.batches()(generator)
@@ -156,10 +160,11 @@ def test_two_processes_share_their_negatives_and_name_the_one_that_had_a_nan(tmp
     script.write_text(TWO)
     bad = batch_seed(0, 2, 1)  # step 3 of process 1
     together = python(
-        "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, 2, "ddp", bad
-    )
+        "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, 2, "ddp", bad,
+        tmp_path / "two.safetensors",
+    )  # fmt: skip
     assert together.returncode == 0, together.stderr
-    alone = python(script, 1, "auto", bad)
+    alone = python(script, 1, "auto", bad, tmp_path / "one.safetensors")
     assert alone.returncode == 0, alone.stderr
     two, one = (
         [float(word) for word in re.findall(r"\d+\.\d+(?:e-?\d+)?", text.split("rank")[0])]
@@ -171,3 +176,4 @@ def test_two_processes_share_their_negatives_and_name_the_one_that_had_a_nan(tmp
         assert f"rank {rank}: Step 3 has loss nan in process 1" in together.stdout
     assert together.stdout.count(f"manual_seed({bad})") == 2
     assert "rank" not in alone.stdout
+    assert "all the same" in together.stdout

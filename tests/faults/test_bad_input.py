@@ -1,5 +1,6 @@
 """Nonsense at the doors of training, checkpoints, the zoo and the command: one sentence each."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -95,6 +96,10 @@ def test_a_run_of_another_network_is_not_gone_on_with(saved):
         ({"steps": 2, "save_every": 0}, ["save_every"]),
         ({"steps": 2, "seed": -1}, ["seed"]),
         ({"steps": 2, "decay": "cosin"}, ["decay", "'cosine'"]),
+        ({"steps": 2, "clip": -1.0}, ["clip"]),
+        ({"steps": 2, "clip": True}, ["clip"]),
+        ({"steps": 2, "betas": 0.9}, ["betas", "two numbers"]),
+        ({"steps": 2, "betas": (0.9, 1.0)}, ["beta", "1.0"]),
         ({"steps": 2, "batches": [1, 2]}, ["batches", "shuffled"]),
     ],
 )
@@ -102,8 +107,32 @@ def test_impossible_settings_are_refused_at_the_call(settings, words):
     refused(lambda: train(system(), **{"batches": batches()} | settings), *words)
 
 
+class Held(torch.nn.Linear):
+    """Holds something that cannot be copied."""
+
+    def __init__(self, held):
+        super().__init__(1, 1)
+        self.held = held
+
+    def loss(self, batch):
+        return self(batch).sum()
+
+
+def test_a_system_that_cannot_be_trained_is_refused_in_a_sentence():
+    refused(lambda: train(lambda x: x, batches(), 1), "function", "torch module")
+    refused(lambda: train(torch.nn.Linear(1, 1), batches(), 1), "Linear", "loss(batch)")
+    refused(lambda: train(system().requires_grad_(False), batches(), 1), "requires_grad")
+    lazy = system()
+    lazy.more = torch.nn.LazyLinear(3)
+    refused(lambda: train(lazy, batches(), 1), "without a shape")
+    for held in (threading.Lock(), torch.ones(1, requires_grad=True) * 2):
+        refused(lambda held=held: next(train(Held(held), batches(), 1)), "cannot be copied")
+
+
 def test_an_empty_batch_is_refused():
     refused(lambda: shuffled(torch.ones(3), batch=0), "batch", "0")
+    refused(lambda: shuffled(torch.ones(0), batch=1), "0 rows")
+    refused(lambda: shuffled(batch=1), "no rows")
     refused(lambda: shuffled(torch.ones(3), torch.ones(4), batch=2), "3", "4")
 
 
