@@ -141,6 +141,8 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
             f"it unpacks to {info.file_size / 1e6:,.0f} MB, but a file in a zip may have "
             f"{MEMBER / 1e6:.0f}: make it smaller, or unpack the zip and give the folder"
         )
+    with archive.open(info) as stream, decode.quiet():
+        decode.header(stream)  # raises for what is no picture, before it is unpacked
     return io.BytesIO(archive.read(info))  # whole, so that its checksum is compared
 
 
