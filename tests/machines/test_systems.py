@@ -1,0 +1,123 @@
+"""Every system learns and generates where it lies, and what it does there is what a CPU does."""
+
+import pytest
+import torch
+from torch import nn
+
+from labkit.sampler import ddpm
+from labkit.systems.sdg import NoisyCLIP
+from tests.machines import tiny
+from tests.machines.pretended import pretended
+
+LABELS = [0, 2, None, 1]
+
+
+@pytest.mark.parametrize("name", tiny.SYSTEMS)
+def test_a_loss_and_its_gradients(alike, name):
+    def work(device):
+        system = tiny.system(name, device)
+        torch.manual_seed(0)
+        loss = system.loss(tiny.batch(name, device))
+        loss.backward()
+        return loss.detach(), [p.grad for p in system.parameters() if p.grad is not None]
+
+    alike(work, rounded="variance" in name)
+
+
+# Each look at what is given, whether it fits, is one; the reader picks objects out by masks.
+WAITS = {"reader": 9}
+
+
+@pytest.mark.parametrize("name", tiny.SYSTEMS)
+def test_a_loss_waits_for_its_device_only_to_look_at_what_it_was_given(name):
+    with pretended("cuda") as machine:
+        system, batch = tiny.system(name, "cuda"), tiny.batch(name, "cuda")
+        machine.waits.clear()
+        system.loss(batch)
+    assert machine.waits.total() <= WAITS.get(name, 3), machine.waits
+
+
+def test_new_pictures_of_a_ddpm(alike):
+    def work(device):
+        return list(tiny.system("ddpm", device).generate(3, steps=4, seed=1, eta=0.5))
+
+    alike(work)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.5, torch.tensor([0.0, 1.0, 2.0, 3.0])], ids=str)
+@pytest.mark.parametrize("kind", ["adm", "adm, learned variance"])
+def test_new_pictures_of_each_class(alike, kind, scale):
+    def work(device):
+        *_, last = tiny.system(kind, device).generate(LABELS, steps=3, scale=scale, step=ddpm)
+        return last.x, last.x0
+
+    alike(work)
+
+
+@pytest.mark.parametrize("labels", [[0, 2, 1, 1], torch.tensor([0, 2, 1, 1])], ids=["list", "cpu"])
+def test_new_pictures_that_a_classifier_steers(alike, labels):
+    def work(device):
+        model, guide = tiny.system("adm", device), tiny.system("noisy guide", device)
+        *_, last = model.generate(labels, steps=3, scale=2.0, guide=guide, guide_scale=1.5)
+        return last.x
+
+    alike(work)
+
+
+def test_new_pictures_that_four_scores_steer(alike):
+    weights = {"text": 5.0, "content": 4.0, "structure": 3.0, "style": 2.0}
+
+    def work(device):
+        reference = tiny.pictures(1, tiny.COLORED, device, seed=3)
+        made = tiny.sdg(device).generate(
+            ["a red star", "a blue moon"], reference=reference, steps=2, eta=1.0, **weights
+        )
+        return list(made)
+
+    alike(work)
+
+
+def test_a_reference_and_sentences_may_wait_on_the_cpu(alike):
+    """They are the caller's: nobody has to know where the system lies."""
+
+    def work(device):
+        system = tiny.sdg(device)
+        reference = tiny.pictures(1, tiny.COLORED, seed=3)
+        *_, last = system.generate(["a red star"], reference=reference, content=3.0, steps=2)
+        return last.x, system.clip.encode_text(["a star"]).detach()
+
+    alike(work)
+
+
+def test_what_a_clip_says_of_pictures_and_sentences(alike):
+    def work(device):
+        clip = tiny.system("clip", device).eval()
+        made, captions, _ = tiny.drawn(3, device)
+        with torch.no_grad():
+            return clip(made, captions), clip.encode_image(made), clip.tokens(captions)
+
+    alike(work)
+
+
+def test_an_encoder_begun_from_a_clip_lies_where_the_clip_lies(alike):
+    def work(device):
+        clip = tiny.system("clip", device).eval()
+        untrained = tiny.system("noisy clip", device)
+        untrained.begin_from(clip)
+        x = tiny.normal(2, 3, 16, 16, device=device)
+        with torch.no_grad():
+            return NoisyCLIP.deaf(clip).encode(x, 7), untrained.eval().encode(x, 7)
+
+    alike(work)
+
+
+def test_what_a_reader_finds_in_pictures(alike):
+    def work(device):
+        made, _, _ = tiny.drawn(6, device)
+        reader = tiny.system("reader", device)
+        nn.init.constant_(reader.present.bias, 0.5)  # untrained, it would see nothing
+        seen = reader.read(made, batch=4)
+        assert seen.present.any()
+        return seen, seen.place, seen.relation
+
+    alike(work)

@@ -1,0 +1,100 @@
+"""One tiny system of each kind, and batches for them: built on the CPU, then moved where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from labkit.data import scenes
+from labkit.nets.classifier import Classifier, ClassifierConfig
+from labkit.nets.noisy_classifier import NoisyClassifierConfig
+from labkit.nets.reader import Reader, ReaderConfig
+from labkit.nets.resnet import ResNetConfig
+from labkit.nets.transformer import TextConfig
+from labkit.nets.unet import UNetConfig
+from labkit.nets.vit import ViTConfig
+from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
+from labkit.systems.clip import CLIP, CLIPConfig
+from labkit.systems.ddpm import DDPM, DDPMConfig
+from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
+
+T = 20
+NET = UNetConfig(
+    size=8, channels=1, width=8, multipliers=(1, 2), blocks=1, attention=(4,), groups=4, film=True
+)
+TOLD = replace(NET, vector=3, residual_resampling=True, head_channels=4)
+COLORED = replace(NET, size=16, channels=3, fold=2)
+TOWER = ResNetConfig(size=16, width=8, blocks=(1, 1), heads=4, stem=1)
+PATCHES = ViTConfig(size=16, patch=8, width=16, depth=1, heads=2)
+WORDS = TextConfig(vocabulary=1009, context=32, width=16, depth=1, heads=2, end=1008)
+
+SYSTEMS: dict[str, Callable[[], nn.Module]] = {
+    "ddpm": lambda: DDPM(DDPMConfig(NET, T=T)),
+    "ddpm, x0": lambda: DDPM(DDPMConfig(NET, T=T, predicts="x0")),
+    "ddpm, learned variance": lambda: DDPM(
+        DDPMConfig(replace(NET, learned_variance=True), T=T, predicts="v")
+    ),
+    "ddpm, scenes": lambda: DDPM(DDPMConfig(COLORED, T=T, predicts="x0")),
+    "adm": lambda: ADM(ADMConfig(TOLD, T=T)),
+    "adm, learned variance": lambda: ADM(ADMConfig(replace(TOLD, learned_variance=True), T=T)),
+    "noisy guide": lambda: NoisyGuide(NoisyGuideConfig(NoisyClassifierConfig(NET, 3, 8), T=T)),
+    "clip": lambda: CLIP(CLIPConfig(TOWER, WORDS, 6)),
+    "clip, patches": lambda: CLIP(CLIPConfig(PATCHES, WORDS, 6)),
+    "noisy clip": lambda: NoisyCLIP(NoisyCLIPConfig(TOWER, 6, hidden=8, T=T)),
+    "classifier": lambda: Classifier(ClassifierConfig(8, 1, 3, widths=(4, 8), dropout=0.0)),
+    "classifier, features": lambda: Classifier(
+        ClassifierConfig(8, 1, 3, widths=(4, 8), features=5, dropout=0.0)
+    ),
+    "reader": lambda: Reader(ReaderConfig(size=16, width=8, deep=8, close=8)),
+}
+
+
+def system(name: str, device="cpu") -> nn.Module:
+    """That system with the same weights at each call; none of its branches is silent."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(0)
+        made = SYSTEMS[name]()
+        for parameter in made.parameters():
+            nn.init.normal_(parameter, std=0.2)
+    return made.to(device)
+
+
+def sdg(device="cpu") -> SDG:
+    return SDG(*(system(name, device).eval() for name in ("ddpm, scenes", "noisy clip", "clip")))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, device="cpu", seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=generator(seed)).to(device)
+
+
+def pictures(count: int, net: UNetConfig = NET, device="cpu", seed: int = 0) -> Tensor:
+    made = torch.rand(count, net.channels, net.size, net.size, generator=generator(seed)) * 2 - 1
+    return made.to(device)
+
+
+def drawn(count: int, device="cpu", seed: int = 0) -> tuple[Tensor, list[str], scenes.Scenes]:
+    """Pictures of scenes, 16 pixels a side, their sentences, and what is in them."""
+    batch = scenes.batches(count, 16, "all")(generator(seed))
+    truth = scenes.Scenes(*(x.to(device) for x in batch.scenes))
+    return batch.pictures.to(device), batch.captions, truth
+
+
+def batch(name: str, device="cpu", count: int = 4, seed: int = 0):
+    """What the loss of that system takes."""
+    labels = (torch.arange(count) % 3).to(device)
+    if name in ("ddpm, scenes", "clip", "clip, patches", "noisy clip", "reader"):
+        made, captions, truth = drawn(count, device, seed)
+        if name == "reader":
+            return scenes.Captioned(made, captions, truth)
+        if name == "noisy clip":
+            return made, nn.functional.normalize(normal(count, 6, device=device), dim=1)
+        return made if name == "ddpm, scenes" else (made, captions)
+    gray = pictures(count, device=device, seed=seed)
+    return gray if name.startswith("ddpm") else (gray, labels)
