@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.machines import lessons
+
 try:
     import fcntl
 except ImportError:  # Windows: tests run, only not kept apart
@@ -22,7 +24,7 @@ def part(nodeid: str) -> str:
         return f"notebook {Path(path).stem}"
     folders = Path(path).parts[1:-1]
     names = {"notebooks": "source and notebook in step", "browser": "browser"}
-    if folders and folders[0] in ("notebooks", "browser", "parity", "faults", "lab"):
+    if folders and folders[0] in ("notebooks", "browser", "parity", "faults", "lab", "machines"):
         return names.get(folders[0], folders[0])
     return "style" if path.endswith("test_style.py") else "unit, exact and property"
 
@@ -74,6 +76,7 @@ def pytest_configure(config):
     # As plugins, so that they also see the notebooks, which lie outside of tests/.
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     config.pluginmanager.register(Apart(run))
+    config.pluginmanager.register(lessons.Notebooks())
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.pluginmanager.register(Parts())
 

@@ -261,6 +261,19 @@ plots.show(
 )
 
 # %% [markdown]
+# ## A GPU of your own
+#
+# The lessons run on the processor (CPU) on every machine, since their times and texts are measured there. In your own code you can use a GPU, of NVIDIA (`cuda`) or of Apple (`mps`). A model computes where it lies, and its pictures come out there:
+#
+# ```python
+# device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+# model = zoo.load("ddpm-digits").to(device)
+# *_, final = model.generate(20, steps=30, seed=1)
+# ```
+#
+# `final.x.cpu()` brings them back. In a terminal, `labkit train` and `labkit sample` take `--device cuda`.
+
+# %% [markdown]
 # ## If something goes wrong
 #
 # - **A name is not defined:** cells were skipped. Run the first code cell of the lesson, then the cells of the section where you are. Every section works that way.
