@@ -26,7 +26,7 @@ def wrapped(text: str, letters: int = LETTERS, lines: int = 2) -> str:
 def draw_matrix(axes, matrix: Tensor, title: str = "", low: float = 0.0, high: float = 1.0):
     """A matrix (N, M) as colors, pictures down and sentences across; of a large one the cells
     have no numbers. Returns the image, for a color bar."""
-    image = axes.imshow(matrix.numpy(), cmap=COLORS, vmin=low, vmax=high)
+    image = axes.imshow(matrix.detach().cpu().numpy(), cmap=COLORS, vmin=low, vmax=high)
     axes.set(xlabel="sentence", ylabel="picture", title=title)
     axes.grid(False)
     return image

@@ -19,7 +19,7 @@ def normal(like: Tensor, seed: int = 0) -> Tensor:
 
 def pixels(image: Tensor) -> np.ndarray:
     """A picture (C, H, W) in [-1, 1], C = 1 or 3, as matplotlib wants it: (H, W, 3) in [0, 1]."""
-    return ((image.clamp(-1, 1) + 1) / 2).expand(3, -1, -1).movedim(0, -1).numpy()
+    return ((image.detach().cpu().clamp(-1, 1) + 1) / 2).expand(3, -1, -1).movedim(0, -1).numpy()
 
 
 def paint(axes, image: Tensor, title: str = ""):
@@ -34,7 +34,7 @@ def scatter(axes, points: Tensor, title: str = "", colors=plots.BLUE, size: floa
     """Points (N, 2) in a fixed frame without ticks, so that frames of a film can be compared."""
     axes.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), xticks=[], yticks=[], aspect="equal", title=title)
     axes.spines[:].set(visible=True, color="#CCCCCC")
-    return axes.scatter(*points.T.numpy(), s=size, c=colors, linewidths=0)
+    return axes.scatter(*points.detach().cpu().T.numpy(), s=size, c=colors, linewidths=0)
 
 
 def draw_arc(figure, schedules: dict[str, NoiseSchedule], image: Tensor, eps: Tensor) -> None:
