@@ -175,5 +175,6 @@ def test_two_processes_share_their_negatives_and_name_the_one_that_had_a_nan(tmp
     for rank in (0, 1):
         assert f"rank {rank}: Step 3 has loss nan in process 1" in together.stdout
     assert together.stdout.count(f"manual_seed({bad})") == 2
+    assert str(batch_seed(0, 2, 0)) not in together.stdout
     assert "rank" not in alone.stdout
     assert "all the same" in together.stdout
