@@ -57,8 +57,9 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(others, device_type=device.type):
         # torch.manual_seed would also start every other device anew, and nobody would restore them.
         torch.default_generator.manual_seed(seed)
-        for other in others:
-            torch.get_device_module(other).manual_seed(seed)
+        for other in others:  # the module's own manual_seed would mean the current device
+            state = torch.Generator(other).manual_seed(seed).get_state()
+            torch.get_device_module(other).set_rng_state(state, other)
         yield
 
 

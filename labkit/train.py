@@ -170,7 +170,7 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
     if checkpoint is not None:
         about = {"settings": recipe, "system": run_file.described(system), "data": None}
         if fabric.is_global_zero:  # other processes may have other data
-            with told(0, recipe["seed"], fabric):
+            with at_step(0, recipe["seed"], fabric):
                 about["data"] = fingerprint(drawn(batches, batch_seed(recipe["seed"], 0)))
         if checkpoint.exists():
             first, loss = run_file.restore(checkpoint, system, average.system, optimizer, about)
@@ -187,7 +187,7 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
                 step, recipe["steps"], recipe["lr"], recipe["warmup"], recipe["decay"]
             )
         seed = batch_seed(recipe["seed"], step, fabric.global_rank)
-        with told(step, recipe["seed"], fabric):
+        with at_step(step, recipe["seed"], fabric):
             batch = fabric.to_device(drawn(batches, seed))
             with devices.seeded(seed + 1, fabric.device):  # the watcher's draws stay as they were
                 with fabric.autocast(), torch.enable_grad():
@@ -224,7 +224,7 @@ def again(seed: int) -> str:
 
 
 @contextmanager
-def told(step: int, seed: int, fabric) -> Iterator[None]:
+def at_step(step: int, seed: int, fabric) -> Iterator[None]:
     """An error inside says at which step it came, and how to draw that step's batch again."""
     try:
         yield
