@@ -12,18 +12,47 @@ def assert_check_is_sound(check: Check, right_answers: Iterable[Callable] = (), 
 
     right_answers: right functions that are written differently from the check's reference; give
     the lesson's own folded solution and at least one more.
+    times: how often, each time with other inputs. A verdict never varies.
     """
-    for _ in range(times):
+    for seed in range(times):
+        torch.manual_seed(seed)
         for right in (check.reference, *right_answers):
             result = check(right)
             assert result.passed, f"a right answer is refused: {result}"
             assert result.require() is result
-        for sentence, mistake in check.mistakes.items():
+        for sentence, mistake in ways(check):
             result = check(mistake)
             assert result.mistake == sentence, f"the mistake {sentence!r} is answered by: {result}"
             assert not result
     _assert_stubs_are_to_do(check)
+    _assert_a_gradient_is_asked_for(check)
     _assert_nonsense_gets_a_sentence(check)
+
+
+def ways(check: Check) -> list[tuple[str, Callable]]:
+    """Every known mistake of a check, with its sentence; some are made in several ways."""
+    return [
+        (sentence, mistake)
+        for sentence, known in check.mistakes.items()
+        for mistake in ([known] if callable(known) else known)
+    ]
+
+
+def _assert_a_gradient_is_asked_for(check: Check):
+    """Where labkit's own result can be learned from, one that cannot is refused, and told why."""
+    cut = _Spoiled(check.reference, torch.Tensor.detach)
+    check(cut)
+    if not cut.had_gradient:
+        return
+    result = check(cut)
+    assert result.status == "mistake", "a result without a gradient passes"
+    assert "carry no gradient" in result.message
+
+    def without(*args, **kwargs):
+        with torch.no_grad():
+            return check.reference(*args, **kwargs)
+
+    assert "carry no gradient" in check(without).message
 
 
 def _assert_stubs_are_to_do(check: Check):
@@ -76,7 +105,8 @@ class _Spoiled:
     """The reference with every tensor that it returns spoiled; `touched` if there was one."""
 
     def __init__(self, reference: Callable, spoil: Callable):
-        self.reference, self.spoil, self.touched = reference, spoil, False
+        self.reference, self.spoil = reference, spoil
+        self.touched = self.had_gradient = False
 
     def __call__(self, *args, **kwargs):
         return self._spoil(self.reference(*args, **kwargs))
@@ -84,6 +114,7 @@ class _Spoiled:
     def _spoil(self, value):
         if isinstance(value, torch.Tensor):
             self.touched = True
+            self.had_gradient |= value.requires_grad
             return self.spoil(value)
         if isinstance(value, dict):
             return {key: self._spoil(item) for key, item in value.items()}

@@ -98,7 +98,8 @@ def test_a_learner_who_keeps_the_complex_numbers_is_told_so():
 @pytest.mark.parametrize("even_start", [True, False])
 def test_a_learner_who_iterates_on_a_periodic_chain_is_told_so(steps, even_start):
     def iterate(P):
-        row = torch.full_like(P[0], 0.25) if even_start else torch.eye(4, dtype=P.dtype)[0]
+        k = len(P)
+        row = torch.full_like(P[0], 1 / k) if even_start else torch.eye(k, dtype=P.dtype)[0]
         for _ in range(steps):
             row = row @ P
         return row

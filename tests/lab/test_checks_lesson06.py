@@ -80,6 +80,44 @@ def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
     assert_check_is_sound(getattr(checks, name), RIGHT[name])
 
 
+def test_a_difference_the_wrong_way_round_is_named():
+    assert "wrong way round" in checks.guide_by_w(lambda c, u, w: c + w * (u - c)).mistake
+
+
+def test_conditions_one_after_another_are_told_from_conditions_side_by_side():
+    def sequentially(eps_u, wanted, scales):
+        eps = eps_u.clone()
+        for each, scale in zip(wanted, scales):
+            eps = eps + scale * (each - eps)
+        return eps
+
+    assert "one after another" in checks.compose(sequentially).mistake
+
+
+def test_three_channels_are_no_half_of_any_number():
+    def rgb(out_c, out_u, scale):
+        eps = out_u[:, :3] + scale * (out_c[:, :3] - out_u[:, :3])
+        return torch.cat([eps, out_c[:, 3:]], 1)
+
+    assert "three channels" in checks.guide_channels(rgb).mistake
+
+
+def test_exactly_three_conditions_are_not_enough():
+    def three(eps_u, wanted, scales):
+        return eps_u + sum(scales[i] * (wanted[i] - eps_u) for i in range(3))
+
+    assert not checks.compose(three)
+
+
+def test_a_throw_of_exactly_p_keeps_its_label():
+    def at_most(vector, null, p, dice):
+        return torch.where((dice <= p)[:, None], null, vector)
+
+    assert {checks.drop_labels(at_most).mistake for _ in range(20)} == {
+        sentence for sentence in checks.drop_labels.mistakes if "exactly p" in sentence
+    }
+
+
 def test_whoever_drops_labels_in_place_is_told():
     def in_place(vector, null, p, dice):
         vector[dice < p] = null

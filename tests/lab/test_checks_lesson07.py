@@ -47,6 +47,13 @@ def distinct_by_sums(image, text, scale, same):
     return -(rows.log() + columns.log()).mean() / 2
 
 
+def distinct_by_logsumexp(image, text, scale, same):
+    logits = scale * image @ text.T
+    counts = torch.where(same & ~torch.eye(len(image), dtype=torch.bool), -torch.inf, 0.0)
+    both = (logits + counts).logsumexp(1) + (logits + counts).logsumexp(0)
+    return (both / 2 - logits.diagonal()).mean()
+
+
 def end_by_comparison(states, tokens, end):
     places = (tokens == end).int().argmax(1)
     return states[torch.arange(len(states)), places]
@@ -82,8 +89,8 @@ def recall_by_rank(similarity, k):
 RIGHT = {
     "clip_loss": [loss_by_cross_entropy, loss_by_logsumexp],
     "step_scale": [scale_by_minimum, scale_through_the_scale],
-    "distinct_loss": [distinct_by_masking, distinct_by_sums],
-    "end_state": [end_by_comparison, end_by_the_largest_number, end_row_by_row],
+    "distinct_loss": [distinct_by_masking, distinct_by_logsumexp],
+    "end_state": [end_by_comparison, end_row_by_row],
     "ensemble": [ensemble_by_mean, ensemble_by_sum],
     "recall_at_k": [recall_by_topk, recall_by_rank],
 }
@@ -92,6 +99,53 @@ RIGHT = {
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
     assert_check_is_sound(getattr(checks, name), RIGHT[name])
+
+
+def test_a_loss_by_exponentials_is_told_each_time_that_they_leave_float32():
+    verdicts = {checks.distinct_loss(distinct_by_sums).mistake for _ in range(20)}
+    assert len(verdicts) == 1
+    assert "leave float32" in verdicts.pop()
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda loss: loss.item(),
+        lambda loss: loss.detach(),
+        lambda loss: loss.data,
+        lambda loss: float(loss.detach()),
+        lambda loss: torch.tensor(loss.item(), requires_grad=True),
+    ],
+)
+@pytest.mark.parametrize("name", ["clip_loss", "distinct_loss"])
+def test_a_loss_without_its_gradient_is_refused(name, cut):
+    result = getattr(checks, name)(lambda *args: cut(RIGHT[name][0](*args)))
+    assert result.status == "mistake"
+    assert "gradient" in result.message
+
+
+def test_a_loss_that_detaches_one_of_its_sides_is_told_which():
+    result = checks.clip_loss(lambda i, t, s: loss_by_cross_entropy(i, t.detach(), s))
+    assert "no gradient reaches `text`" in result.mistake
+
+
+def test_the_exponential_of_a_scale_is_named():
+    def by_exp(image, text, scale):
+        return loss_by_cross_entropy(image, text, math.exp(scale))
+
+    assert "as if it were its logarithm" in checks.clip_loss(by_exp).mistake
+
+
+def test_the_largest_token_is_not_the_end_token():
+    assert "largest token" in checks.end_state(end_by_the_largest_number).mistake
+
+
+@pytest.mark.parametrize("end", [9, 15, 30])
+def test_an_end_token_by_heart_is_refused(end):
+    def by_heart(states, tokens, _):
+        return end_by_comparison(states, tokens, end)
+
+    assert not checks.end_state(by_heart)
 
 
 def test_whoever_spoils_the_mask_is_told():

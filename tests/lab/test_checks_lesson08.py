@@ -60,6 +60,14 @@ def eps_by_backward(eps, x, t, score, scale, alpha_bar):
     return eps - scale * (1 - alpha_bar) ** 0.5 * x.grad
 
 
+def eps_by_rows(eps, x, t, score, scale, alpha_bar):
+    pulls = []
+    for row in x:
+        row = row[None].clone().requires_grad_(True)
+        pulls.append(torch.autograd.grad(score(row, t)[0], row)[0])
+    return eps - scale * (1 - alpha_bar) ** 0.5 * torch.cat(pulls)
+
+
 def eps_by_autograd(eps, x, t, score, scale, alpha_bar):
     leaf = x.detach().requires_grad_()
     (pull,) = torch.autograd.grad(scale * score(leaf, t).sum(), leaf)
@@ -72,13 +80,61 @@ RIGHT = {
     "weighted_score": [weighted_in_a_loop, weighted_by_matmul],
     "hear_time": [time_by_view],
     "class_score": [class_by_cross_entropy, class_by_logsumexp],
-    "guided_eps": [eps_by_backward, eps_by_autograd],
+    "guided_eps": [eps_by_rows, eps_by_autograd],
 }
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
     assert_check_is_sound(getattr(checks, name), RIGHT[name])
+
+
+def test_backward_is_told_that_it_leaves_gradients_in_the_score():
+    assert "leaves gradients behind in 'score'" in checks.guided_eps(eps_by_backward).message
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (lambda cosines: (100 * cosines).softmax(1).log(), "underflow"),
+        (
+            lambda cosines: (
+                (100 * cosines).exp() / (100 * cosines).exp().sum(1, keepdim=True)
+            ).log(),
+            "underflow",
+        ),
+        (lambda cosines: 100 * cosines.log_softmax(1), "in front of the log_softmax"),
+        (lambda cosines: (33 * cosines).log_softmax(1), "another encoder"),
+    ],
+)
+def test_a_class_score_by_another_formula_gets_the_same_name_each_time(turn, words):
+    def wrong(images, sentences, labels):
+        return turn(images @ sentences.T).gather(1, labels[:, None])[:, 0]
+
+    verdicts = {checks.class_score(wrong).mistake for _ in range(30)}
+    assert len(verdicts) == 1
+    assert words in verdicts.pop()
+
+
+def test_noise_of_one_s_own_is_told_from_the_noise_that_is_given():
+    def own(encode, schedule, x, t, reference, eps):
+        eps = torch.randn(x.shape)
+        return content_by_hand(encode, schedule, x, t, reference, eps)
+
+    assert "your own noise" in checks.content_score(own).mistake
+
+
+@pytest.mark.parametrize("name", ["weighted_score", "gram_matrix", "content_score"])
+def test_a_score_without_its_gradient_is_refused(name):
+    right = RIGHT[name][0]
+    assert "no gradient" in getattr(checks, name)(lambda *args: right(*args).detach()).mistake
+
+
+def test_exactly_three_scores_are_not_enough():
+    def three(scores, weights, x, t):
+        return sum(weights[i] * scores[i](x, t) for i in range(3))
+
+    assert not checks.weighted_score(three)
 
 
 def test_the_content_score_of_the_exercise_is_the_guide_s_own():

@@ -1,100 +1,194 @@
-"""Call a learner's function and labkit's own on the same inputs, with the same noise."""
+"""Call a learner's function and labkit's own on the same inputs, with the same noise.
 
-import inspect
-import linecache
-import traceback
-from collections.abc import Callable
+Whatever happens inside the function, an `Outcome` comes back: a value, or the error that it ended
+with. Only the learner's own Ctrl-C passes through.
+"""
+
+import copy
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
+from torch import Tensor, nn
+
+LIMIT = 5.0  # seconds for one call, a thousand times what a right answer needs
 
 
-def _copy(value):
-    if isinstance(value, torch.Generator):
-        return torch.Generator(value.device).set_state(value.get_state())
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone().requires_grad_(value.requires_grad)
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_copy(item) for item in value)
-    return value
+class TooSlow(BaseException):
+    """Raised inside a function that ran out of time; no `except Exception` of its own stops it."""
+
+
+class Outcome(NamedTuple):
+    """What came of one call."""
+
+    value: object = None
+    error: BaseException | None = None
+    leaves: tuple[tuple[str, Tensor], ...] = ()  # what a gradient can be taken by, with its name
+    changed: str | None = None  # the argument that the function changed in place
+    littered: str | None = None  # the argument in which backward() left a gradient behind
 
 
 def call(function: Callable, case, seed: int = 0):
-    """Call with copies of the arguments and a fixed global seed, which is put back afterwards."""
-    case = _copy(case)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return function(**case) if isinstance(case, dict) else function(*case)
+    """The value for copies of the arguments, under a fixed global seed; errors pass through."""
+    with _apart(seed):
+        return _apply(function, _fresh(case)[0])
 
 
-def watched_call(function: Callable, case):
-    """The value, and the name of an argument that the function changed in place (or None)."""
-    given = _copy(case)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        value = function(**given) if isinstance(given, dict) else function(*given)
-    pairs = given.items() if isinstance(given, dict) else enumerate(given)
-    names = [] if isinstance(given, dict) else parameters(function)
-    for key, after in pairs:
-        before = case[key]
-        if isinstance(after, torch.Tensor) and not torch.equal(
-            torch.nan_to_num(after), torch.nan_to_num(before)
-        ):
-            return value, names[key] if key in range(len(names)) else str(key)
-    return value, None
+def attempt(
+    function: Callable, case, names: list[str] = (), limit: float | None = None, seed: int = 0
+) -> Outcome:
+    """One call as an `Outcome`; `names` are those of the arguments that come by position, `limit`
+    the seconds after which the function is stopped."""
+    given, leaves = _fresh(case, names)
+    try:
+        with _apart(seed), no_way_out(function), time_limit(limit):
+            value = _apply(function, given)
+    except (Exception, SystemExit, TooSlow) as error:
+        return Outcome(error=error)
+    changed = littered = None
+    for name, before, after in _named(case, given, names):
+        changed = changed or (None if _same(before, after) else name)
+        littered = littered or (name if _has_new_gradient(before, after) else None)
+    return Outcome(value, None, leaves, changed, littered)
 
 
-def many(function: Callable, case, count: int, stream: int) -> list:
-    """Many results for the same arguments, each with its own noise."""
-    results, fresh = [], _copy(case)
+def many(
+    function: Callable, case, count: int, stream: int, limit: float | None = None
+) -> list[object]:
+    """Many results for the same arguments, each with its own noise; errors pass through."""
+    results, fresh = [], _fresh(case)[0]
     values = fresh.values() if isinstance(fresh, dict) else fresh
     generators = [value for value in values if isinstance(value, torch.Generator)]
-    with torch.random.fork_rng(devices=[]):
+    with _apart(0), no_way_out(function), time_limit(limit):
         for index in range(count):
             for generator in (torch.default_generator, *generators):
                 generator.manual_seed(7919 * stream + 104729 * index)
-            results.append(function(**fresh) if isinstance(fresh, dict) else function(*fresh))
+            results.append(_apply(function, fresh))
     return results
 
 
-def cannot_call(function: Callable, case, reference: Callable) -> str | None:
-    """Why the function does not take these arguments, in a sentence, or None."""
+def _apply(function: Callable, case):
+    return function(**case) if isinstance(case, dict) else function(*case)
+
+
+@contextmanager
+def _apart(seed: int) -> Iterator[None]:
+    """Global noise from `seed`, gradients on, and both as they were afterwards."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Raises TooSlow where Python code still runs after so many seconds; a debugger that watches
+    the code already is left alone."""
+    if seconds is None or sys.gettrace() is not None:
+        yield
+        return
+    end = time.monotonic() + seconds
+
+    def watch(frame, event, argument):
+        if time.monotonic() > end:
+            raise TooSlow
+        library = frame.f_globals.get("__name__", "").partition(".")[0] in ("torch", "numpy")
+        return None if library else watch
+
+    sys.settrace(watch)
     try:
-        signature = inspect.signature(function)
-        signature.bind(**case) if isinstance(case, dict) else signature.bind(*case)
-    except TypeError:
-        wanted = ", ".join(parameters(reference))
-        return f"Your function takes {signature}; it is called with ({wanted})."
-    except ValueError:
-        return None
-    return None
+        yield
+    finally:
+        sys.settrace(None)
 
 
-def parameters(function: Callable) -> list[str]:
-    """The names of a function's parameters, as far as it tells them."""
+@contextmanager
+def no_way_out(function: Callable) -> Iterator[None]:
+    """In a notebook exit() ends the kernel, whatever catches it: here it only raises."""
+    names = getattr(function, "__globals__", {})
+    before = {name: names[name] for name in ("exit", "quit") if name in names}
+    names.update(exit=_leave, quit=_leave)
     try:
-        return list(inspect.signature(function).parameters)
-    except ValueError:  # some built-in functions keep theirs to themselves
-        return []
+        yield
+    finally:
+        for name in ("exit", "quit"):
+            names.pop(name, None)
+        names.update(before)
 
 
-def is_stub(function: Callable) -> bool:
-    """Whether nothing was written: a body of a docstring, `...` or `pass` alone, or None in all."""
-    code = getattr(function, "__code__", None)
-    return code is None or len(code.co_code) <= len(_empty.__code__.co_code) + 4
+def _leave(*_):
+    raise SystemExit
 
 
-def _empty(): ...
+# Copies of arguments, and what became of them.
 
 
-def sentence_of(error: Exception, function: Callable) -> str:
-    """What the function raised and in which of its lines, in one sentence."""
-    text = str(error).strip().splitlines()
-    what = f"{type(error).__name__}" + (f" ({text[0]})" if text else "")
-    own = getattr(getattr(function, "__code__", None), "co_filename", None)
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        line = linecache.getline(frame.filename, frame.lineno).strip()
-        if frame.filename == own and line:
-            return f"Your function stops with {what}, in the line: {line}"
-    return f"Your function stops with {what}."
+def _fresh(case, names: list[str] = ()):
+    """Copies of the arguments, and the leaves among them that a gradient can be taken by."""
+    leaves = []
+
+    def own(value, name: str):
+        if isinstance(value, torch.Generator):
+            return torch.Generator(value.device).set_state(value.get_state())
+        if isinstance(value, Tensor):
+            leaf = value.detach().clone()
+            if not value.requires_grad:
+                return leaf
+            leaves.append((f"`{name}`", leaf.requires_grad_()))
+            return leaf.clone()  # no leaf itself, so that torch allows a change in place
+        if isinstance(value, nn.Module):
+            module = copy.deepcopy(value)
+            weights = [weight for weight in module.parameters() if weight.requires_grad]
+            leaves.extend((f"the weights of `{name}`", weight) for weight in weights)
+            return module
+        if isinstance(value, dict):
+            return {key: own(item, name) for key, item in value.items()}
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*(own(item, name) for item in value))
+        if isinstance(value, (list, tuple)):
+            return type(value)(own(item, name) for item in value)
+        return copy.deepcopy(value) if dataclasses.is_dataclass(value) else value
+
+    if isinstance(case, dict):
+        given = {key: own(value, key) for key, value in case.items()}
+    else:
+        given = tuple(own(value, _name(i, names)) for i, value in enumerate(case))
+    return given, tuple(leaves)
+
+
+def _name(index: int, names: list[str]) -> str:
+    return names[index] if index < len(names) else str(index)
+
+
+def _named(case, given, names: list[str]) -> list[tuple]:
+    """(name, as it was, as it is now) of each argument."""
+    if isinstance(case, dict):
+        return [(key, case[key], given[key]) for key in case]
+    return [(_name(i, names), *pair) for i, pair in enumerate(zip(case, given, strict=True))]
+
+
+def _same(before, after) -> bool:
+    if isinstance(before, Tensor):
+        return before.shape == after.shape and torch.equal(
+            torch.nan_to_num(before), torch.nan_to_num(after)
+        )
+    if isinstance(before, (list, tuple)):
+        return len(before) == len(after) and all(map(_same, before, after))
+    if isinstance(before, dict):
+        return list(before) == list(after) and all(map(_same, before.values(), after.values()))
+    if dataclasses.is_dataclass(before):
+        names = [each.name for each in dataclasses.fields(before)]
+        return all(_same(getattr(before, name), getattr(after, name)) for name in names)
+    return before == after if isinstance(before, (int, float, str)) else True
+
+
+def _has_new_gradient(before, after) -> bool:
+    """Whether an argument came back with a gradient in it, as after backward()."""
+    if isinstance(after, nn.Module):
+        return any(weight.grad is not None for weight in after.parameters())
+    if not isinstance(after, Tensor) or before.requires_grad:
+        return False
+    return after.requires_grad and after.grad is not None

@@ -6,12 +6,14 @@ from numbers import Number
 import numpy as np
 import torch
 
+SINGLE = 1e-4  # what a long computation in float32 is off by, at most
+
 
 def describe(value) -> str:
     """A value in a few words: its kind, and its shape where it has one."""
     if value is ...:
         return "`...`"
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor) and not value.is_nested:
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, np.ndarray):
         return f"a NumPy array of shape {value.shape}"
@@ -154,6 +156,22 @@ def array(value) -> np.ndarray:
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{type(value).__name__} is not made of numbers")
     return array.astype(complex if array.dtype.kind == "c" else float)
+
+
+def is_double(value) -> bool:
+    """Whether a result is one of double precision: float64 tensors or plain numbers."""
+    if isinstance(value, (tuple, list)):
+        return all(map(is_double, value))
+    return value.dtype == torch.float64 if isinstance(value, torch.Tensor) else True
+
+
+def in_double(case):
+    """Arguments whose float32 tensors are float64."""
+    if isinstance(case, torch.Tensor) and case.dtype == torch.float32:
+        return case.detach().double().requires_grad_(case.requires_grad)
+    if isinstance(case, dict):
+        return {key: in_double(value) for key, value in case.items()}
+    return type(case)(map(in_double, case)) if type(case) in (list, tuple) else case
 
 
 def _field_names(value) -> str:

@@ -3,16 +3,25 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from labkit.lab.checks import calling, compare
 
 LIMIT = 6  # standard errors, far beyond what the number of calls and of entries makes likely
 
 
-def sample(function: Callable, cases: list, count: int, stream: int) -> list[tuple]:
-    """`count` results, each a tuple with one value for every case and noise of its own."""
+def sample(
+    function: Callable, cases: list, count: int, stream: int, limit: float | None = None
+) -> list[tuple]:
+    """`count` results, each a tuple with one value for every case and noise of its own; `limit`
+    seconds for each case."""
     return list(
-        zip(*(calling.many(function, case, count, stream + 10 * i) for i, case in enumerate(cases)))
+        zip(
+            *(
+                calling.many(function, case, count, stream + 10 * i, limit)
+                for i, case in enumerate(cases)
+            )
+        )
     )
 
 
@@ -20,6 +29,15 @@ def is_random(function: Callable, case) -> bool:
     """Whether two calls with different noise give different values."""
     first, second = calling.many(function, case, 2, 4)
     return compare.difference(first, second) > 0
+
+
+def ignores_generator(function: Callable, case) -> bool:
+    """Whether what is drawn changes with the global noise, though a generator is among the
+    arguments."""
+    values = case.values() if isinstance(case, dict) else case
+    if not any(isinstance(value, torch.Generator) for value in values):
+        return False
+    return compare.difference(*(calling.call(function, case, seed) for seed in (0, 1))) > 0
 
 
 def problem(expected: list, got: list) -> str | None:

@@ -2,10 +2,11 @@
 
     posterior_mean = Check(
         "posterior_mean",                       # the function that the learner writes
-        reference=lambda x0, x, t: ...,         # labkit's own
+        reference=lambda x0, x, t: ...,         # labkit's own, with the learner's arguments
         draw_inputs=lambda generator: (torch.randn(4, 2, generator=generator), ...),
         tolerance=1e-5,
         mistakes={"You took β_t where √β_t belongs.": lambda x0, x, t: ...},
+        against=NoiseSchedule.posterior,        # what the reference calls
     )
     posterior_mean(my_function)                 # displays the verdict; truthy when passed
 
@@ -13,61 +14,15 @@ The inputs are fresh at every call, and the same again in a kernel that is resta
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from zlib import crc32
 
 import torch
 
-from labkit.lab.checks import calling, compare, draws
-
-_MARKS = {
-    "passed": ("Passed", "#009E73"),
-    "todo": ("Still to do", "#0072B2"),
-    "mistake": ("Nearly", "#E69F00"),
-    "failed": ("Not yet", "#D55E00"),
-}
-
-
-@dataclass(frozen=True)
-class Result:
-    """The verdict on a function: truthy if it passed; a notebook displays it as a colored box.
-
-    status: "passed", "todo" (the stub, untouched), "mistake" (a known one, see `mistake`) or
-    "failed". difference: the largest one found, where numbers were compared.
-    """
-
-    name: str
-    status: str
-    message: str
-    mistake: str | None = None
-    difference: float | None = None
-
-    @property
-    def passed(self) -> bool:
-        return self.status == "passed"
-
-    def __bool__(self) -> bool:
-        return self.passed
-
-    def require(self) -> "Result":
-        """Itself if it passed; otherwise an AssertionError with the message."""
-        if not self.passed:
-            raise AssertionError(f"{self.name}: {self.message}")
-        return self
-
-    def __repr__(self) -> str:
-        return f"{_MARKS[self.status][0]}: {self.name}. {self.message}"
-
-    def _repr_html_(self) -> str:
-        word, color = _MARKS[self.status]
-        return (
-            f'<div role="status" class="lab-check" style="border-left: 5px solid {color}; '
-            'padding: 6px 12px; margin: 4px 0; max-width: 46em; line-height: 1.45">'
-            f"<strong>{word}: <code>{escape(self.name)}</code></strong><br>"
-            f"{escape(self.message)}</div>"
-        )
+from labkit.lab.checks import calling, compare, draws, gradients, sentences
+from labkit.lab.checks.calling import LIMIT, Outcome, TooSlow
+from labkit.lab.checks.result import Result
 
 
 @dataclass(frozen=True)
@@ -77,27 +32,37 @@ class Check:
     name: the function that the learner writes.
     reference: labkit's own, with the same arguments and results.
     draw_inputs: `draw_inputs(generator)` gives fresh arguments, a tuple (by position) or a dict (by
-        name). A torch.Generator among them reaches everyone in the same state.
+        name), of other sizes each time. A torch.Generator among them reaches everyone in the same
+        state. Where tensors, or the weights of modules, require a gradient and the reference's
+        result carries one, the learner's must carry the same.
     tolerance: largest |yours - labkit's| allowed, in units of 1 + |labkit's|.
-    mistakes: a sentence for each known mistake -> the function with that mistake.
+    mistakes: a sentence for each known mistake -> the function with that mistake, or several that
+        are wrong in the same way.
     rounds: how many inputs are drawn.
     law: for a function that draws at random, how many calls (at least 200), shared out among the
         inputs, to compare by mean and standard deviation where the numbers themselves differ; on
         inputs that leave nothing to chance, the numbers must agree. 0 compares the numbers only.
-    against: what is compared with, as the learner knows it, e.g. "labkit.sampler.ddim".
+    against: labkit's function, or class, that the reference calls, and the verdict names; or, where
+        labkit has none, the rule that the check computes by itself, in words.
     """
 
     name: str
     reference: Callable
     draw_inputs: Callable
     tolerance: float = 1e-5
-    mistakes: Mapping[str, Callable] = field(default_factory=dict)
+    mistakes: Mapping[str, Callable | Sequence[Callable]] = field(default_factory=dict)
     rounds: int = 5
     law: int = 0
-    against: str = "labkit's own"
+    against: Callable | str = "the right answer"
     _calls: itertools.count = field(default_factory=itertools.count, repr=False, compare=False)
 
     def __call__(self, function: Callable) -> Result:
+        if torch.get_default_device().type == "cpu":
+            return self._verdict(function)
+        with torch.device("cpu"):  # the lessons' own, whatever else runs in the notebook
+            return self._verdict(function)
+
+    def _verdict(self, function: Callable) -> Result:
         if not callable(function):
             return self._result(
                 "todo" if function is None or function is ... else "failed",
@@ -108,118 +73,195 @@ class Check:
         cases = [
             self.draw_inputs(torch.Generator().manual_seed(seed + i)) for i in range(self.rounds)
         ]
-        expected = [calling.call(self.reference, case) for case in cases]
-        got = []
-        for case in cases:
-            outcome = self._try(function, case)
-            if isinstance(outcome, Result):
-                return outcome
-            got.append(outcome)
-        return self._compare(function, cases, expected, got)
-
-    def _try(self, function: Callable, case):
-        """What the function gives for one case, or the verdict if it gives nothing to compare."""
-        problem = calling.cannot_call(function, case, self.reference)
+        problem = sentences.of_signature(function, cases[0], self.reference)
         if problem:
             return self._result("failed", problem)
-        try:
-            value, changed = calling.watched_call(function, case)
-        except NotImplementedError:
+        got, limit = [], LIMIT
+        for case in cases:
+            got.append(self._attempt(function, case, limit))
+            for verdict in (self._unfinished(function, got[-1]), self._spoiled(got[-1])):
+                if verdict is not None:
+                    return verdict
+            limit = limit / 5 if isinstance(got[-1].error, TooSlow) else limit
+        return self._judge(function, cases, got)
+
+    def _attempt(self, function: Callable, case, limit: float | None = None, seed: int = 0):
+        names = sentences.parameters(self.reference)
+        return calling.attempt(function, case, names, limit, seed)
+
+    def _unfinished(self, function: Callable, outcome: Outcome) -> Result | None:
+        """The verdict on a stub, and on a function that forgets what it found."""
+        error, value = outcome.error, outcome.value
+        if isinstance(error, NotImplementedError) or "ellipsis" in sentences.text_of(error).lower():
             return self._todo()
-        except Exception as error:  # whatever the learner's code does, it gets one sentence
-            if "ellipsis" in str(error).lower():
-                return self._todo()
-            return self._result("failed", calling.sentence_of(error, function))
-        if compare.is_unfinished(value):
-            return self._todo() if calling.is_stub(function) else self._nothing(value)
-        if changed:
+        if error is not None or not compare.is_unfinished(value):
+            return None
+        if sentences.is_stub(function):
+            return self._todo()
+        if sentences.forgets_its_gradient(function, value):
+            return self._named(sentences.EMPTY_GRAD)
+        return self._result(
+            "todo",
+            f"Your function returns {compare.describe(value)}; end it with `return` and the "
+            "result.",
+        )
+
+    def _spoiled(self, outcome: Outcome) -> Result | None:
+        """The verdict on a function that does something to its arguments."""
+        if outcome.changed:
             return self._result(
                 "failed",
-                f"Your function changes its argument {changed!r} in place, which surprises "
-                "whoever called it; compute with a new tensor instead (x = x + 1, not x += 1).",
+                f"Your function changes its argument {outcome.changed!r} in place, which surprises "
+                "whoever called it; compute with a new tensor or list instead (x = x + 1, not "
+                "x += 1).",
             )
-        return value
+        return None
 
-    def _compare(self, function, cases, expected, got) -> Result:
-        pairs = list(zip(expected, got, strict=True))
-        problem = compare.first(compare.shape_problem(a, b) for a, b in pairs)
-        differences = [] if problem else [compare.difference(a, b) for a, b in pairs]
-        worst = max(differences, default=float("inf"))
+    def _judge(self, function: Callable, cases: list, got: list[Outcome]) -> Result:
+        """The verdict on the outcomes of all cases."""
+        expected = [self._attempt(self.reference, case) for case in cases]
+        broken = next((outcome.error for outcome in got if outcome.error is not None), None)
+        pairs = [(a.value, b.value) for a, b in zip(expected, got, strict=True)]
+        problem = None
+        if broken is not None:
+            problem = sentences.of_error(broken, function)
+        problem = problem or compare.first(compare.shape_problem(a, b) for a, b in pairs)
+        gaps = [] if problem else [compare.difference(a, b) for a, b in pairs]
+        worst = max(gaps, default=float("inf"))
         if worst <= self.tolerance:
-            problem = compare.first(compare.kind_problem(a, b) for a, b in pairs)
-            if problem:
-                return self._result("failed", problem)
-            return self._result("passed", self._praise(worst), difference=worst)
-        for sentence, mistake in self.mistakes.items():
-            if self._agrees(mistake, cases, got):
-                return self._result("mistake", sentence, mistake=sentence, difference=worst)
+            return self._judge_right(expected, got, worst)
+        for sentence, wrong in self._known():
+            if self._agrees(wrong, cases, got):
+                return self._named(sentence, worst)
         if self.law and not problem:
-            return self._compare_law(function, cases, expected, got, worst)
-        problem = problem or compare.first(compare.kind_problem(a, b) for a, b in pairs)
-        index = max(range(len(differences)), key=differences.__getitem__, default=0)
-        message = problem or compare.value_problem(*pairs[index], self.tolerance)
-        return self._result("failed", message, difference=None if problem else worst)
+            return self._judge_law(function, cases, pairs, worst)
+        if problem:
+            return self._result("failed", problem)
+        if any(self._draws_elsewhere(function, *each) for each in zip(cases, got, strict=True)):
+            return self._named(sentences.OWN_NOISE, worst)
+        problem = compare.first(compare.kind_problem(a, b) for a, b in pairs)
+        if problem:
+            return self._result("failed", problem)
+        poor = self._poor_numbers(function, cases, pairs, worst)
+        if poor:
+            return self._named(poor, worst)
+        index = max(range(len(gaps)), key=gaps.__getitem__)
+        message = compare.value_problem(*pairs[index], self.tolerance)
+        return self._result("failed", message, difference=worst)
 
-    def _compare_law(self, function, cases, expected, got, worst: float) -> Result:
+    def _judge_right(self, expected: list[Outcome], got: list[Outcome], worst: float) -> Result:
+        """The verdict on right numbers: of the right kind, with a gradient, leaving nothing."""
+        pairs = list(zip(expected, got, strict=True))
+        problem = compare.first(compare.kind_problem(a.value, b.value) for a, b in pairs)
+        if problem:
+            return self._result("failed", problem)
+        littered = next((outcome.littered for outcome in got if outcome.littered), None)
+        problem = sentences.of_litter(littered) if littered else None
+        problem = problem or compare.first(gradients.problem(a, b) for a, b in pairs)
+        if problem:
+            return self._named(problem, worst)
+        return self._result("passed", self._praise(worst), difference=worst)
+
+    def _judge_law(self, function: Callable, cases: list, pairs: list, worst: float) -> Result:
         """The verdict by what is drawn; where nothing is drawn, the numbers must be the same."""
         noisy = [draws.is_random(self.reference, case) for case in cases]
         drawn = [case for case, random in zip(cases, noisy) if random]
         still = [i for i, random in enumerate(noisy) if not random]
         count = -(-self.law // max(1, len(drawn)))
         try:
-            mine = draws.sample(function, drawn, count, 1)
-        except Exception as error:  # it may fail for some of its noise only
-            return self._result("failed", calling.sentence_of(error, function))
+            mine = draws.sample(function, drawn, count, 1, LIMIT)
+        except (Exception, SystemExit, TooSlow) as error:  # it may fail for some of its noise only
+            return self._result("failed", sentences.of_error(error, function))
         problem = draws.problem(draws.sample(self.reference, drawn, count, 2), mine)
-        gaps = {i: compare.difference(expected[i], got[i]) for i in still}
-        gap = max(gaps, key=gaps.get, default=None)
-        if not problem and gap is not None and gaps[gap] > self.tolerance:
-            problem = compare.value_problem(expected[gap], got[gap], self.tolerance)
-        problem = problem or compare.first(map(compare.kind_problem, expected, got))
+        gap = max(still, key=lambda i: compare.difference(*pairs[i]), default=None)
+        if not problem and gap is not None and compare.difference(*pairs[gap]) > self.tolerance:
+            problem = compare.value_problem(*pairs[gap], self.tolerance)
+        problem = problem or compare.first(compare.kind_problem(a, b) for a, b in pairs)
+        if not problem and any(draws.ignores_generator(function, case) for case in drawn):
+            return self._named(sentences.OWN_GENERATOR)
         if not problem:
             return self._result(
                 "passed",
-                f"Over {self.law} calls, mean and standard deviation agree with {self.against} "
-                "within the noise of sampling.",
+                f"Over {self.law} calls, mean and standard deviation agree with "
+                f"{self.compared_with} within the noise of sampling.",
             )
         near = {}  # known mistake -> how far what it draws lies from what was drawn
-        for sentence, mistake in self.mistakes.items():
-            if self._agrees(mistake, [cases[i] for i in still], [got[i] for i in still]):
-                theirs = draws.sample(mistake, drawn, count, 3)
+        for sentence, wrong in self._known():
+            outcomes = [Outcome(pairs[i][1]) for i in still]
+            if not still or self._agrees(wrong, [cases[i] for i in still], outcomes):
+                theirs = draws.sample(wrong, drawn, count, 3)
                 if not draws.problem(theirs, mine):
                     near[sentence] = draws.distance(theirs, mine)
         if near:
             sentence = min(near, key=near.get)
-            return self._result("mistake", sentence, mistake=sentence, difference=worst)
+            return self._named(sentence, worst)
         return self._result("failed", problem, difference=worst)
 
-    def _agrees(self, mistake: Callable, cases, got) -> bool:
-        try:
-            values = [calling.call(mistake, case) for case in cases]
-        except Exception:  # a mistake that cannot run on these inputs is not the learner's
+    def _known(self) -> list[tuple[str, Callable]]:
+        """Every known mistake, with its sentence."""
+        return [
+            (sentence, wrong)
+            for sentence, ways in self.mistakes.items()
+            for wrong in ([ways] if callable(ways) else ways)
+        ]
+
+    def _agrees(self, wrong: Callable, cases: list, got: list[Outcome]) -> bool:
+        """Whether a mistake comes to the same: the same numbers, and an end in the same cases."""
+        met = False
+        for case, mine in zip(cases, got, strict=True):
+            theirs = self._attempt(wrong, case)
+            if type(theirs.error) is not type(mine.error):
+                return False
+            if mine.error is None:
+                a, b = theirs.value, mine.value
+                if compare.shape_problem(a, b) or compare.difference(a, b) > self.tolerance:
+                    return False
+                met = True
+        return met
+
+    def _draws_elsewhere(self, function: Callable, case, mine: Outcome) -> bool:
+        """Whether the result changes with the global noise, where all numbers were given."""
+        if mine.error is not None:
             return False
-        return all(
-            not compare.shape_problem(value, mine)
-            and compare.difference(value, mine) <= self.tolerance
-            for value, mine in zip(values, got, strict=True)
-        )
+        again = self._attempt(function, case, LIMIT, seed=1)
+        if again.error is not None or compare.shape_problem(mine.value, again.value):
+            return False
+        return compare.difference(mine.value, again.value) > 0
+
+    def _poor_numbers(self, function: Callable, cases: list, pairs: list, worst: float):
+        """The numerical reason for which a right answer is refused, in a sentence, or None."""
+        if worst <= compare.SINGLE and all(compare.is_double(right) for right, _ in pairs):
+            return sentences.FEW_DIGITS
+        exact = [compare.in_double(case) for case in cases]
+        right = [self._attempt(self.reference, case) for case in exact]
+        mine = [self._attempt(function, case, LIMIT) for case in exact]
+        for a, b in zip(right, mine, strict=True):
+            if a.error or b.error or compare.shape_problem(a.value, b.value):
+                return None
+            if compare.difference(a.value, b.value) > self.tolerance:
+                return None
+        return sentences.OVERFLOW
+
+    @property
+    def compared_with(self) -> str:
+        """What the result is compared with, as the learner finds it."""
+        if isinstance(self.against, str):
+            return self.against
+        return f"{self.against.__module__}.{self.against.__qualname__}"
 
     def _praise(self, worst: float) -> str:
         found = f"largest difference {worst:.0e}, allowed {self.tolerance:.0e}"
-        return f"Compared with {self.against} on {self.rounds} random inputs: " + (
+        return f"Compared with {self.compared_with} on {self.rounds} random inputs: " + (
             f"{found}." if worst else "no difference at all."
         )
 
     def _todo(self) -> Result:
-        arguments = ", ".join(calling.parameters(self.reference))
+        arguments = ", ".join(sentences.parameters(self.reference))
         return self._result("todo", f"Write {self.name}({arguments}) above, then run this again.")
 
-    def _nothing(self, value) -> Result:
-        return self._result(
-            "todo",
-            f"Your function returns {compare.describe(value)}; "
-            "end it with `return` and the result.",
-        )
+    def _named(self, sentence: str, worst: float | None = None) -> Result:
+        """The verdict on a mistake that is known."""
+        return self._result("mistake", sentence, mistake=sentence, difference=worst)
 
     def _result(self, status: str, message: str, **more) -> Result:
         return Result(self.name, status, message, **more)

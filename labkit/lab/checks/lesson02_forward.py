@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import random_table
+from labkit.lab.checks.random_inputs import between, is_odd, random_table, sizes, whole
+from labkit.markov import GaussianChain
 from labkit.mixture import GaussianMixture
 from labkit.schedule import NoiseSchedule
 
@@ -33,12 +34,12 @@ def _kept(beta: float) -> float:
 
 noising_step = Check(
     "noising_step",
-    reference=_step(_kept, math.sqrt),
+    reference=lambda x, beta, generator: GaussianChain(beta).step(x, generator),
     draw_inputs=lambda g: (
-        2 * torch.randn(4, 3, generator=g),
+        2 * torch.randn(*sizes(g, 2), generator=g),
         # far from ½, where √β and √(1−β) are one number
-        0.1 + 0.2 * torch.rand((), generator=g).item(),
-        torch.Generator().manual_seed(int(torch.randint(10_000, (), generator=g))),
+        between(0.1, 0.3, g) if is_odd(g) else between(0.7, 0.9, g),
+        torch.Generator().manual_seed(whole(0, 10_000, g)),
     ),
     mistakes={
         "The noise has the standard deviation β: β is a variance, so multiply by √β.": (
@@ -54,6 +55,8 @@ noising_step = Check(
         "Signal and noise have changed places: √(1−β) belongs to x, √β to the noise.": (
             _step(math.sqrt, _kept)
         ),
+        "You take β for a standard deviation; it is a variance: √β times the noise, √(1−β) times "
+        "x.": _step(lambda beta: math.sqrt(1 - beta**2), lambda beta: beta),
         "You add noise twice, which doubles its variance; once is enough.": (
             _step(_kept, math.sqrt, lambda x, g: _normal(x, g) + _normal(x, g))
         ),
@@ -66,7 +69,7 @@ noising_step = Check(
         "the shape of x.": _step(_kept, math.sqrt, lambda x, g: _normal(x[0, 0], g)),
     },
     law=1000,
-    against="labkit's forward process",
+    against=GaussianChain.step,
 )
 
 
@@ -96,16 +99,19 @@ def _noise(left: Tensor) -> Tensor:
     return (1 - left).sqrt()
 
 
+def _draw_jump(g: torch.Generator):
+    """Pictures, one of them at the last time."""
+    x0, eps = torch.randn(2, *sizes(g, 4), generator=g)
+    table = random_table(g)
+    t = torch.randint(0, len(table), x0.shape[:1], generator=g)
+    t[whole(0, len(t) - 1, g)] = len(table) - 1
+    return x0.clamp(-1, 1), t, table, eps
+
+
 jump = Check(
     "jump",
     reference=_jump,
-    draw_inputs=lambda g: (
-        torch.rand(4, 3, 4, 4, generator=g) * 2 - 1,
-        # not 1, where a single step is the jump, and never 0
-        torch.randint(2, 51, (4,), generator=g),
-        random_table(g),
-        torch.randn(4, 3, 4, 4, generator=g),
-    ),
+    draw_inputs=_draw_jump,
     tolerance=1e-5,
     mistakes={
         "You multiply by ᾱ_t and 1−ᾱ_t, which are variances; x takes their roots.": (
@@ -122,6 +128,9 @@ jump = Check(
         ),
         "Your times are off by one: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t], not "
         "alpha_bar[t − 1].": _mixed(torch.sqrt, _noise, back=1),
+        "You add the noise without shrinking x0 first; x0 takes √ᾱ_t.": (
+            _mixed(torch.ones_like, _noise)
+        ),
         "You use α_t = ᾱ_t/ᾱ_{t−1}, a single step; the jump from 0 to t needs the whole product "
         "ᾱ_t.": _of_one_step,
         "Signal and noise have changed places: √ᾱ_t belongs to x0, √(1−ᾱ_t) to eps.": (
@@ -136,7 +145,7 @@ jump = Check(
             _mixed(torch.sqrt, _noise, shape=(-1,))
         ),
     },
-    against="labkit's NoiseSchedule.diffuse",
+    against=NoiseSchedule.diffuse,
 )
 
 
@@ -144,7 +153,7 @@ jump = Check(
 
 
 def _best_guess(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
-    data = GaussianMixture(points)
+    data = GaussianMixture(points, 0.0)
     return data.denoiser(NoiseSchedule(torch.tensor([1.0, alpha_bar_t])))(x, 1).x0
 
 
@@ -164,14 +173,33 @@ def _averaged(
     return best_guess
 
 
+def _underflowing(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
+    square = (x[:, None] - math.sqrt(alpha_bar_t) * points).square().sum(-1)
+    share = (-square / (2 * (1 - alpha_bar_t))).exp()
+    return share @ points / share.sum(1, keepdim=True)
+
+
+def _not_normalized(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
+    square = (x[:, None] - math.sqrt(alpha_bar_t) * points).square().sum(-1)
+    return (-square / (2 * (1 - alpha_bar_t))).exp() @ points
+
+
+def _nearest(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
+    return points[torch.cdist(x, math.sqrt(alpha_bar_t) * points).argmin(1)]
+
+
+def _draw_points(g: torch.Generator):
+    """Dots and points; the first dot is so far away that no exp of its distances is above 0."""
+    B, N, D = sizes(g, 3)
+    x, points = (torch.randn(n, D, generator=g, dtype=torch.float64) for n in (B, N))
+    x[0] *= 100 / x[0].norm()
+    return x, between(0.2, 0.7, g), points
+
+
 best_guess = Check(
     "best_guess",
     reference=_best_guess,
-    draw_inputs=lambda g: (
-        torch.randn(6, 2, generator=g, dtype=torch.float64),
-        0.2 + 0.5 * torch.rand((), generator=g).item(),
-        torch.randn(6, 2, generator=g, dtype=torch.float64),
-    ),
+    draw_inputs=_draw_points,
     tolerance=1e-6,
     mistakes={
         "You compare x_t with the points themselves, but by time t they have shrunk: measure the "
@@ -190,9 +218,17 @@ best_guess = Check(
         ),
         "The softmax runs over the batch; the shares of the points must sum to 1 in every row: "
         "dim=1.": _averaged(dim=0),
+        "Your shares do not sum to 1: divide each by their sum, or let softmax do it.": (
+            _not_normalized
+        ),
+        "You take the nearest point; the guess is an average of all, near ones with most weight.": (
+            _nearest
+        ),
+        "Far from all points every exp underflows to 0, and 0/0 is nan: softmax of the exponents "
+        "is the same, and does not.": _underflowing,
         "You average the shrunken points √ᾱ_t x_i, which guesses √ᾱ_t x_0; average the points.": (
             _averaged(shrunk=True)
         ),
     },
-    against="labkit.mixture's exact denoiser",
+    against=GaussianMixture.denoiser,
 )

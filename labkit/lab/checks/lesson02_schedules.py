@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import random_table
+from labkit.lab.checks.random_inputs import between, random_table, size
 from labkit.schedule import from_betas
 
 # The table of the schedule.
@@ -23,14 +23,25 @@ def _with_one(alpha_bar: Tensor) -> Tensor:
 alpha_bar_table = Check(
     "alpha_bar_table",
     reference=_alpha_bar_table,
-    draw_inputs=lambda g: (0.001 + 0.02 * torch.rand(1000, generator=g, dtype=torch.float64),),
+    draw_inputs=lambda g: (
+        0.001 + 0.02 * torch.rand(size(g, 300, 1200), generator=g, dtype=torch.float64),
+    ),
     tolerance=1e-12,
     mistakes={
         "Your table begins at t = 1, so every time is off by one: put ᾱ_0 = 1 in front.": (
             lambda beta: torch.cumprod(1 - beta, 0)
         ),
-        "The product is taken in float32, which loses half of the digits over 1000 factors; stay "
-        "in float64.": (lambda beta: _with_one(torch.cumprod(1 - beta.float(), 0))),
+        "You multiply the β's; what each step keeps is 1−β: the product of those.": (
+            lambda beta: _with_one(torch.cumprod(beta, 0))
+        ),
+        "You subtract the sum of the β's; each step takes its share of what is left, so the "
+        "(1−β)'s are multiplied.": lambda beta: _with_one(1 - torch.cumsum(beta, 0)),
+        "ᾱ_0 = 1 stands at the end of your table; it belongs to time 0, in front.": (
+            lambda beta: _with_one(torch.cumprod(1 - beta, 0)).roll(-1)
+        ),
+        "The last time is missing: T steps have T + 1 times, 0 … T.": (
+            lambda beta: _with_one(torch.cumprod(1 - beta, 0))[:-1]
+        ),
         "This is e^(−Σβ), the limit for tiny β: close, but the product of the (1−β)'s is exact.": (
             lambda beta: _with_one(torch.exp(-torch.cumsum(beta, 0)))
         ),
@@ -38,7 +49,7 @@ alpha_bar_table = Check(
             lambda beta: _with_one(torch.cumprod((1 - beta).sqrt(), 0))
         ),
     },
-    against="labkit.schedule.from_betas",
+    against=from_betas,
 )
 
 
@@ -49,13 +60,14 @@ def _shifted_alpha_bar(alpha_bar: Tensor, k: float) -> Tensor:
     return torch.sigmoid(torch.logit(alpha_bar) - 2 * math.log(k))
 
 
+def _by_ratio(snr: Tensor) -> Tensor:
+    return snr / (1 + snr)
+
+
 shifted_alpha_bar = Check(
     "shifted_alpha_bar",
     reference=_shifted_alpha_bar,
-    draw_inputs=lambda g: (
-        random_table(g),
-        float(2 ** int(torch.randint(1, 4, (), generator=g))),
-    ),
+    draw_inputs=lambda g: (random_table(g), between(1.5, 8, g)),
     tolerance=1e-9,
     mistakes={
         "You shift by log k; averaging k × k pixels divides the variance of the noise by k², so "
@@ -64,6 +76,13 @@ shifted_alpha_bar = Check(
         ),
         "You shift the wrong way: a larger picture needs more noise, so its log-SNR goes down.": (
             lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) + 2 * math.log(k))
+        ),
+        "You divide the log-SNR by k²; it is moved, by subtracting 2 log k.": (
+            lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) / k**2)
+        ),
+        "ᾱ_0 comes out as nan: there ᾱ/(1−ᾱ) is infinite, and ∞/(1+∞) is no number. Write "
+        "1/(1+1/SNR), or go through the logarithm: torch.logit and torch.sigmoid.": (
+            lambda alpha_bar, k: _by_ratio(alpha_bar / (1 - alpha_bar) / k**2)
         ),
         "You divide ᾱ by k²; it is the ratio ᾱ/(1−ᾱ) that must fall by k², and ᾱ_0 must stay 1.": (
             lambda alpha_bar, k: alpha_bar / k**2
@@ -101,6 +120,11 @@ rescaled_alpha_bar = Check(
         "square at the end.": _rescaled_without_root,
         "This is the new signal √ᾱ; square it to get ᾱ.": (
             lambda alpha_bar: (alpha_bar.sqrt() - alpha_bar[-1].sqrt()) / (1 - alpha_bar[-1].sqrt())
+        ),
+        "You set the last entry to 0 and leave the rest: a cliff, not a curve. Move and stretch "
+        "the whole signal.": lambda alpha_bar: torch.cat([alpha_bar[:-1], torch.zeros(1).double()]),
+        "You move ᾱ down, and stretch nothing; the recipe moves and stretches the signal √ᾱ.": (
+            lambda alpha_bar: alpha_bar - alpha_bar[-1]
         ),
         "The end is 0 now, but the start is no longer 1: stretch the signal by 1/(1−√ᾱ_T) too.": (
             lambda alpha_bar: (alpha_bar.sqrt() - alpha_bar[-1].sqrt()) ** 2

@@ -3,10 +3,20 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from labkit import sampler
+from labkit.denoiser import Denoiser, Prediction, clip, from_eps
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import STEPS, is_odd, mistaken, random_table, whole
+from labkit.lab.checks.random_inputs import (
+    Given,
+    is_odd,
+    mistaken,
+    random_table,
+    random_times,
+    sizes,
+    whole,
+)
 from labkit.schedule import NoiseSchedule
 
 # The mean of the posterior.
@@ -35,10 +45,8 @@ posterior_mean = Check(
     "posterior_mean",
     reference=_posterior_mean,
     draw_inputs=lambda g: (
-        torch.randn(4, 3, generator=g),
-        torch.randn(4, 3, generator=g),
-        whole(20, STEPS, g),
-        whole(3, 17, g),
+        *torch.randn(2, *sizes(g, whole(2, 4, g)), generator=g),
+        *random_times(g),
         random_table(g),
     ),
     mistakes={
@@ -72,25 +80,29 @@ posterior_mean = Check(
             lambda x0, x, t, s, alpha_bar: x0
         ),
     },
-    against="labkit's NoiseSchedule.posterior",
+    against=NoiseSchedule.posterior,
 )
 
 
 # The loss.
 
 
-class ToyNet:
+class ToyNet(nn.Module):
     """What a check gives in place of a network: it depends on every x and on every t."""
 
     def __init__(self, g: torch.Generator):
-        self.a, self.b = torch.randn(2, generator=g).tolist()
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(2, generator=g))
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        return torch.tanh(self.a * x + self.b) + 0.03 * t.view(-1, 1, 1, 1).to(x.dtype)
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        a, b = self.weights
+        return torch.tanh(a * x + b) + 0.03 * t.view(-1, 1, 1, 1).to(x.dtype)
 
 
 def _simple_loss(net, x0: Tensor, t: Tensor, alpha_bar: Tensor, eps: Tensor) -> Tensor:
-    return (net(NoiseSchedule(alpha_bar).diffuse(x0, t, eps), t) - eps).square().mean()
+    denoiser = Denoiser(lambda x, t, cond: net(x, t), NoiseSchedule(alpha_bar))
+    with Given(randint=t, randn=eps):
+        return denoiser.loss(x0)
 
 
 def _loss(net, x0, t, alpha_bar, eps, root=0.5, shape=(-1, 1, 1, 1), mixed=0, told=0, **other):
@@ -101,17 +113,22 @@ def _loss(net, x0, t, alpha_bar, eps, root=0.5, shape=(-1, 1, 1, 1), mixed=0, to
     return error.abs().mean() if "size" in other else error.square().mean()
 
 
+def _draw_loss(g: torch.Generator):
+    """A network and pictures, one of them at the last time."""
+    x0, eps = torch.randn(2, *sizes(g, 4), generator=g)
+    table = random_table(g)
+    t = torch.randint(1, len(table), x0.shape[:1], generator=g)
+    t[whole(0, len(t) - 1, g)] = len(table) - 1
+    return ToyNet(g), x0.clamp(-1, 1), t, table, eps
+
+
 simple_loss = Check(
     "simple_loss",
     reference=_simple_loss,
-    draw_inputs=lambda g: (
-        ToyNet(g),
-        torch.rand(4, 3, 4, 4, generator=g) * 2 - 1,
-        torch.randint(2, STEPS + 1, (4,), generator=g),
-        random_table(g),
-        torch.randn(4, 3, 4, 4, generator=g),
-    ),
+    draw_inputs=_draw_loss,
     mistakes={
+        "You add up the squares of each picture and average over the batch only; the mean over "
+        "everything is asked for.": (lambda net, x0, *rest: _loss(net, x0, *rest) * x0[0].numel()),
         "You add the squares up; their mean is asked for, so that the learning rate does not "
         "depend on the size of the picture: .mean(), not .sum().": (
             lambda net, x0, *rest: _loss(net, x0, *rest) * x0.numel()
@@ -121,9 +138,6 @@ simple_loss = Check(
         ),
         "The network is shown the clean x0, and has nothing to find out; show it x_t.": (
             mistaken(_loss, x=lambda net, x0, *rest: x0)
-        ),
-        "The noise that you compare with is not the noise that you mixed in; draw it once.": (
-            mistaken(_loss, target=lambda *args: torch.randn_like(args[-1]))
         ),
         "x_t is mixed with ᾱ_t and 1−ᾱ_t, which are variances; take their roots.": (
             mistaken(_loss, root=1)
@@ -145,7 +159,7 @@ simple_loss = Check(
             mistaken(_loss, shape=(-1,))
         ),
     },
-    against="DDPM's equation 14",
+    against=Denoiser.loss,
 )
 
 
@@ -164,7 +178,10 @@ def _step(x, eps, t, s, alpha_bar, z, clip=True, guess=None, small=False, square
 
 
 def _ancestral_step(x: Tensor, eps: Tensor, t: int, s: int, alpha_bar: Tensor, z: Tensor) -> Tensor:
-    return _step(x, eps, t, s, alpha_bar, z)
+    schedule = NoiseSchedule(alpha_bar)
+    x0 = clip(from_eps(schedule, x, t, eps).x0)
+    with Given(randn=z):
+        return sampler.ddpm(schedule, Prediction(x0, eps), x, t, s, v=1.0)
 
 
 def _guess_by_variances(x, eps, t, s, alpha_bar, z):
@@ -172,17 +189,17 @@ def _guess_by_variances(x, eps, t, s, alpha_bar, z):
     return (x - (1 - at_t) * eps) / at_t
 
 
+def _draw_ancestral(g: torch.Generator):
+    """A step, in turn to a noisy time and to the clean picture."""
+    x, eps, z = torch.randn(3, *sizes(g, 4), generator=g)
+    t, s = random_times(g)
+    return 1.5 * x, eps, t, 0 if is_odd(g) else s, random_table(g), z
+
+
 ancestral_step = Check(
     "ancestral_step",
     reference=_ancestral_step,
-    draw_inputs=lambda g: (
-        1.5 * torch.randn(4, 1, 4, 4, generator=g),
-        torch.randn(4, 1, 4, 4, generator=g),
-        whole(12, STEPS, g),
-        0 if is_odd(g) else whole(2, 10, g),
-        random_table(g),
-        torch.randn(4, 1, 4, 4, generator=g),
-    ),
+    draw_inputs=_draw_ancestral,
     mistakes={
         "You add noise in the last step too, and the finished picture stays grainy: where s = 0, "
         "return the mean.": (mistaken(_step, last=1.0)),
@@ -211,5 +228,5 @@ ancestral_step = Check(
         "You add eps, the noise that the network saw, once more; the step draws noise of its "
         "own: z.": (lambda x, eps, t, s, alpha_bar, z: _step(x, eps, t, s, alpha_bar, eps)),
     },
-    against="labkit.sampler.ddpm with v = 1 and a clipped x0",
+    against=sampler.ddpm,
 )

@@ -3,27 +3,44 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from labkit import likelihood
+from labkit.denoiser import Prediction
+from labkit.ema import Average
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import STEPS, is_odd, mistaken, random_table, whole
+from labkit.lab.checks.random_inputs import (
+    between,
+    mistaken,
+    random_table,
+    random_times,
+    sizes,
+    turn,
+    whole,
+)
 from labkit.schedule import NoiseSchedule
 
 # Respacing.
 
 
 def _respaced_betas(alpha_bar: Tensor, times: list[int]) -> Tensor:
-    kept = alpha_bar[times]
-    return 1 - kept[1:] / kept[:-1]
+    return NoiseSchedule(alpha_bar[times]).beta[1:]
 
 
 def _single(alpha_bar: Tensor) -> Tensor:
     return 1 - alpha_bar[1:] / alpha_bar[:-1]  # (T,), β_1 first
 
 
-def _draw_times(g: torch.Generator) -> list[int]:
-    inside = torch.randperm(STEPS - 1, generator=g)[: whole(4, 9, g)] + 1
-    return [0, *sorted(inside.tolist()), STEPS]
+def _one_too_early(alpha_bar: Tensor, times: list[int]) -> Tensor:
+    kept = alpha_bar[[t - 1 for t in times]]
+    return 1 - kept[1:] / kept[:-1]
+
+
+def _draw_times(g: torch.Generator) -> tuple[Tensor, list[int]]:
+    table = random_table(g)
+    T = len(table) - 1
+    inside = torch.randperm(T - 1, generator=g)[: whole(4, 9, g)] + 1
+    return table, [0, *sorted(inside.tolist()), T]
 
 
 def _summed(alpha_bar: Tensor, times: list[int]) -> Tensor:
@@ -34,7 +51,7 @@ def _summed(alpha_bar: Tensor, times: list[int]) -> Tensor:
 respaced_betas = Check(
     "respaced_betas",
     reference=_respaced_betas,
-    draw_inputs=lambda g: (random_table(g), _draw_times(g)),
+    draw_inputs=_draw_times,
     tolerance=1e-9,
     mistakes={
         "You keep the β's of the times that stay. Each new step is as long as several old ones, "
@@ -58,11 +75,15 @@ respaced_betas = Check(
         "That is 1 − √(ᾱ_t/ᾱ_s); the variances themselves divide, without a root.": (
             lambda alpha_bar, times: 1 - (alpha_bar[times][1:] / alpha_bar[times][:-1]).sqrt()
         ),
-        "Your times are off by one: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t].": (
-            lambda alpha_bar, times: _respaced_betas(alpha_bar, [max(t - 1, 0) for t in times])
+        "Your times are off by one: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t].": [
+            _one_too_early,
+            lambda alpha_bar, times: _one_too_early(alpha_bar, [1, *times[1:]]),
+        ],
+        "The first step is missing, from time 0 to the first time that stays.": (
+            lambda alpha_bar, times: _respaced_betas(alpha_bar, times)[1:]
         ),
     },
-    against="1 − ᾱ_t/ᾱ_s, the noise of the whole jump",
+    against=NoiseSchedule.beta.fget,
 )
 
 
@@ -70,20 +91,26 @@ respaced_betas = Check(
 
 
 def _ema_update(average: Tensor, weights: Tensor, step: int, decay: float) -> Tensor:
-    warm = min(decay, (1 + step) / (10 + step))
-    return warm * average + (1 - warm) * weights
+    system = nn.ParameterList([average.clone()])
+    mean = Average(system, decay)
+    with torch.no_grad():
+        system[0].copy_(weights)
+    mean.update(step)
+    return mean.system[0].detach()
+
+
+def _draw_weights(g: torch.Generator):
+    """An update at the very first step, early or late: with these decays the warm-up ends between
+    step 26 and step 440."""
+    step = (0, whole(1, 20, g), whole(2_000, 9_000, g))[turn(g, 3)]
+    average, weights = torch.randn(2, *sizes(g, whole(1, 4, g)), generator=g)
+    return average, weights, step, between(0.75, 0.98, g)
 
 
 ema_update = Check(
     "ema_update",
     reference=_ema_update,
-    draw_inputs=lambda g: (
-        torch.randn(5, 3, generator=g),
-        torch.randn(5, 3, generator=g),
-        # before and after the warm-up: with these decays it ends between step 26 and step 440
-        whole(2_000, 9_000, g) if is_odd(g) else whole(1, 20, g),
-        0.75 + 0.23 * torch.rand((), generator=g).item(),
-    ),
+    draw_inputs=_draw_weights,
     mistakes={
         "There is no warm-up: in the first steps the average holds on to the random weights it "
         "began with; take the smaller of decay and (1+step)/(10+step).": (
@@ -107,11 +134,21 @@ ema_update = Check(
                 min(decay, (1 + step) / (10 + step)) * average + weights
             )
         ),
-        "Your steps are off by one: the warm-up is (1+step)/(10+step).": (
-            lambda average, weights, step, decay: _ema_update(average, weights, step - 1, decay)
+        "Your steps are off by one: the warm-up is (1+step)/(10+step).": [
+            lambda average, weights, step, decay: torch.lerp(
+                weights, average, min(decay, step / (9 + step))
+            ),
+            lambda average, weights, step, decay: torch.lerp(
+                weights, average, min(decay, (2 + step) / (11 + step))
+            ),
+        ],
+        "That is how far the average moves; add it to the average.": (
+            lambda average, weights, step, decay: (
+                (1 - min(decay, (1 + step) / (10 + step))) * (weights - average)
+            )
         ),
     },
-    against="the average with the warm-up (1+step)/(10+step)",
+    against=Average.update,
 )
 
 
@@ -139,7 +176,8 @@ def _term(
 def _bound_term(
     x0: Tensor, guess: Tensor, x: Tensor, o: Tensor, t: int, s: int, alpha_bar: Tensor
 ) -> Tensor:
-    return _term(x0, guess, x, o, t, s, alpha_bar)
+    schedule = NoiseSchedule(alpha_bar[[0, s, t]])  # in which s is time 1 and t is time 2
+    return likelihood.term(schedule, Prediction(guess, x, (o + 1) / 2), x0, x, 2).to(x.dtype)
 
 
 MIXES = {
@@ -155,18 +193,17 @@ def _only_means(x0, guess, x, o, t, s, alpha_bar) -> Tensor:
     return _term(x0, guess, x, o, t, s, alpha_bar) - same
 
 
+def _draw_term(g: torch.Generator):
+    """Pictures and an answer; what is learned is the variance, so it is o that has a gradient."""
+    x0, guess, o = torch.rand(3, *sizes(g, 4), generator=g) * 2 - 1
+    x = torch.randn(x0.shape, generator=g)
+    return x0, guess, x, o.requires_grad_(), *random_times(g), random_table(g)
+
+
 bound_term = Check(
     "bound_term",
     reference=_bound_term,
-    draw_inputs=lambda g: (
-        torch.rand(3, 1, 4, 4, generator=g) * 2 - 1,
-        torch.rand(3, 1, 4, 4, generator=g) * 2 - 1,
-        torch.randn(3, 1, 4, 4, generator=g),
-        torch.rand(3, 1, 4, 4, generator=g) * 2 - 1,
-        whole(12, STEPS, g),
-        whole(2, 10, g),
-        random_table(g),
-    ),
+    draw_inputs=_draw_term,
     mistakes={
         "You use the network's output as v itself; it runs from −1 to 1: v = (o+1)/2.": mistaken(
             _term, v=lambda *args: args[3]
@@ -196,5 +233,5 @@ bound_term = Check(
         ),
         "The term holds only the means; what a wrong variance costs is missing.": _only_means,
     },
-    against="the closed form of the KL divergence of two Gaussians",
+    against=likelihood.term,
 )

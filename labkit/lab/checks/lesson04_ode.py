@@ -10,9 +10,9 @@ from labkit import interpolate, sampler
 from labkit.denoiser import clip, from_eps
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.lesson04_steps import draw_sigma
-from labkit.lab.checks.random_inputs import between
+from labkit.lab.checks.random_inputs import between, is_odd, random_schedule, sizes, whole
 from labkit.mixture import GaussianMixture
-from labkit.schedule import NoiseSchedule, linear
+from labkit.schedule import NoiseSchedule
 
 # The step as Euler's.
 
@@ -41,7 +41,7 @@ def _wrong_euler(
 
 def _draw_euler(g: torch.Generator):
     alpha_bar_t, alpha_bar_s, _ = draw_sigma(g)
-    x, eps = torch.randn(2, 4, 3, generator=g)
+    x, eps = torch.randn(2, *sizes(g, whole(2, 4, g)), generator=g)
     return x, eps, alpha_bar_t, alpha_bar_s
 
 
@@ -68,7 +68,7 @@ ode_step = Check(
             _wrong_euler(lambda alpha_bar: math.sqrt(alpha_bar / (1 - alpha_bar)))
         ),
     },
-    against="labkit.sampler.ddim with η = 0",
+    against=sampler.ddim,
 )
 
 
@@ -98,10 +98,14 @@ def _wrong_encode(ask="here", times_of=lambda times: [t for t in times if t > 0]
 
 
 def _draw_encode(g: torch.Generator):
-    data = GaussianMixture(2 * torch.randn(3, 2, generator=g), 0.3)
-    x0, _ = data.sample(6, g)
-    n = int(torch.randint(4, 9, (), generator=g))
-    return data.denoiser(linear(100)), x0, linear(100).timesteps(n)
+    """Clean points, the denoiser that knows them, and falling times, which need not begin at T,
+    nor lead over 1."""
+    B, K, D = sizes(g, 3)
+    data = GaussianMixture(2 * torch.randn(K, D, generator=g), 0.3)
+    schedule = random_schedule(g)
+    inside = torch.randperm(schedule.T, generator=g)[: whole(4, 8, g)] + 1
+    times = sorted(inside.tolist(), reverse=True)
+    return data.denoiser(schedule), data.sample(B, g)[0], [*times, 0]
 
 
 encode = Check(
@@ -129,7 +133,7 @@ encode = Check(
             _wrong_encode(times_of=lambda times: [t for t in times if t > 0][:0:-1])
         ),
     },
-    against="labkit.sampler.invert",
+    against=sampler.invert,
 )
 
 
@@ -156,18 +160,26 @@ def _to_unit(z: Tensor) -> Tensor:
     return z / z.flatten(1).norm(dim=1)[:, None, None, None]
 
 
+def _line_at_length(z1: Tensor, z2: Tensor, a: float) -> Tensor:
+    """The straight line, brought to the length that lies between those of its ends."""
+    lengths = [z.flatten(1).norm(dim=1)[:, None, None, None] for z in (z1, z2)]
+    return _to_unit(torch.lerp(z1, z2, a)) * torch.lerp(*lengths, a)
+
+
 slerp = Check(
     "slerp",
     reference=_slerp,
     draw_inputs=lambda g: (
-        *torch.randn(2, 4, 3, 5, 6, generator=g, dtype=torch.float64),
-        between(0.1, 0.4, g),
+        *torch.randn(2, *sizes(g, 4, 3, 7), generator=g, dtype=torch.float64),
+        between(0.1, 0.4, g) if is_odd(g) else between(0.6, 0.9, g),
     ),
     tolerance=1e-6,
     mistakes={
         "This is the straight line, whose middle is too short to be noise; walk along the arc.": (
             interpolate.lerp
         ),
+        "This is the straight line at the right length: its points lie on the arc, but not at "
+        "equal steps of the angle. The weights are sines.": _line_at_length,
         "The angle is taken per channel; a picture is one vector: flatten it whole.": (
             partial(_arc, dims=(2, 3))
         ),
@@ -190,5 +202,5 @@ slerp = Check(
             lambda z1, z2, a: _arc(_to_unit(z1), _to_unit(z2), a, dims=(1, 2, 3))
         ),
     },
-    against="labkit.interpolate.slerp",
+    against=interpolate.slerp,
 )

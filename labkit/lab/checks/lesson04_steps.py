@@ -8,14 +8,16 @@ from torch import Tensor
 from labkit import sampler, spacing
 from labkit.denoiser import Prediction, from_eps
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import between, random_schedule
+from labkit.lab.checks.random_inputs import (
+    Given,
+    between,
+    random_schedule,
+    random_times,
+    sizes,
+    turn,
+    whole,
+)
 from labkit.schedule import NoiseSchedule
-
-
-def _two_times(g: torch.Generator) -> tuple[int, int]:
-    """(t, s), far enough apart that a step of one time is another step."""
-    s = int(torch.randint(5, 15, (), generator=g))
-    return s + int(torch.randint(5, 20, (), generator=g)), s
 
 
 def draw_sigma(g: torch.Generator) -> tuple[float, float, float]:
@@ -27,6 +29,14 @@ def draw_sigma(g: torch.Generator) -> tuple[float, float, float]:
 # The noise of a step.
 
 
+def _by_a_step(alpha_bar_t: float, alpha_bar_s: float, eta: float) -> float:
+    """σ as the step from 0 to a noise of ones, with nothing predicted, shows it."""
+    schedule = NoiseSchedule(torch.tensor([1.0, alpha_bar_s, alpha_bar_t], dtype=torch.float64))
+    nothing = torch.zeros(1, 1, dtype=torch.float64)
+    with Given(randn=nothing + 1):
+        return sampler.ddim(schedule, Prediction(nothing, nothing), nothing, 2, 1, eta=eta).item()
+
+
 def _sigma(alpha_bar_t: float, alpha_bar_s: float, eta: float) -> float:
     left = (1 - alpha_bar_s) / (1 - alpha_bar_t)
     return eta * math.sqrt(left * (1 - alpha_bar_t / alpha_bar_s))
@@ -34,7 +44,7 @@ def _sigma(alpha_bar_t: float, alpha_bar_s: float, eta: float) -> float:
 
 sigma = Check(
     "sigma",
-    reference=_sigma,
+    reference=_by_a_step,
     draw_inputs=draw_sigma,
     tolerance=1e-9,
     mistakes={
@@ -59,7 +69,7 @@ sigma = Check(
         "The last factor is √(1−ᾱ_t/ᾱ_s); you have 1−ᾱ_t there, the noise since time 0, not since "
         "s.": lambda t, s, eta: eta * math.sqrt(1 - s),
     },
-    against="equation 16 of the paper",
+    against=sampler.ddim,
 )
 
 
@@ -105,17 +115,20 @@ def _wrong_step(
 
 
 def _draw_step(g: torch.Generator):
-    schedule, (t, s) = random_schedule(g), _two_times(g)
-    x, eps = torch.randn(2, 4, 3, generator=g)
-    noise = torch.Generator().manual_seed(int(torch.randint(10_000, (), generator=g)))
-    eta = 0.0 if g.initial_seed() % 2 else between(0.3, 0.8, g)  # without and with noise
-    return schedule, from_eps(schedule, x, t, eps), x, t, s, noise, eta
+    """Steps without and with noise, and the last one, which has none even at η = 1."""
+    schedule, (t, s) = random_schedule(g), random_times(g)
+    x, eps = torch.randn(2, *sizes(g, whole(2, 4, g)), generator=g)
+    noise = torch.Generator().manual_seed(whole(0, 10_000, g))
+    kind = turn(g, 6)
+    eta = 0.0 if kind in (1, 4) else 1.0 if kind == 3 else between(0.3, 0.8, g)
+    return schedule, from_eps(schedule, x, t, eps), x, t, 0 if kind == 3 else s, noise, eta
 
 
 ddim_step = Check(
     "ddim_step",
     reference=_ddim_step,
     draw_inputs=_draw_step,
+    rounds=6,
     mistakes={
         "Your σ uses β_t, the noise of a single step, where this step is longer: the ratio "
         "1 − ᾱ_t/ᾱ_s belongs there.": _wrong_step(beta=True),
@@ -152,7 +165,7 @@ ddim_step = Check(
         "randn.": _wrong_step(draw=torch.rand),
     },
     law=1000,
-    against="labkit.sampler.ddim",
+    against=sampler.ddim,
 )
 
 
@@ -164,7 +177,10 @@ def _trailing_times(T: int, n: int) -> list[int]:
 
 
 def _draw_times(g: torch.Generator) -> tuple[int, int]:
-    """T and an odd n that does not divide it: no gap is a whole number, and none ends in ½."""
+    """T and an odd n that does not divide it: no gap is a whole number, and none ends in ½. In
+    turn also a single step."""
+    if turn(g, 5) == 0:
+        return whole(100, 999, g), 1
     while True:
         T = 100 + int(torch.randint(0, 900, (), generator=g))
         n = 7 + 2 * int(torch.randint(0, 15, (), generator=g))
@@ -198,11 +214,17 @@ trailing_times = Check(
         "You cut off the decimals (int or //) where the recipe rounds.": (
             lambda T, n: [T * i // n for i in reversed(range(n + 1))]
         ),
+        "You round up (ceil) where the recipe rounds.": (
+            lambda T, n: [math.ceil(T * i / n) for i in reversed(range(n + 1))]
+        ),
         "The times are not rounded; they are indices of a table, so round them to whole numbers.": (
             lambda T, n: [T * i / n for i in reversed(range(n + 1))]
         ),
         "These are the uniform times, whose last step is a short one from 1 to 0; here all gaps "
-        "are equal: i·T/n.": spacing.uniform,
+        "are equal: i·T/n.": [
+            spacing.uniform,
+            lambda T, n: [1 + round(i * (T - 1) / (n - 1)) for i in reversed(range(n))] + [0],
+        ],
     },
-    against="labkit.spacing.trailing",
+    against=spacing.trailing,
 )

@@ -1,13 +1,12 @@
-"""The checks of lesson 05 on the classifier: sharper, among noisy points, and its gradient."""
+"""The checks of lesson 05 on the classifier: sharper, and among noisy points."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from labkit import guidance
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import between
+from labkit.lab.checks.random_inputs import between, sizes
 from labkit.mixture import GaussianMixture
 from labkit.schedule import NoiseSchedule
 
@@ -18,19 +17,36 @@ def _sharpen(log_probs: Tensor, scale: float) -> Tensor:
     return (scale * log_probs).log_softmax(1)
 
 
+def _draw_sure(g: torch.Generator):
+    """Log-probabilities of a classifier that is sure of its first row: one class has e⁻⁹⁰ there."""
+    logits = 2 * torch.randn(*sizes(g, 2), generator=g)
+    logits[0, 0] = logits[0].max() + 90
+    logits = logits[:, torch.randperm(logits.shape[1], generator=g)]
+    return logits.log_softmax(1).requires_grad_(), between(1.5, 4, g)
+
+
+def _powers(log_probs: Tensor, scale: float) -> Tensor:
+    return log_probs.exp() ** scale
+
+
 sharpen = Check(
     "sharpen",
     reference=_sharpen,
-    draw_inputs=lambda g: (
-        (2 * torch.randn(4, 5, generator=g)).log_softmax(1),
-        between(1.5, 4, g),
-    ),
+    draw_inputs=_draw_sure,
     mistakes={
         "The rows do not sum to 1: this is log p^s without its 1/Z. Subtract the log of the sum "
         "(log_softmax does).": lambda log_probs, scale: scale * log_probs,
         "You return probabilities; the log was asked for.": (
             lambda log_probs, scale: (scale * log_probs).softmax(1)
         ),
+        "That is p^s: divide by the sum Z of its row, and return the log.": _powers,
+        "That is log p^s by way of the powers, and without 1/Z; subtract the log of their sum.": (
+            lambda log_probs, scale: _powers(log_probs, scale).log()
+        ),
+        "Your formula is right, but where the classifier is sure, p^s underflows to 0, and its log "
+        "is −∞: stay in logs, s log p and log_softmax.": lambda log_probs, scale: (
+            _powers(log_probs, scale) / _powers(log_probs, scale).sum(1, keepdim=True)
+        ).log(),
         "You multiply the probabilities by s, and dividing by their sum undoes it; s is a power, "
         "so it multiplies the logs.": lambda log_probs, scale: log_probs.log_softmax(1),
         "You divide by s, which flattens; to sharpen, multiply the logs by s.": (
@@ -79,11 +95,42 @@ def _wrong_posterior(
 
 
 def _draw_posterior(g: torch.Generator):
-    means = torch.randn(3, 2, generator=g, dtype=torch.float64)
-    std = 0.3 + torch.rand(3, generator=g, dtype=torch.float64)
-    weights = 0.2 + torch.rand(3, generator=g, dtype=torch.float64)
-    x = torch.randn(6, 2, generator=g, dtype=torch.float64)
-    return means, std, weights / weights.sum(), x, between(0.2, 0.8, g)
+    """Classes, and points, the first of which is far away from all of them."""
+    B, K, D = sizes(g, 3)
+    means, x = (torch.randn(n, D, generator=g, dtype=torch.float64) for n in (K, B))
+    std, weights = torch.rand(2, K, generator=g, dtype=torch.float64)
+    weights = 0.2 + weights
+    x[0] *= 100 / x[0].norm()
+    return means, 0.3 + std, weights / weights.sum(), x.requires_grad_(), between(0.2, 0.8, g)
+
+
+def _joint(means, std, weights, x, alpha_bar, volume=None) -> Tensor:
+    """log p(k, x_t) but for a constant, with what stands for −D/2 log variance."""
+    variance = alpha_bar * std**2 + 1 - alpha_bar  # (K,)
+    square = (x[:, None] - math.sqrt(alpha_bar) * means).square().sum(2)  # (B, K)
+    volume = -x.shape[1] / 2 * variance.log() if volume is None else volume(variance)
+    return weights.log() + volume - square / (2 * variance)
+
+
+def _stds_added(means, std, weights, x, alpha_bar) -> Tensor:
+    spread = math.sqrt(alpha_bar) * std + math.sqrt(1 - alpha_bar)
+    square = (x[:, None] - math.sqrt(alpha_bar) * means).square().sum(2)
+    joint = weights.log() - x.shape[1] * spread.log() - square / (2 * spread**2)
+    return joint.log_softmax(1)
+
+
+def _weights_as_they_are(means, std, weights, x, alpha_bar) -> Tensor:
+    joint = _joint(means, std, weights, x, alpha_bar)
+    return (joint - weights.log() + weights).log_softmax(1)
+
+
+def _softmax_and_log(means, std, weights, x, alpha_bar) -> Tensor:
+    return _joint(means, std, weights, x, alpha_bar).softmax(1).log()
+
+
+def _underflowing(means, std, weights, x, alpha_bar) -> Tensor:
+    joint = _joint(means, std, weights, x, alpha_bar).exp()
+    return (joint / joint.sum(1, keepdim=True)).log()
 
 
 noisy_log_posterior = Check(
@@ -112,6 +159,24 @@ noisy_log_posterior = Check(
         ),
         "The classes differ in width, so the factor in front of each Gaussian does not cancel: "
         "subtract D/2 times the log of its variance.": _wrong_posterior(volume=False),
+        "You add the standard deviations, √ᾱ·std + √(1−ᾱ); of independent parts the variances add: "
+        "ᾱ·std² + 1 − ᾱ.": _stds_added,
+        "The factor in front of each Gaussian has the power D: subtract D/2 times the log of its "
+        "variance, in any number D of dimensions.": [
+            lambda *args: _joint(*args, lambda variance: -variance.log()).log_softmax(1),
+            lambda *args: _joint(*args, lambda variance: -0.5 * variance.log()).log_softmax(1),
+            lambda *args: _joint(
+                *args, lambda variance: -args[3].shape[1] * variance.log()
+            ).log_softmax(1),
+        ],
+        "You add the weights as they are; it is their logs that belong into a log-probability.": (
+            _weights_as_they_are
+        ),
+        "Your formula is right, but far from the classes densities and probabilities underflow to "
+        "0, whose log is −∞: stay in logs to the end, with log_softmax.": [
+            _underflowing,
+            _softmax_and_log,
+        ],
         "The ½ in the exponent is missing.": _wrong_posterior(half=1.0),
         "You return probabilities; the log was asked for.": (
             _wrong_posterior(end=lambda joint: joint.softmax(1))
@@ -121,119 +186,5 @@ noisy_log_posterior = Check(
             end=lambda joint: joint - math.log(2 * math.pi)
         ),
     },
-    against="labkit.mixture.GaussianMixture.diffused",
-)
-
-
-# The gradient.
-
-
-def _class_gradient(classifier, x: Tensor, y: Tensor) -> Tensor:
-    def log_prob(x, t):
-        return classifier(x).log_softmax(1).gather(1, y[:, None])[:, 0]
-
-    return guidance.gradient(log_prob, x, 1)
-
-
-def _wrong_gradient(read, total=torch.sum):
-    """The gradient of another number than log p(y|x)."""
-
-    def class_gradient(classifier, x, y):
-        x = x.detach().requires_grad_(True)
-        return torch.autograd.grad(total(read(classifier(x), y)), x)[0]
-
-    return class_gradient
-
-
-def _pick(values: Tensor, y: Tensor) -> Tensor:
-    return values.gather(1, y[:, None])[:, 0]
-
-
-def _draw_classifier(g: torch.Generator):
-    first, second = torch.randn(3, 8, generator=g), torch.randn(8, 4, generator=g)
-
-    def classifier(x):
-        return torch.tanh(x @ first) @ second
-
-    x, y = torch.randn(5, 3, generator=g), torch.randperm(4, generator=g)[[0, 1, 2, 3, 0]]
-    return classifier, x, y
-
-
-class_gradient = Check(
-    "class_gradient",
-    reference=_class_gradient,
-    draw_inputs=_draw_classifier,
-    mistakes={
-        "You take softmax where log_softmax belongs: the gradient of p is p times the gradient of "
-        "log p, so it dies exactly where the classifier is sure that it is not y.": (
-            _wrong_gradient(lambda logits, y: _pick(logits.softmax(1), y))
-        ),
-        "You take the logit itself, not its log_softmax: without the denominator nothing pushes "
-        "away from the other classes.": _wrong_gradient(_pick),
-        "The sign is wrong: this is the gradient of the cross-entropy, which trains away from "
-        "mistakes; guidance climbs log p(y|x).": _wrong_gradient(
-            lambda logits, y: -_pick(logits.log_softmax(1), y)
-        ),
-        "You take the mean over the batch, so every row's gradient is divided by the number of "
-        "rows; take the sum: rows do not know of each other.": (
-            _wrong_gradient(lambda logits, y: _pick(logits.log_softmax(1), y), torch.mean)
-        ),
-        "You sum log p over all the classes; pick the one in y for each row.": (
-            _wrong_gradient(lambda logits, y: logits.log_softmax(1))
-        ),
-        "Every row climbs towards y[0]; each has its own class: gather, or [range(B), y].": (
-            _wrong_gradient(lambda logits, y: logits.log_softmax(1)[:, y[0]])
-        ),
-        "You climb towards the class that each point looks most like already, not towards y.": (
-            _wrong_gradient(lambda logits, y: logits.log_softmax(1).max(1).values)
-        ),
-        "The softmax runs down the batch; the classes are dimension 1.": (
-            _wrong_gradient(lambda logits, y: _pick(logits.log_softmax(0), y))
-        ),
-    },
-    against="labkit.guidance.gradient",
-)
-
-
-# This class or that one.
-
-
-def _either_class(logits: Tensor, a: int, b: int) -> Tensor:
-    return logits.log_softmax(1)[:, [a, b]].logsumexp(1)
-
-
-def _wrong_either(join, read=lambda logits: logits.log_softmax(1)):
-    return lambda logits, a, b: join(read(logits)[:, a], read(logits)[:, b])
-
-
-def _draw_either(g: torch.Generator):
-    a, b = torch.randperm(5, generator=g)[:2].tolist()
-    return 2 * torch.randn(6, 5, generator=g), a, b
-
-
-either_class = Check(
-    "either_class",
-    reference=_either_class,
-    draw_inputs=_draw_either,
-    mistakes={
-        "You add the logs, which multiplies the probabilities: that asks for both at once. Add "
-        "the probabilities, then take the log.": _wrong_either(lambda a, b: a + b),
-        "You take the mean of the logs, half of asking for both at once; add the probabilities, "
-        "then take the log.": _wrong_either(lambda a, b: (a + b) / 2),
-        "You return the probability; guidance climbs its log.": (
-            _wrong_either(lambda a, b: a.exp() + b.exp())
-        ),
-        "You take the larger of the two, which jumps where they cross; add the probabilities.": (
-            _wrong_either(torch.maximum)
-        ),
-        'You take the mean of the probabilities: "a or b" is their sum (its gradient is the '
-        "same, its value is not).": _wrong_either(lambda a, b: ((a.exp() + b.exp()) / 2).log()),
-        "You add up logits that were never normalized: log_softmax first, over all the classes.": (
-            _wrong_either(torch.logaddexp, lambda logits: logits)
-        ),
-        "You normalize over the two classes only, so nothing pushes away from the others.": (
-            lambda logits, a, b: logits[:, [a, b]].log_softmax(1).logsumexp(1)
-        ),
-    },
-    against="logsumexp of the two log-probabilities",
+    against=GaussianMixture.diffused,
 )

@@ -5,12 +5,19 @@ import math
 import torch
 from torch import Tensor
 
-from labkit import guidance, sampler
+from labkit import guidance
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Prediction, from_eps, from_x0
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import between
-from labkit.schedule import NoiseSchedule, from_betas
+from labkit.lab.checks.random_inputs import (
+    Given,
+    between,
+    random_schedule,
+    random_times,
+    sizes,
+    whole,
+)
+from labkit.schedule import NoiseSchedule
 
 # Algorithm 2.
 
@@ -42,7 +49,7 @@ shift_eps = Check(
     "shift_eps",
     reference=_shift_eps,
     draw_inputs=lambda g: (
-        *torch.randn(2, 4, 1, 3, 3, generator=g),
+        *torch.randn(2, *sizes(g, 4), generator=g),
         between(0.1, 0.7, g),
         between(1.5, 5, g),
     ),
@@ -67,7 +74,7 @@ shift_eps = Check(
         "You use scale − 1, which is for a model that knows the class already; this eps does "
         "not.": _wrong_shift(use=lambda scale: scale - 1),
     },
-    against="labkit.guidance.ScoreGuidance",
+    against=guidance.ScoreGuidance,
 )
 
 
@@ -77,8 +84,18 @@ shift_eps = Check(
 def _guided_mean(
     schedule: NoiseSchedule, x0: Tensor, x: Tensor, t: int, s: int, gradient: Tensor, scale: float
 ) -> Tensor:
-    mean, variance = sampler.ancestral(schedule, from_x0(schedule, x, t, x0), x, t, s, v=1.0)
-    return mean + scale * variance.to(x.dtype) * gradient
+    pred = from_x0(schedule, x, t, x0)
+    with Given(randn=torch.zeros_like(x)):
+        return guidance.mean_shift(
+            schedule,
+            pred,
+            x,
+            t,
+            s,
+            log_prob=lambda x, t: (x * gradient).flatten(1).sum(1),
+            scale=scale,
+            v=1.0,
+        )
 
 
 def _wrong_mean(spread=lambda beta: beta, sign=1, use=lambda s: s, kind="stride", plus=True):
@@ -99,11 +116,8 @@ def _wrong_mean(spread=lambda beta: beta, sign=1, use=lambda s: s, kind="stride"
 
 
 def _draw_mean(g: torch.Generator):
-    schedule = from_betas(0.02 + 0.08 * torch.rand(40, generator=g, dtype=torch.float64))
-    s = int(torch.randint(5, 15, (), generator=g))
-    t = s + int(torch.randint(5, 20, (), generator=g))
-    x0, x, gradient = torch.randn(3, 4, 3, generator=g)
-    return schedule, x0, x, t, s, gradient, between(1.5, 5, g)
+    x0, x, gradient = torch.randn(3, *sizes(g, whole(2, 4, g)), generator=g)
+    return random_schedule(g), x0, x, *random_times(g), gradient, between(1.5, 5, g)
 
 
 guided_mean = Check(
@@ -127,5 +141,5 @@ guided_mean = Check(
         "one.": _wrong_mean(lambda beta: 1.0),
         "This is the shift alone; add it to the posterior's mean.": _wrong_mean(plus=False),
     },
-    against="labkit.guidance.mean_shift",
+    against=guidance.mean_shift,
 )

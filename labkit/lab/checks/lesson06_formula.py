@@ -10,7 +10,7 @@ from labkit.conditioning import Conditioning
 from labkit.denoiser import Prediction, from_eps
 from labkit.guidance import ClassifierFree
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import between
+from labkit.lab.checks.random_inputs import between, sizes, turn
 from labkit.schedule import NoiseSchedule, linear
 
 
@@ -44,8 +44,12 @@ def _guide_by_w(eps_c: Tensor, eps_u: Tensor, w: float) -> Tensor:
 guide_by_w = Check(
     "guide_by_w",
     reference=_guide_by_w,
-    draw_inputs=lambda g: (*torch.randn(2, 4, 1, 3, 3, generator=g), between(1.5, 5, g)),
+    draw_inputs=lambda g: (*torch.randn(2, *sizes(g, 4), generator=g), between(1.5, 5, g)),
     mistakes={
+        "The difference is the wrong way round: c + w(u − c) walks back to the unconditional "
+        "answer, and beyond it; guidance walks away from it, eps_c + w(eps_c − eps_u).": (
+            lambda c, u, w: c + w * (u - c)
+        ),
         "You took w for the scale: eps_u + w(eps_c − eps_u) is GLIDE's convention, where the "
         "number is the paper's w plus 1.": lambda c, u, w: u + w * (c - u),
         "The two predictions have changed places: this flees from the condition.": (
@@ -63,7 +67,7 @@ guide_by_w = Check(
             lambda c, u, w: (c + w * u) / (1 + w)
         ),
     },
-    against="labkit.guidance.ClassifierFree with scale = 1 + w",
+    against=ClassifierFree,
 )
 
 
@@ -81,7 +85,7 @@ def _wrong_implicit(divide=lambda alpha_bar: math.sqrt(1 - alpha_bar), sign=-1):
 implicit_gradient = Check(
     "implicit_gradient",
     reference=_implicit_gradient,
-    draw_inputs=lambda g: (*torch.randn(2, 4, 1, 3, 3, generator=g), between(0.1, 0.7, g)),
+    draw_inputs=lambda g: (*torch.randn(2, *sizes(g, 4), generator=g), between(0.1, 0.7, g)),
     mistakes={
         "The sign is wrong: a score is minus eps over √(1−ᾱ_t).": _wrong_implicit(sign=1),
         "You forgot to divide by √(1−ᾱ_t): this is a difference of noises, not yet of scores.": (
@@ -120,9 +124,20 @@ def _wrong_compose(end: Callable):
     return compose
 
 
+def _one_after_another(eps_u, wanted, scales):
+    eps = eps_u
+    for each, scale in zip(wanted, scales):
+        eps = eps + scale * (each - eps)
+    return eps
+
+
 def _draw_compose(g: torch.Generator):
-    eps_u, *wanted = torch.randn(4, 4, 1, 3, 3, generator=g)
-    return eps_u, wanted, [between(2, 4, g), between(1, 2, g), -between(0.5, 1.5, g)]
+    """One to five conditions; of several, the last one is unwanted."""
+    n = turn(g, 5) + 1
+    eps_u, *wanted = torch.randn(n + 1, *sizes(g, 4), generator=g)
+    scales = [between(1.2, 4, g) for _ in range(n)]
+    scales[-1] *= -0.5 if n > 1 else 1
+    return eps_u, wanted, scales
 
 
 compose = Check(
@@ -148,9 +163,11 @@ compose = Check(
         "You use the first condition only.": (
             lambda u, wanted, scales: u + scales[0] * (wanted[0] - u)
         ),
+        "You guide one after another, so that each pull starts from what the last one left; all "
+        "start from eps_u.": _one_after_another,
         "Every pull starts from the first condition; all start from eps_u.": (
             lambda u, wanted, scales: u + sum(s * (e - wanted[0]) for s, e in zip(scales, wanted))
         ),
     },
-    against="labkit.guidance.ClassifierFree, added up",
+    against=ClassifierFree,
 )

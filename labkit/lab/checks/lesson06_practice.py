@@ -4,27 +4,30 @@ import torch
 from torch import Tensor
 
 from labkit.conditioning import Conditioning
-from labkit.denoiser import MapX0, clip
+from labkit.denoiser import MapX0, Prediction, clip
 from labkit.guidance import ClassifierFree
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.lesson06_formula import NULL, Says, guide
-from labkit.lab.checks.random_inputs import between
+from labkit.lab.checks.lesson06_formula import NULL, Says
+from labkit.lab.checks.random_inputs import Given, between, size, sizes, turn, whole
 from labkit.schedule import NoiseSchedule, linear
 
 # Dropping the label, row by row.
 
 
 def _drop_labels(vector: Tensor, null: Tensor, p: float, dice: Tensor) -> Tensor:
-    return torch.where((dice < p)[:, None], null, vector)
+    with Given(rand=dice):
+        return Conditioning(vector=vector).drop(Conditioning(vector=null[None]), vector=p).vector
 
 
 def _draw_drop(g: torch.Generator):
-    """Rows of which some stay and some go, the first row either way."""
-    classes, rows = 4, 12
-    vector = torch.eye(classes)[1 + torch.randint(3, (rows,), generator=g)]  # never class 0
-    p, dice = between(0.2, 0.4, g), torch.rand(rows, generator=g)
-    dice[:3] = torch.tensor([0.1, 0.5, 0.9])[torch.randperm(3, generator=g)]
-    return vector, torch.randn(classes, generator=g), p, dice
+    """Rows of which some stay and some go; one throw is p itself, and p may also be 0."""
+    classes, rows = size(g, 2, 7), size(g, 4, 12)
+    vector = torch.eye(classes)[1 + torch.randint(classes - 1, (rows,), generator=g)]  # never 0
+    dice = torch.rand(rows, generator=g)
+    order = torch.randperm(rows, generator=g)
+    edge = 0.0 if turn(g, 4) == 0 else between(0.2, 0.4, g)
+    dice[order[:4]] = torch.tensor([0.1, 0.5, 0.9, edge])
+    return vector, torch.randn(classes, generator=g), dice[order[3]].item(), dice
 
 
 drop_labels = Check(
@@ -39,6 +42,8 @@ drop_labels = Check(
         "You drop the row when its throw is over p, so 1 − p of the labels are lost.": (
             lambda vector, null, p, dice: torch.where((dice >= p)[:, None], null, vector)
         ),
+        "A throw of exactly p stays: a row is dropped below p, dice < p, so that p = 0 drops "
+        "none.": lambda vector, null, p, dice: torch.where((dice <= p)[:, None], null, vector),
         "You put class 0 where the null belongs: the network would learn that nothing in "
         "particular looks like class 0.": lambda vector, null, p, dice: torch.where(
             (dice < p)[:, None], torch.eye(vector.shape[1])[0], vector
@@ -55,16 +60,29 @@ drop_labels = Check(
             lambda vector, null, p, dice: vector[dice >= p]
         ),
     },
-    against="labkit.conditioning.Conditioning.drop",
+    against=Conditioning.drop,
 )
 
 
 # A network that also answers how unsure it is.
 
 
+class _Unsure:
+    """A denoiser that has answered already, with a variance: the condition's half first."""
+
+    schedule = linear(100)
+
+    def __init__(self, out_c: Tensor, out_u: Tensor):
+        self.eps, self.variance = torch.cat([out_c, out_u]).chunk(2, dim=1)
+
+    def __call__(self, x: Tensor, t: int, cond: Conditioning | None = None) -> Prediction:
+        return Prediction(x, self.eps, self.variance)
+
+
 def _guide_channels(out_c: Tensor, out_u: Tensor, scale: float) -> Tensor:
-    (eps_c, variance), (eps_u, _) = out_c.chunk(2, dim=1), out_u.chunk(2, dim=1)
-    return torch.cat([guide(eps_c, eps_u, scale), variance], dim=1)
+    x, cond = out_c.chunk(2, dim=1)[0], Conditioning(vector=torch.ones(1, 1))
+    pred = ClassifierFree(_Unsure(out_c, out_u), NULL, scale)(x, 50, cond)
+    return torch.cat([pred.eps, pred.var_frac], dim=1)
 
 
 def _wrong_channels(keep=lambda c, u, s: c, axis: int = 1, eps=lambda c, u, s: u + s * (c - u)):
@@ -77,10 +95,29 @@ def _wrong_channels(keep=lambda c, u, s: c, axis: int = 1, eps=lambda c, u, s: u
     return guide_channels
 
 
+def _eps_alone(c: Tensor, u: Tensor, s: float) -> Tensor:
+    half = c.shape[1] // 2
+    return u[:, :half] + s * (c[:, :half] - u[:, :half])
+
+
+def _second_half(c: Tensor, u: Tensor, s: float) -> Tensor:
+    half = c.shape[1] // 2
+    return torch.cat([c[:, :half], u[:, half:] + s * (c[:, half:] - u[:, half:])], 1)
+
+
+def _rgb_only(c: Tensor, u: Tensor, s: float) -> Tensor:
+    return torch.cat([u[:, :3] + s * (c[:, :3] - u[:, :3]), c[:, 3:]], 1)
+
+
+def _draw_channels(g: torch.Generator):
+    B, C, H, W = sizes(g, 4)
+    return *torch.randn(2, B, 2 * C, H, W, generator=g), between(1.5, 5, g)
+
+
 guide_channels = Check(
     "guide_channels",
     reference=_guide_channels,
-    draw_inputs=lambda g: (*torch.randn(2, 4, 6, 4, 4, generator=g), between(1.5, 5, g)),
+    draw_inputs=_draw_channels,
     mistakes={
         "You guide the variance as well; only the first half of the channels, eps, is guided. "
         "The rest says how long the dice are, and must stay in its range.": (
@@ -91,11 +128,12 @@ guide_channels = Check(
         "You average the two variances; keep the conditional one.": (
             _wrong_channels(lambda c, u, s: (c + u) / 2)
         ),
-        "You return eps alone; the variance's channels have to come along.": (
-            lambda c, u, s: u[:, :3] + s * (c[:, :3] - u[:, :3])
+        "You return eps alone; the variance's channels have to come along.": _eps_alone,
+        "You count on three channels of eps; there may be any number: half of those that come.": (
+            _rgb_only
         ),
         "You guide the second half of the channels and keep the first; eps comes first.": (
-            lambda c, u, s: torch.cat([c[:, :3], u[:, 3:] + s * (c[:, 3:] - u[:, 3:])], 1)
+            _second_half
         ),
         "You split the rows of the picture, not its channels: those are dimension 1.": (
             _wrong_channels(axis=2)
@@ -104,7 +142,7 @@ guide_channels = Check(
             _wrong_channels(eps=lambda c, u, s: (1 + s) * c - s * u)
         ),
     },
-    against="labkit.guidance.ClassifierFree",
+    against=ClassifierFree,
 )
 
 
@@ -134,9 +172,10 @@ def _wrong_clip(first=lambda x0: x0, last=clip, again=True, use=lambda scale: sc
 
 
 def _draw_clip(g: torch.Generator):
-    schedule, t = linear(1000), int(torch.randint(250, 400, (), generator=g))
-    x0 = 0.7 * torch.randn(4, 1, 4, 4, generator=g)
-    eps, other = torch.randn(2, 4, 1, 4, 4, generator=g)
+    T = whole(300, 1000, g)
+    schedule, t = linear(T), whole(T // 4, 2 * T // 5, g)
+    x0, eps, other = torch.randn(3, *sizes(g, 4, 3, 7), generator=g)
+    x0 = 0.7 * x0
     x = schedule.diffuse(x0, t, eps)
     return schedule, x, t, eps + 0.3 * other, eps - 0.3 * other, between(1.5, 4, g)
 
@@ -164,5 +203,5 @@ guide_then_clip = Check(
             clip(u + scale * (c - u)),
         ),
     },
-    against="labkit.denoiser.MapX0 around ClassifierFree",
+    against=MapX0,
 )

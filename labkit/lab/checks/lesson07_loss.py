@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import between
+from labkit.lab.checks.random_inputs import between, is_odd, size, sizes, turn, whole
 from labkit.systems.clip import LAST_SCALE, contrastive_loss
 
 
@@ -35,9 +35,34 @@ def _wrong_loss(ask=_halves, image_unit=_unit, text_unit=_unit, use=lambda scale
     return lambda image, text, scale: ask(use(scale) * image_unit(image) @ text_unit(text).T)
 
 
+def _exp_and_log(logits: Tensor) -> Tensor:
+    e = logits.exp()
+    return -((e.diagonal() / e.sum(1)).log() + (e.diagonal() / e.sum(0)).log()).mean() / 2
+
+
+def _softmax_and_log(logits: Tensor) -> Tensor:
+    both = logits.softmax(1).diagonal().log() + logits.softmax(0).diagonal().log()
+    return -both.mean() / 2
+
+
+def _summed(logits: Tensor) -> Tensor:
+    own = torch.arange(len(logits))
+    parts = [F.cross_entropy(each, own, reduction="sum") for each in (logits, logits.T)]
+    return sum(parts) / 2
+
+
+def last_scale(g: torch.Generator) -> float:
+    """In turn a scale of the beginning of training, and one of its end, near the cap of 100."""
+    return between(3, 8, g) if is_odd(g) else between(90, 100, g)
+
+
 def _draw_pairs(g: torch.Generator):
-    image, text = torch.randn(2, 6, 5, generator=g)
-    return 2 * image + text, text + 0.5 * image, between(3, 8, g)
+    """Pairs, in the first of which picture and text are each other's opposite, with others nearer
+    by: at the scales of the end of training its probability is below what float32 can hold."""
+    image, text = torch.randn(2, *sizes(g, 2, 3), generator=g)
+    image, text = 2 * image + text, text + 0.5 * image
+    text[0], text[1] = -image[0], image[0] + 0.1 * text[1]
+    return image.requires_grad_(), text.requires_grad_(), last_scale(g)
 
 
 clip_loss = Check(
@@ -72,6 +97,16 @@ clip_loss = Check(
         "You divide by the scale, as if it were the temperature τ; the scale is 1/τ: multiply.": (
             _wrong_loss(use=lambda scale: 1 / scale)
         ),
+        "You take the exponential of the scale, as if it were its logarithm; it is the number "
+        "itself.": _wrong_loss(use=math.exp),
+        "You add up the rows; take their mean, so that chance stays at ln N.": (
+            _wrong_loss(_summed)
+        ),
+        "Your formula is right, but at a scale near 100 the exponentials leave float32 and their "
+        "log is infinite or nan: cross_entropy on the logits, or logsumexp, does both at once.": [
+            _wrong_loss(_exp_and_log),
+            _wrong_loss(_softmax_and_log),
+        ],
         "The scale is missing: multiply the cosines by it, or no softmax can be sure.": (
             _wrong_loss(use=lambda scale: 1.0)
         ),
@@ -83,7 +118,7 @@ clip_loss = Check(
             _wrong_loss(lambda logits: -logits.diagonal().mean())
         ),
     },
-    against="labkit.systems.clip.contrastive_loss",
+    against=contrastive_loss,
 )
 
 
@@ -98,6 +133,8 @@ def _draw_scales(g: torch.Generator):
     """Some of them far below the cap, some that the step takes beyond it, some that come back."""
     near = math.log(LAST_SCALE) - torch.tensor([2.0, 1.0, 0.01, 0.01, 0.3, -0.05])
     push = torch.tensor([-1.0, 1.0, -1.0, 1.0, 1.0, 1.0]) * (0.5 + torch.rand(6, generator=g))
+    shape, one = ((6,), (2, 3), (3, 2, 1), ())[turn(g, 4)], whole(0, 5, g)
+    near, push = (row.view(shape) if shape else row[one] for row in (near, push))
     return near, push, between(0.15, 0.25, g)
 
 
@@ -135,7 +172,7 @@ step_scale = Check(
             )
         ),
     },
-    against="an update followed by the clamp of labkit.systems.clip.CLIP",
+    against="a step of gradient descent, and then the cap at ln 100",
 )
 
 
@@ -155,12 +192,21 @@ def _wrong_distinct(ask):
     return lambda image, text, scale, same: ask(scale * image @ text.T, same)
 
 
+def _far_masked(logits: Tensor, same: Tensor) -> Tensor:
+    return logits.masked_fill(_others(same), -torch.inf)
+
+
 def _draw_twice(g: torch.Generator):
-    """Eight pairs; two captions come twice, and one three times."""
-    said = torch.tensor([0, 0, 1, 1, 2, 2, 2, 3])[torch.randperm(8, generator=g)]
-    text = _unit(torch.randn(4, 5, generator=g))[said]
-    image = _unit(text + 0.7 * torch.randn(8, 5, generator=g))
-    return image, text, between(3, 8, g), said[:, None] == said
+    """Six to ten pairs; one caption comes twice, one three times, the others once. The picture of
+    the last caption is its opposite, and lies on the first caption, as in `clip_loss`."""
+    N, D = size(g, 6, 10), whole(3, 7, g)
+    texts = _unit(torch.randn(N - 3, D, generator=g))
+    texts[-1] = -texts[0]
+    said = torch.tensor([0, 0, 1, 1, 1, *range(2, N - 3)])[torch.randperm(N, generator=g)]
+    image = _unit(texts[said] + 0.7 * torch.randn(N, D, generator=g))
+    image[said == N - 4] = texts[0]
+    text = texts[said].requires_grad_()
+    return image.requires_grad_(), text, last_scale(g), said[:, None] == said
 
 
 distinct_loss = Check(
@@ -182,9 +228,20 @@ distinct_loss = Check(
                 )
             )
         ),
-        "Your mask takes the diagonal too, the one right answer of each row: leave it in.": (
-            _wrong_distinct(lambda logits, same: _halves(logits.masked_fill(same, -1e4)))
+        "Your mask takes the diagonal too, the one right answer of each row: leave it in.": [
+            _wrong_distinct(lambda logits, same: _halves(logits.masked_fill(same, -1e4))),
+            _wrong_distinct(lambda logits, same: _halves(logits.masked_fill(same, -torch.inf))),
+        ],
+        "You leave the doubles out of the columns only; the rows have them as well.": (
+            _wrong_distinct(
+                lambda logits, same: (_rows(logits) + _rows(_far_masked(logits, same).T)) / 2
+            )
         ),
+        "Your formula is right, but at a scale near 100 the exponentials leave float32 and their "
+        "log is infinite or nan: cross_entropy on the logits, or logsumexp, does both at once.": [
+            _wrong_distinct(lambda logits, same: _exp_and_log(_far_masked(logits, same))),
+            _wrong_distinct(lambda logits, same: _softmax_and_log(_far_masked(logits, same))),
+        ],
         "The mask is the wrong way round: you leave out all who say something else, and the "
         "doubles stay.": _wrong_distinct(
             lambda logits, same: _halves(logits.masked_fill(~same, -torch.inf))

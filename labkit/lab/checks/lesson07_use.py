@@ -2,19 +2,33 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from labkit import zeroshot
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import is_odd, whole
+from labkit.lab.checks.random_inputs import is_odd, size, sizes, turn, whole
+from labkit.nets.transformer import TextConfig, TextTransformer
 
 # The state that stands for a text.
 
-END = 9  # the end token of the drawn texts
+
+class _Read(nn.Module):
+    """A transformer that has read its text already."""
+
+    def __init__(self, states: Tensor):
+        super().__init__()
+        self.states = states
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.states[:, : x.shape[1]]
 
 
 def _end_state(states: Tensor, tokens: Tensor, end: int) -> Tensor:
-    return _pick(states, (tokens == end).int().argmax(1))
+    D = states.shape[2]
+    config = TextConfig(int(tokens.max()) + 1, tokens.shape[1], width=D, depth=1, heads=1, end=end)
+    net = TextTransformer(config, D)
+    net.transformer, net.norm, net.project = _Read(states), nn.Identity(), nn.Identity()
+    return net(tokens)
 
 
 def _pick(states: Tensor, places: Tensor) -> Tensor:
@@ -31,13 +45,20 @@ def _mean_to_end(states: Tensor, tokens: Tensor, end: int) -> Tensor:
 
 
 def _draw_texts(g: torch.Generator):
-    """Texts of one to six words between begin and end, filled up with 0, or, as some tokenizers
-    do, with the end token again."""
-    tokens = torch.full((5, 9), END if is_odd(g) else 0)
-    for row, length in enumerate(torch.randperm(6, generator=g)[:5].tolist()):
-        words = torch.randint(2, END - 1, (length + 1,), generator=g)
-        tokens[row, : length + 3] = torch.tensor([1, *words.tolist(), END])
-    return torch.randn(5, 9, 4, generator=g), tokens, END
+    """Texts between begin and end, in turn one of them up to the edge, filled up with 0 or, as some
+    tokenizers do, with the end token again. The numbers of words lie below and above the end's."""
+    B, L, D = size(g, 3, 5), size(g, 8, 11), size(g, 3, 7)
+    end = whole(10, 40, g)
+    tokens = torch.full((B, L), end if is_odd(g) else 0)
+    lengths = torch.randperm(L - 3, generator=g)[:B] + 1  # of words
+    if turn(g, 3) == 0:
+        lengths[whole(0, B - 1, g)] = L - 2
+    for row, n in enumerate(lengths.tolist()):
+        words = torch.randint(2, 50, (n,), generator=g)
+        words[words == end] += 1
+        words[whole(0, n - 1, g)] = end + 5
+        tokens[row, : n + 2] = torch.tensor([1, *words.tolist(), end])
+    return torch.randn(B, L, D, generator=g).requires_grad_(), tokens, end
 
 
 end_state = Check(
@@ -49,14 +70,18 @@ end_state = Check(
         "the place of the end token.": lambda states, tokens, end: states[:, -1],
         "You take the first place; attention is causal, so the begin token has seen no word. Take "
         "the end token's.": lambda states, tokens, end: states[:, 0],
-        "You take the last end token; some tokenizers fill up with it, so the first one counts.": (
-            _last_end
-        ),
+        "You take the last end token, or the last one that is not 0; some tokenizers fill up with "
+        "the end token, so the first one counts.": (_last_end),
         "You take the place before the end, the last word's; CLIP reads the end token's own "
         "state.": lambda states, tokens, end: _pick(states, (tokens == end).int().argmax(1) - 1),
-        "You take the place after the end: filling.": lambda states, tokens, end: _pick(
-            states, ((tokens == end).int().argmax(1) + 1).clamp(max=tokens.shape[1] - 1)
-        ),
+        "You take the place after the end: filling.": [
+            lambda states, tokens, end: _pick(states, (tokens == end).int().argmax(1) + 1),
+            lambda states, tokens, end: _pick(
+                states, ((tokens == end).int().argmax(1) + 1).clamp(max=tokens.shape[1] - 1)
+            ),
+        ],
+        "You take the largest token; in OpenAI's tokenizer that is the end token, here it is any: "
+        "look for `end`.": lambda states, tokens, end: _pick(states, tokens.argmax(1)),
         "You average all places, filling included.": lambda states, tokens, end: states.mean(1),
         "You average the text's places; CLIP takes one of them, the end token's, which has seen "
         "all the others.": _mean_to_end,
@@ -66,7 +91,7 @@ end_state = Check(
             )
         ),
     },
-    against="labkit.nets.transformer.TextTransformer",
+    against=TextTransformer.forward,
 )
 
 
@@ -94,13 +119,16 @@ def _wrong_ensemble(first=lambda x: F.normalize(x, dim=2), last=lambda x: F.norm
     return lambda features: last(first(features).mean(1))
 
 
+def _draw_features(g: torch.Generator):
+    """Prompts of very different lengths, so that it matters to normalize them first."""
+    K, T, D = sizes(g, 3)
+    return (torch.randn(K, T, D, generator=g) * (0.3 + 3 * torch.rand(K, T, 1, generator=g)),)
+
+
 ensemble = Check(
     "ensemble",
     reference=_ensemble,
-    # Prompts of very different lengths, so that it matters to normalize them first.
-    draw_inputs=lambda g: (
-        torch.randn(4, 4, 5, generator=g) * (0.3 + 3 * torch.rand(4, 4, 1, generator=g)),
-    ),
+    draw_inputs=_draw_features,
     mistakes={
         "The average is not brought back to length 1: a mean of unit vectors is shorter than "
         "they are, the more they disagree, and such a class would lose unfairly.": (
@@ -124,7 +152,7 @@ ensemble = Check(
         "You divide by the sum, as if the numbers were probabilities; length 1 means that their "
         "squares sum to 1.": _wrong_ensemble(last=lambda mean: mean / mean.sum(1, keepdim=True)),
     },
-    against="labkit.zeroshot.class_vectors",
+    against=zeroshot.class_vectors,
 )
 
 
@@ -141,15 +169,19 @@ def _hits(similarity: Tensor, k: int, largest: bool = True) -> Tensor:
 
 
 def _draw_similarity(g: torch.Generator):
-    """Twelve rows whose right answers take the places 1 to 5, unevenly, so that every K counts
-    another share; no two similarities are equal, and the columns tell another story."""
-    places = torch.tensor([0, 1, 1, 2, 2, 2, 2, 3, 3, 4, 4, 4])[torch.randperm(12, generator=g)]
-    order = torch.rand(12, 12, generator=g).argsort(1)
-    rows = torch.arange(12)
+    """Rows whose right answers take the places 1 to 5, unevenly, so that every K counts another
+    share; no two similarities are equal, and the columns tell another story. In turn K is 1, N, or
+    between."""
+    N = size(g, 12, 16)
+    places = torch.tensor([0, 1, 1, 2, 2, 2, 2, 3, 3, 4, 4, 4, 0, 0, 0, 0][:N])
+    places = places[torch.randperm(N, generator=g)]
+    order = torch.rand(N, N, generator=g).argsort(1)
+    rows = torch.arange(N)
     at = (order == rows[:, None]).int().argmax(1)  # where the row's own number stands in its order
     order[rows, at], order[rows, places] = order[rows, places], rows
-    ranked = -torch.arange(12.0) - 0.5 * torch.rand(12, 12, generator=g)
-    return torch.empty(12, 12).scatter_(1, order, ranked / 12), whole(2, 4, g)
+    ranked = -torch.arange(float(N)) - 0.5 * torch.rand(N, N, generator=g)
+    similarity = torch.empty(N, N).scatter_(1, order, ranked / N)
+    return similarity, (1, whole(2, 4, g), whole(2, 4, g), whole(2, 4, g), N)[turn(g, 5)]
 
 
 recall_at_k = Check(
@@ -163,9 +195,12 @@ recall_at_k = Check(
         "You look at one candidate too few: K of them count.": (
             lambda similarity, k: _hits(similarity, k - 1).double().mean().item()
         ),
-        "You look at one candidate too many: K of them count.": (
-            lambda similarity, k: _hits(similarity, k + 1).double().mean().item()
-        ),
+        "You look at one candidate too many: K of them count.": [
+            lambda similarity, k: _hits(similarity, k + 1).double().mean().item(),
+            lambda similarity, k: (
+                _hits(similarity, min(k + 1, len(similarity))).double().mean().item()
+            ),
+        ],
         "You count rows; the share of them was asked for.": (
             lambda similarity, k: float(_hits(similarity, k).sum())
         ),
@@ -187,5 +222,5 @@ recall_at_k = Check(
             )
         ),
     },
-    against="labkit.zeroshot.recall_at",
+    against=zeroshot.recall_at,
 )

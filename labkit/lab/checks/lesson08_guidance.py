@@ -2,33 +2,55 @@
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Prediction, from_eps
 from labkit.guidance import ScoreGuidance
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import between
+from labkit.lab.checks.random_inputs import between, sizes, whole
+from labkit.nets.noisy_resnet import NoisyResNet
 from labkit.schedule import NoiseSchedule
 from labkit.systems.sdg import FIXED_SCALE
 
 # A norm that hears the time.
 
 
+class _Said(nn.Module):
+    """The network of the time, which has said γ and β already."""
+
+    def __init__(self, gamma: Tensor, beta: Tensor):
+        super().__init__()
+        self.weight, self.answer = gamma, torch.cat([gamma, beta], dim=1)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        return self.answer
+
+
+def _by_the_encoder(h: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    one_norm = SimpleNamespace(normed=[h.shape[1]])
+    net = SimpleNamespace(time=nn.Sequential(_Said(gamma, beta)), net=one_norm)
+    return NoisyResNet.told(net, torch.ones(len(h)))(h)
+
+
 def _hear_time(h: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     return h * (1 + gamma[:, :, None, None]) + beta[:, :, None, None]
 
 
+def _draw_norm(g: torch.Generator):
+    B, C, H, W = sizes(g, 4)
+    h, gamma_beta = torch.randn(B, C, H, W, generator=g), torch.randn(2, B, C, generator=g)
+    return h.requires_grad_(), *(part.clone().requires_grad_() for part in gamma_beta)
+
+
 hear_time = Check(
     "hear_time",
-    reference=_hear_time,
-    # as many rows as channels as pixels a side, so that a wrong place for None runs without error
-    draw_inputs=lambda g: (
-        torch.randn(4, 4, 4, 4, generator=g),
-        *torch.randn(2, 4, 4, generator=g),
-    ),
+    reference=_by_the_encoder,
+    draw_inputs=_draw_norm,
     mistakes={
         "The 1 is missing: with γ = β = 0 the norm would give nothing at all, and the encoder "
         "would not begin as CLIP's own.": lambda h, gamma, beta: (
@@ -59,7 +81,7 @@ hear_time = Check(
             lambda h, gamma, beta: h * gamma[:, :, None, None].exp() + beta[:, :, None, None]
         ),
     },
-    against="labkit.nets.noisy_resnet.NoisyResNet.told",
+    against=NoisyResNet.told,
 )
 
 
@@ -79,14 +101,37 @@ def _wrong_class(turn=lambda logits: logits.log_softmax(1), scale=lambda s: s, p
     )
 
 
+OTHERS = [10.0, 1 / 0.07, 20.0, 33.0, 50.0]  # the scales of other encoders, and of other code
+
+
+def _log_of_softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(1).log()
+
+
+def _log_of_exp(logits: Tensor) -> Tensor:
+    return (logits.exp() / logits.exp().sum(1, keepdim=True)).log()
+
+
+def _without_the_largest(logits: Tensor) -> Tensor:
+    return _log_of_exp(logits - logits.max(1, keepdim=True).values)
+
+
+def _minus_log_sum(logits: Tensor) -> Tensor:
+    return logits - logits.exp().sum(1, keepdim=True).log()
+
+
 def _draw_class(g: torch.Generator):
-    """As many pictures as classes, and their cosines close together, as CLIP's are."""
-    sentences = torch.nn.functional.normalize(torch.randn(5, 8, generator=g), dim=1)
-    middle = sentences.mean(0)
-    images = middle + 0.05 * torch.randn(5, 8, generator=g)
-    labels = torch.randperm(5, generator=g)
-    labels = labels.roll(1) if (labels == torch.arange(5)).all() else labels
-    return torch.nn.functional.normalize(images, dim=1), sentences, labels
+    """Pictures whose cosines with the sentences lie close together, as CLIP's do; but the first one
+    is to become the opposite of what it is, which has a probability below all that float32 holds.
+    Rows and classes need not be equally many, and no row has its own number as its class."""
+    B, K, D = sizes(g, 3)
+    K, D = max(K, 3), D + 4
+    sentences = F.normalize(torch.randn(K, D, generator=g), dim=1)
+    images = sentences.mean(0) + 0.05 * torch.randn(B, D, generator=g)
+    labels = (torch.arange(B) + 1 + torch.randint(K - 1, (B,), generator=g)) % K
+    images[0] = sentences[(labels[0] + 1) % K]
+    sentences[labels[0]] = -sentences[(labels[0] + 1) % K]
+    return F.normalize(images, dim=1).requires_grad_(), sentences, labels
 
 
 class_score = Check(
@@ -96,6 +141,18 @@ class_score = Check(
     mistakes={
         "The scale of 100 is missing: cosines lie so close together that their softmax hardly "
         "tells the classes apart.": _wrong_class(scale=lambda s: 1.0),
+        "The factor of 100 stands in front of the log_softmax, as the weight of a score would; the "
+        "scale belongs to the cosines, inside it.": (
+            _wrong_class(lambda cosines: 100 * cosines.log_softmax(1), lambda s: 1.0)
+        ),
+        "You take the scale of another encoder; that of noisy pictures was trained at 100.": [
+            _wrong_class(scale=lambda s, other=other: other) for other in OTHERS
+        ],
+        "Your formula is right, but the softmax of a class that the picture does not show "
+        "underflows to 0, and its log is −∞: log_softmax does both at once.": [
+            _wrong_class(turn)
+            for turn in (_log_of_softmax, _log_of_exp, _without_the_largest, _minus_log_sum)
+        ],
         "You divide by 100; the temperature is 1/100, so multiply.": (
             _wrong_class(scale=lambda s: 1 / s)
         ),
@@ -123,7 +180,7 @@ class_score = Check(
             _wrong_class(pick=lambda table, labels: table[:, labels])
         ),
     },
-    against="log_softmax of labkit.systems.clip.CLIP's similarities",
+    against="log_softmax of 100 times the cosines",
 )
 
 
@@ -170,16 +227,22 @@ def _guess(x: Tensor, eps: Tensor, alpha_bar: float) -> Tensor:
     return (x - math.sqrt(1 - alpha_bar) * eps) / math.sqrt(alpha_bar)
 
 
+class ToyScore(nn.Module):
+    """A score whose slope depends on the point, the row and the time, with weights as an encoder
+    has them."""
+
+    def __init__(self, D: int, g: torch.Generator):
+        super().__init__()
+        self.way = nn.Parameter(torch.randn(D, generator=g) / 2)
+
+    def forward(self, x: Tensor, t: int) -> Tensor:
+        return torch.sin(x.flatten(1) @ self.way + t / 7) - 0.1 * x.flatten(1).square().sum(1)
+
+
 def _draw_guided(g: torch.Generator):
-    """A score whose slope depends on the point, the row and the time."""
-    way = torch.randn(12, generator=g) / 2
-    t = int(torch.randint(5, 40, (), generator=g))
-
-    def score(x: Tensor, t: int) -> Tensor:
-        return torch.sin(x.flatten(1) @ way + t / 7) - 0.1 * x.flatten(1).square().sum(1)
-
-    eps, x = torch.randn(2, 4, 3, 2, 2, generator=g)
-    return eps, x, t, score, between(1.5, 5, g), between(0.1, 0.7, g)
+    eps, x = torch.randn(2, *sizes(g, 4), generator=g)
+    score = ToyScore(x[0].numel(), g)
+    return eps, x, whole(5, 40, g), score, between(1.5, 5, g), between(0.1, 0.7, g)
 
 
 guided_eps = Check(
@@ -213,5 +276,5 @@ guided_eps = Check(
         "You take the gradient at the guess x̂_0; this score was made for x_t, and its gradient is "
         "with respect to x_t.": _wrong_guidance(where=_guess),
     },
-    against="labkit.guidance.ScoreGuidance",
+    against=ScoreGuidance,
 )

@@ -4,12 +4,20 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import STEPS, between, random_schedule, whole
+from labkit.lab.checks.random_inputs import (
+    STEPS,
+    Given,
+    between,
+    random_schedule,
+    sizes,
+    turn,
+    whole,
+)
 from labkit.schedule import NoiseSchedule
-from labkit.systems.sdg import gram, weighted
+from labkit.systems.sdg import NoisyCLIP, gram, weighted
 
 Encode = Callable[[Tensor, int], Tensor]  # (x (B, C, H, W), t) → unit vectors (B, D)
 
@@ -29,7 +37,7 @@ def _wrong_gram(ready=lambda maps: maps.flatten(2), divide=lambda B, C, HW: C * 
 gram_matrix = Check(
     "gram_matrix",
     reference=gram,
-    draw_inputs=lambda g: (0.5 + torch.randn(3, 4, 5, 5, generator=g),),
+    draw_inputs=lambda g: ((0.5 + torch.randn(*sizes(g, 4), generator=g)).requires_grad_(),),
     mistakes={
         "You make one big matrix of the whole batch, (B·C, B·C), as the authors' released code "
         "does: each picture would be pulled to the others in its batch. Keep the batch apart, "
@@ -63,18 +71,29 @@ gram_matrix = Check(
             lambda maps: maps.flatten(2) - maps.flatten(2).mean(2, keepdim=True)
         ),
     },
-    against="labkit.systems.sdg.gram",
+    against=gram,
 )
 
 
 # Image content: the reference must look as noisy as the picture.
 
 
+class _Seeing(NoisyCLIP):
+    """A NoisyCLIP with the encoder and the schedule of the exercise, for pictures of any size."""
+
+    def __init__(self, encode: Encode, schedule: NoiseSchedule):
+        nn.Module.__init__(self)
+        self.encode, self.schedule = encode, schedule
+
+    def check_size(self, *_):
+        pass
+
+
 def _content_score(
     encode: Encode, schedule: NoiseSchedule, x: Tensor, t: int, reference: Tensor, eps: Tensor
 ) -> Tensor:
-    noised = schedule.diffuse(reference.expand_as(x), t, eps)
-    return F.cosine_similarity(encode(x, t), encode(noised, t), dim=1)
+    with Given(randn=eps):
+        return _Seeing(encode, schedule).content(reference)(x, t)
 
 
 def _wrong_content(
@@ -100,15 +119,17 @@ def _mixed(schedule: NoiseSchedule, picture: Tensor, t: int, eps: Tensor) -> Ten
 
 def _draw_content(g: torch.Generator):
     """A small encoder that hears the time, and pictures of which none is the reference."""
-    first = torch.randn(48, 6, generator=g) / 7
+    B, C, H, W = sizes(g, 4)
+    first = torch.randn(C * H * W, whole(4, 8, g), generator=g) / (C * H * W) ** 0.5
     rate = between(1.5, 2.5, g)
 
     def encode(x: Tensor, t: int) -> Tensor:
         return F.normalize(torch.tanh(x.flatten(1) @ first + rate * t / STEPS), dim=1)
 
     schedule, t = random_schedule(g), whole(8, 25, g)
-    x, eps = torch.randn(2, 3, 3, 4, 4, generator=g)
-    return encode, schedule, x, t, torch.rand(1, 3, 4, 4, generator=g) * 2 - 1, eps
+    x, eps = torch.randn(2, B, C, H, W, generator=g)
+    reference = torch.rand(1, C, H, W, generator=g) * 2 - 1
+    return encode, schedule, x.requires_grad_(), t, reference, eps
 
 
 content_score = Check(
@@ -148,7 +169,7 @@ content_score = Check(
             _wrong_content(end=lambda a, b: (a - b).norm(dim=1))
         ),
     },
-    against="labkit.systems.sdg.NoisyCLIP.content",
+    against=NoisyCLIP.content,
 )
 
 
@@ -169,14 +190,17 @@ def _wrong_weights(use=lambda weights: weights, end=lambda total: total):
 
 
 def _draw_weighted(g: torch.Generator):
-    """Three scores, the third of which is unwanted."""
+    """One to five scores; of several, the last one is unwanted."""
+    n, B, D = turn(g, 5) + 1, *sizes(g, 2, 3, 12)
 
     def make():
-        way, rate = torch.randn(12, generator=g), between(0.5, 1.5, g)
+        way, rate = torch.randn(D, generator=g), between(0.5, 1.5, g)
         return lambda x, t: torch.tanh(x.flatten(1) @ way / 5 + rate * t / STEPS)
 
-    weights = [between(3, 5, g), between(1.5, 2.5, g), -between(0.5, 1.2, g)]
-    return [make() for _ in range(3)], weights, torch.randn(4, 12, generator=g), whole(5, 45, g)
+    weights = [between(1.5, 4, g) for _ in range(n)]
+    weights[-1] *= -0.4 if n > 1 else 1
+    x = torch.randn(B, D, generator=g).requires_grad_()
+    return [make() for _ in range(n)], weights, x, whole(5, 45, g)
 
 
 weighted_score = Check(
@@ -210,5 +234,5 @@ weighted_score = Check(
             torch.stack([s(x, t) * w for s, w in zip(scores, weights)]).prod(0)
         ),
     },
-    against="labkit.systems.sdg.weighted",
+    against=weighted,
 )
