@@ -5,7 +5,7 @@
 CIFAR.zip: real pictures in a folder for each class. FILE: what `labkit train adm-cifar10` wrote;
 without it, the shipped weights are judged. The judge, a `Classifier`, is trained on nine tenths of
 the real pictures (a quarter of an hour of one core; a run that was stopped goes on where it was).
-How often it is right about the tenth that it never saw is what a perfect painter would reach.
+How often it is right about the tenth that it never saw is what a perfect model would reach.
 """
 
 from __future__ import annotations

@@ -17,14 +17,13 @@ import torch
 from torch import Tensor
 
 from benchmarks import tables
-from labkit import zoo
-from labkit.data import scenes
-from labkit.data.captions import noun_phrase
-from labkit.data.scenes_meaning import Thing
+from labkit import scenes, zoo
 from labkit.denoiser import MapX0, clip
 from labkit.guidance import ScoreGuidance
 from labkit.sampler import from_noise
-from labkit.scene_metrics import caption_accuracy, shown_parts, spread, valid
+from labkit.scenes.captioning import noun_phrase
+from labkit.scenes.meaning import Thing
+from labkit.scenes.scores import caption_accuracy, shown_parts, spread, valid
 from labkit.systems.sdg import NoisyCLIP
 
 CHUNK = 160  # pictures sampled at once
@@ -33,11 +32,11 @@ CHUNK = 160  # pictures sampled at once
 def wishes(number: int, seed: int) -> list[str]:
     """That many sentences, each of one thing with a color and a shape that go together in the
     scenes that the model was trained on."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     pairs = [(color, shape) for color in scenes.COLORS for shape in scenes.SHAPES]
     pairs = [pair for pair in pairs if pair not in scenes.UNSEEN["colors"]]
-    chosen = (Thing(color=color, shape=shape) for color, shape in dice.sample(pairs, number))
-    return [noun_phrase(thing, dice) for thing in chosen]
+    chosen = (Thing(color=color, shape=shape) for color, shape in rng.sample(pairs, number))
+    return [noun_phrase(thing, rng) for thing in chosen]
 
 
 def draw(
@@ -84,12 +83,12 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=12)
     parser.add_argument("--each", type=int, default=8, help="noises for each sentence")
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--eta", type=float, default=0.0, help="0: DDIM, 1: new dice in each step")
+    parser.add_argument("--eta", type=float, default=0.0, help="0: DDIM, 1: new noise in each step")
     parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
     encoder = zoo.load("noisy-clip-scenes")
     if given.encoder == "clean":
-        encoder = NoisyCLIP.deaf(zoo.load("clip-scenes"))
+        encoder = NoisyCLIP.clean(zoo.load("clip-scenes"))
     asked = [text for text in wishes(given.sentences, 0) for _ in range(given.each)]
     print(tables.head("weight", "parts shown", "all shown", "a scene at all", "spread"))
     for weight in given.weights:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.valid_scenes [--samples 300] [--seeds 3]
 
-*A scene at all*: what `scene_metrics.valid` says of what the attribute reader sees in them. eta 1
-throws new dice in every step (DDPM), eta 0 none (DDIM).
+*A scene at all*: what `labkit.scenes.scores.valid` says of what the attribute reader sees in them.
+eta 1 draws new noise in every step (DDPM), eta 0 none (DDIM).
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import nn
 
 from benchmarks import tables
 from labkit import zoo
-from labkit.scene_metrics import misfit, valid
+from labkit.scenes.scores import misfit, valid
 
 WALKS = ((0.0, 25), (0.0, 50), (1.0, 25), (1.0, 50))
 
 
 def judge(
-    painter: nn.Module, reader: nn.Module, eta: float, steps: int, samples: int, seed: int
+    model: nn.Module, reader: nn.Module, eta: float, steps: int, samples: int, seed: int
 ) -> list[float]:
     """The share of scenes, and the median of the misfits."""
-    *_, last = painter.generate(samples, steps=steps, seed=seed, eta=eta)
+    *_, last = model.generate(samples, steps=steps, seed=seed, eta=eta)
     pictures = last.x.clamp(-1, 1)
     seen = reader.read(pictures)
     share = valid(seen, pictures).double().mean().item()
@@ -35,11 +35,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
-    painter, reader = zoo.load("ddpm-scenes"), zoo.load("reader-scenes")
+    model, reader = zoo.load("ddpm-scenes"), zoo.load("reader-scenes")
     print(tables.head("eta, steps", "a scene at all", "median misfit"))
     for eta, steps in WALKS:
         runs = [
-            judge(painter, reader, eta, steps, given.samples, seed) for seed in range(given.seeds)
+            judge(model, reader, eta, steps, given.samples, seed) for seed in range(given.seeds)
         ]
         print(tables.row(f"{eta:g}, {steps}", runs, digits=3), flush=True)
 

@@ -136,7 +136,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict]:
-    """The tensors and what `save` was told about them.
+    """The tensors and what `save` was given about them.
 
     Raises FileNotFoundError, or ValueError for a file that is cut, foreign or a pickle.
     """

@@ -69,8 +69,12 @@ def list_systems() -> None:
 
     for name in zoo.names():
         recipe = zoo.recipe(name)
-        shipped = "shipped" if (zoo.WEIGHTS / f"{name}.safetensors").exists() else "not shipped"
-        click.echo(f"{name}  ({shipped}; {recipe.minutes:g} minutes of processor time to train)")
+        if recipe.parts:
+            cost = f"made of {', '.join(recipe.parts.values())}"
+        else:
+            shipped = "shipped" if (zoo.WEIGHTS / f"{name}.safetensors").exists() else "not shipped"
+            cost = f"{shipped}; {recipe.minutes:g} minutes of processor time to train"
+        click.echo(f"{name}  ({cost})")
         click.echo(f"    {recipe.about}")
 
 
@@ -94,7 +98,7 @@ def train(
 
     out = out or Path(f"{name}.safetensors")
     try:
-        total = zoo.recipe(name).training["steps"]
+        total = zoo.trainable(name).training["steps"]
         run = zoo.run_of(out)
         if run.exists() and not overwrite:
             click.echo(f"going on with {run}; --overwrite would begin anew", err=True)
@@ -120,6 +124,22 @@ def train(
     click.echo(f"{out} is written: labkit sample {out}")
 
 
+def prompts_for(system, name: str, number: int, labels: tuple, sentences: tuple) -> list | int:
+    """What `system.generate` is asked for: that many pictures, of the labels or sentences in turn.
+    ValueError for what the system does not hear."""
+    hears = system.hears
+    if labels and hears != "classes":
+        raise ValueError(f"{name} hears {hears or 'no condition'}: leave out --label")
+    if sentences and hears != "sentences":
+        raise ValueError(f"{name} hears {hears or 'no condition'}: leave out --prompt")
+    if hears == "sentences" and not sentences:
+        raise ValueError(f'{name} hears sentences: give one, such as --prompt "a large red star"')
+    chosen = [numbered(label, system) for label in labels] or list(sentences)
+    if hears == "classes" and not chosen:
+        chosen = range(system.classes)
+    return [chosen[row % len(chosen)] for row in range(number)] if chosen else number
+
+
 def numbered(label: str, system) -> int:
     """The number of a class that is given by its name or number. ValueError for neither."""
     from labkit.inputs import nearest
@@ -139,17 +159,23 @@ def numbered(label: str, system) -> int:
 @click.option(
     "--label", "labels", multiple=True, help="Of this class, its name or number; may be repeated."
 )
-@click.option("--scale", default=1.0, show_default=True, help="Of classifier-free guidance.")
+@click.option(
+    "--prompt", "sentences", multiple=True, help="What to show, in words; may be repeated."
+)
+@click.option("--scale", type=float, help="Of guidance.  [default: the system's own]")
 @click.option("--steps", default=50, show_default=True, help="Steps of DDIM.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--weights", type=click.Path(path_type=Path), help="A file that `train` wrote.")
 @DEVICE
 @click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
-def sample(name, out, number, labels, scale, steps, seed, weights, device, overwrite) -> None:
+def sample(
+    name, out, number, labels, sentences, scale, steps, seed, weights, device, overwrite
+) -> None:
     """Draw pictures with system NAME, or with the file NAME.safetensors that `train` wrote, and
     save them side by side.
 
-    A system that is told classes draws the labels in turn, all of them unless --label says which.
+    A class-conditional system draws the labels in turn, all of them unless --label says which; one
+    that hears sentences draws each --prompt in turn.
     """
     from tqdm import tqdm
 
@@ -165,17 +191,17 @@ def sample(name, out, number, labels, scale, steps, seed, weights, device, overw
         system.to(where(device))
         if not hasattr(system, "generate"):
             raise ValueError(f"{name} looks at pictures and draws none; see `labkit list`")
-        if hasattr(system, "classes"):
-            labels = [numbered(label, system) for label in labels] or range(system.classes)
-            prompts = [labels[row % len(labels)] for row in range(number)]
-            states = system.generate(prompts, scale=scale, steps=steps, seed=seed)
-        elif labels or scale != 1:
-            raise ValueError(f"{name} knows no classes: leave out --label and --scale")
-        else:
-            states = system.generate(number, steps=steps, seed=seed)
-        *_, last = tqdm(states, total=steps, unit="step", desc=name)
+        prompts = prompts_for(system, name, number, labels, sentences)
+        if scale is not None and not system.hears:
+            raise ValueError(f"{name} hears no condition to guide it: leave out --scale")
+        guided = {} if scale is None else {"scale": scale}
+        states = system.generate(prompts, steps=steps, seed=seed, **guided)
+        with tqdm(total=steps, unit="step", desc=name) as bar:
+            for state in states:
+                bar.set_postfix_str(state.stage)
+                bar.update()
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(plots.in_format(plots.image_grid(last.x.cpu()), format))
+        out.write_bytes(plots.in_format(plots.image_grid(state.pictures), format))
     except (ValueError, OSError) as error:
         raise sentence(error) from None
     click.echo(f"{out} holds {number} pictures")

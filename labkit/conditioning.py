@@ -14,7 +14,7 @@ ROUTES = {"vector": ("vector",), "tokens": ("tokens", "mask"), "image": ("image"
 
 
 class Conditioning(NamedTuple):
-    """What the network is told besides x and t. Every field may be missing (None)."""
+    """What the network hears besides x and t. Every field may be missing (None)."""
 
     vector: Tensor | None = None  # (B, D)        joins the time embedding
     tokens: Tensor | None = None  # (B, L, D)     attended to
@@ -97,7 +97,7 @@ def heard(
     tokens: int | None = None,
     image: tuple[int, int, int] | None = None,
 ) -> Conditioning:
-    """`cond` with a row for each of the batch, if a network can hear all of it and is told what it
+    """`cond` with a row for each of the batch, if a network can hear all of it and has what it
     cannot do without. Raises ValueError otherwise: a condition that nobody hears would guide
     nowhere, without a word.
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labkit.casting import like, moved, wide
+from labkit.casting import back, like, moved, wide, widest
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Denoiser, Denoises, Prediction, unit_size
 from labkit.inputs import float_batch, number
@@ -56,7 +56,10 @@ def decoder_log_prob(x0: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     The exact Gaussian, where the code of Improved DDPM has an approximation by tanh, and cut off
     only where the numbers end, not at 1e-12.
     """
-    x0, mean, std = wide(x0), wide(mean), (wide(log_var) / 2).exp()
+    there = mean
+    if widest(there.device) != torch.float64:  # float32 ends at 87 nats, far from enough
+        x0, mean, log_var = x0.cpu(), mean.cpu(), log_var.cpu()
+    x0, mean, std = x0.double(), mean.double(), (log_var.double() / 2).exp()
     low = (x0 - HALF_BIN - mean) / std
     high = (x0 + HALF_BIN - mean) / std
     low = torch.where(x0 < -0.999, -math.inf, low)
@@ -66,7 +69,7 @@ def decoder_log_prob(x0: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     low, high = torch.where(above, -high, low), torch.where(above, -low, high)
     # erfc, since torch's ndtr is already 0 at 9 standard deviations.
     mass = (torch.erfc(-high / math.sqrt(2)) - torch.erfc(-low / math.sqrt(2))) / 2
-    return mass.clamp(min=torch.finfo(mass.dtype).tiny).log()
+    return back(mass.clamp(min=torch.finfo(mass.dtype).tiny).log(), there)
 
 
 def log_variance(

@@ -23,7 +23,7 @@ SYSTEMS = {  # where each is found; imported when a file asks for it
     "DDPM": "labkit.systems.ddpm",
     "NoisyCLIP": "labkit.systems.sdg",
     "NoisyGuide": "labkit.systems.adm",
-    "Reader": "labkit.nets.reader",
+    "Reader": "labkit.scenes.reader",
 }
 
 

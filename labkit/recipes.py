@@ -11,33 +11,36 @@ from typing import Any
 import torch
 from torch import nn
 
-from labkit import devices
+from labkit import devices, scenes
 from labkit import train as training
-from labkit.data import digits, openml, pairs, scenes
+from labkit.data import digits, openml
 from labkit.nets.classifier import Classifier, ClassifierConfig, shifted
 from labkit.nets.noisy_classifier import NoisyClassifierConfig
-from labkit.nets.reader import Reader, ReaderConfig, weathered
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig
 from labkit.nets.unet import UNetConfig
+from labkit.scenes import pairs
+from labkit.scenes.reader import Reader, ReaderConfig, augmented
 from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
 from labkit.systems.clip import CLIP, CLIPConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
-from labkit.systems.sdg import NoisyCLIP, NoisyCLIPConfig
+from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What it takes to make one of the shipped systems."""
+    """What it takes to make one of the shipped systems: a training, or parts that have their own
+    recipes."""
 
     about: str  # one line for a list
-    system: type[nn.Module]  # built as system(config)
-    config: Any  # a frozen dataclass
-    batches: Callable[..., training.Batches]  # called with the teacher, if there is one
-    training: dict[str, Any] = field(default_factory=dict)  # what `labkit.train.train` is told
+    system: type[nn.Module]  # built as system(config), or as system(**parts)
+    config: Any = None  # a frozen dataclass
+    batches: Callable[..., training.Batches] | None = None  # called with the teacher, if any
+    training: dict[str, Any] = field(default_factory=dict)  # arguments of `labkit.train.train`
     minutes: float = 0.0  # of processor time that training took, measured; two cores share it
     teacher: str | None = None  # the system it begins from, `system.begin_from`, and learns from
     names: tuple[str, ...] | None = None  # of the classes, for a system that knows some
+    parts: dict[str, str] = field(default_factory=dict)  # argument of the system → name in the zoo
 
 
 def digit_batches() -> training.Batches:
@@ -68,13 +71,13 @@ def labeled_digit_batches() -> training.Batches:
     return batches
 
 
-def weathered_scene_batches() -> training.Batches:
+def augmented_scene_batches() -> training.Batches:
     """64 new scenes at a time, 32 x 32 pixels, some of them blurred or noisy, as samples are."""
     draw = scenes.batches(64, 32, "all")
 
     def batches(generator: torch.Generator):
         made = draw(generator)
-        return made._replace(pictures=weathered(made.pictures, generator))
+        return made._replace(pictures=augmented(made.pictures, generator))
 
     return batches
 
@@ -101,7 +104,7 @@ def taught_scene_batches(teacher: CLIP) -> training.Batches:
 
 SMALL = UNetConfig(
     size=16, channels=1, width=48, multipliers=(1, 1), blocks=1, attention=(), groups=8,
-    film=True, fold=4,
+    scale_shift_norm=True, fold=4,
 )  # fmt: skip
 
 TEN = tuple("0123456789")  # what the digits are called
@@ -133,7 +136,7 @@ RECIPES = {
         config=ADMConfig(
             replace(SMALL, vector=10, attention=(4, 2), head_channels=16, residual_resampling=True),
             predicts="x0",
-            null_share=0.15,
+            p_uncond=0.15,
         ),
         batches=digit_class_batches,
         training={"steps": 3_000, "lr": 2e-3},
@@ -158,7 +161,7 @@ RECIPES = {
                 residual_resampling=True,
             ),
             predicts="x0",
-            null_share=0.15,
+            p_uncond=0.15,
         ),
         batches=photo_batches,
         training={"steps": 8_000, "lr": 1e-3},
@@ -216,6 +219,11 @@ RECIPES = {
         minutes=7,
         teacher="clip-scenes",
     ),
+    "sdg-scenes": Recipe(
+        about="scenes that a sentence or a picture steers (lesson 08)",
+        system=SDG,
+        parts={"model": "ddpm-scenes", "guide": "noisy-clip-scenes", "clip": "clip-scenes"},
+    ),
     "classifier-digits": Recipe(
         about="tells digits apart; metrics live in its features",
         system=Classifier,
@@ -238,7 +246,7 @@ RECIPES = {
         about="sees what is in a picture of a scene; captions are scored by it",
         system=Reader,
         config=ReaderConfig(),
-        batches=weathered_scene_batches,
+        batches=augmented_scene_batches,
         training={"steps": 1_000, "lr": 4e-3, "weight_decay": 0.05, "ema": 0.995},
         minutes=4,
     ),

@@ -26,6 +26,13 @@ class State(NamedTuple):
     t: int  # the time of x; 0 at the end
     x: Tensor  # (B, …)
     x0: Tensor  # (B, …)  the guess of the clean picture that led here
+    stage: str = ""  # of a system that samples several times in turn: which, such as "base"
+    decode: Callable[[Tensor], Tensor] | None = None  # what makes pictures of x0, if it is none
+
+    @property
+    def pictures(self) -> Tensor:
+        """The guess as pictures (B, C, H, W) in [−1, 1]: what can be shown of any system."""
+        return (self.decode(self.x0) if self.decode else self.x0).clamp(-1, 1)
 
 
 def ddpm(

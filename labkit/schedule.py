@@ -13,9 +13,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from labkit import spacing as spacings
 from labkit.casting import like, moved
 from labkit.inputs import float_batch, number, numbers, one_of, same_shape, short, whole_number
+
+# Spacings: which n of the T times a sampler visits, as a falling list that ends in 0.
+
+
+def uniform_spacing(T: int, n: int) -> list[int]:
+    """[T, …, 1, 0]: evenly from the last time to the first (Improved DDPM's stride)."""
+    if n == 1:
+        return [T, 0]
+    return [1 + round(i * (T - 1) / (n - 1)) for i in reversed(range(n))] + [0]
+
+
+def trailing_spacing(T: int, n: int) -> list[int]:
+    """[T, …, T/n, 0]: even gaps, the last one as long as the others (Lin et al. 2024, table 2)."""
+    return [round(T * i / n) for i in reversed(range(n + 1))]
+
+
+def quadratic_spacing(T: int, n: int) -> list[int]:
+    """[T, …, T/n², 0]: denser near the picture (DDIM, appendix D.2), never standing still."""
+    return [max(round(T * i * i / (n * n)), i) for i in reversed(range(n + 1))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,10 +161,10 @@ class NoiseSchedule:
         from_x0, from_x, variance = self.posterior_weights(t, s, x)
         return like(from_x0, x) * x0 + like(from_x, x) * x, variance
 
-    def timesteps(self, n: int, spacing: Callable = spacings.uniform) -> list[int]:
+    def timesteps(self, n: int, spacing: Callable = uniform_spacing) -> list[int]:
         """n falling steps as n + 1 of the schedule's own times, ending in 0.
 
-        spacing: (T, n) → list, one of labkit.spacing. Raises ValueError unless 1 ≤ n ≤ T.
+        spacing: (T, n) → list, one of those above. Raises ValueError unless 1 ≤ n ≤ T.
         """
         return spacing(self.T, whole_number(n, "the number of steps", 1, self.T))
 

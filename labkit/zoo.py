@@ -38,7 +38,7 @@ def recipe(name: str) -> Recipe:
 def build(name: str) -> nn.Module:
     """The system of that name, untrained: its initial weights are drawn with the recipe's seed, or
     taken from its teacher."""
-    made = recipe(name)
+    made = trainable(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(made.training.get("seed", 0))
         system = made.system(made.config)
@@ -60,6 +60,13 @@ def load(name: str | None = None, path: str | Path | None = None) -> nn.Module:
     if name is None and path is not None:
         return model_file.load(path)
     made = recipe(name)
+    if made.parts:
+        if path is not None:
+            raise ValueError(
+                f"{name} has no file of its own, but consists of {', '.join(made.parts.values())}: "
+                "load these from files of yours and put them together"
+            )
+        return made.system(**{part: load(other) for part, other in made.parts.items()}).eval()
     if path is None and not (WEIGHTS / f"{name}.safetensors").exists():
         raise FileNotFoundError(
             f"{name} comes without weights; train it with `labkit train {name}` and give the file "
@@ -104,7 +111,7 @@ def train(
 
     pictures: a folder or zip of your own pictures to train on, or what `own_pictures` made of it.
     """
-    made, path, device = recipe(name), Path(path), devices.named(device)
+    made, path, device = trainable(name), Path(path), devices.named(device)
     state, system = run_of(path), build(name)
     if pictures:
         found = pictures if isinstance(pictures, Pictures) else own_pictures(name, pictures)
@@ -123,13 +130,23 @@ def train(
         yield step
 
 
+def trainable(name: str) -> Recipe:
+    """The recipe of that name. ValueError for a system that is made of others."""
+    made = recipe(name)
+    if made.parts:
+        raise ValueError(
+            f"{name} is not trained as a whole: train its parts, {', '.join(made.parts.values())}"
+        )
+    return made
+
+
 def batches_of(made: Recipe, device: str | torch.device = "cpu") -> training.Batches:
     """What the recipe shows to its system; its teacher, if it has one, works on that device."""
     return made.batches(load(made.teacher).to(device)) if made.teacher else made.batches()
 
 
 def own_pictures(name: str, path: str | Path) -> Pictures:
-    """The pictures in a folder or zip, for a system that is told classes.
+    """The pictures in a folder or zip, for a class-conditional system.
 
     Raises ValueError for another system, and unless there is a folder for each of its classes.
     """

@@ -10,6 +10,7 @@ from PIL import Image
 
 from labkit import checkpoint, devices, zoo
 from labkit.cli import main
+from labkit.lab import plots
 from labkit.nets.unet import UNetConfig
 from labkit.recipes import Recipe, digit_class_batches
 from labkit.systems.adm import ADM, ADMConfig
@@ -137,3 +138,42 @@ def test_asking_for_help_imports_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_a_system_of_several_parts_draws_what_sentences_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = ["sample", "sdg-scenes", "--number", 2, "--steps", 2, "--prompt", "a red star"]
+    drawn = run(*line, "--prompt", "a blue disc", "--scale", 50)
+    assert drawn.exit_code == 0, drawn.output
+    guide = zoo.load("sdg-scenes")
+    *_, last = guide.generate(["a red star", "a blue disc"], steps=2, scale=50.0)
+    plots.image_grid(last.pictures).savefig("again.png")
+    assert Image.open("grid.png").size == Image.open("again.png").size
+    *_, other = guide.generate(["a red star", "a red star"], steps=2, scale=50.0)
+    assert torch.equal(other.pictures[0], last.pictures[0])
+    assert not torch.equal(other.pictures[1], last.pictures[1])
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["sdg-scenes"], "hears sentences: give one"),
+        (["sdg-scenes", "--prompt", "a zebra"], "zebra"),
+        (["sdg-scenes", "--prompt", "a star", "--label", "1"], "leave out --label"),
+        (["ddpm-digits", "--prompt", "a star"], "hears no condition: leave out --prompt"),
+        (["ddpm-digits", "--scale", "2"], "leave out --scale"),
+        (["adm-digits", "--prompt", "seven"], "hears classes: leave out --prompt"),
+        (["sdg-scenes", "--weights", "mine.safetensors", "--prompt", "a star"], "consists of"),
+    ],
+)
+def test_what_a_system_does_not_hear_is_refused(line, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused = run("sample", *line)
+    assert refused.exit_code == 1 and words in refused.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_made_of_parts_is_listed_as_such_and_not_trained_as_a_whole():
+    assert "sdg-scenes  (made of ddpm-scenes, noisy-clip-scenes, clip-scenes)" in run("list").output
+    refused = run("train", "sdg-scenes")
+    assert refused.exit_code == 1 and "train its parts" in refused.output

@@ -59,7 +59,7 @@ def test_no_condition_at_all_gets_a_sentence_where_a_picture_is_needed():
 def test_one_row_of_a_condition_serves_the_whole_batch():
     torch.manual_seed(0)
     net = UNet(HEARS.config)
-    torch.nn.init.normal_(net.exit[2].weight)
+    torch.nn.init.normal_(net.conv_out[2].weight)
     one = Conditioning(*(field[:1] for field in ALL))
     assert net(X, T, one).abs().max() > 0
     assert torch.equal(net(X, T, one), net(X, T, ALL))

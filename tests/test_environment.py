@@ -1,5 +1,7 @@
 """pyproject.toml, constraints.txt and environment.yml say the same."""
 
+import ast
+import sys
 import tomllib
 from pathlib import Path
 
@@ -30,6 +32,8 @@ CONDA_NAMES = {
     "torch": "pytorch-cpu",
     "matplotlib": "matplotlib-base",
     "huggingface-hub": "huggingface_hub",
+    "jupyter-client": "jupyter_client",
+    "jupyter-core": "jupyter_core",
 }
 
 
@@ -66,3 +70,18 @@ def test_conda_takes_one_python_that_the_package_supports_and_installs_the_check
     assert name == "python" and SpecifierSet(PROJECT["requires-python"]).contains(version)
     assert pip == "pip" and PIP[-1] == "--editable ."
     assert ENVIRONMENT["channels"] == ["conda-forge", "nodefaults"]
+
+
+IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn", "ipython": "IPython"}
+
+
+def test_every_package_that_labkit_imports_is_declared():
+    declared = {IMPORT_NAMES.get(r.name, r.name.replace("-", "_")) for r in REQUIRED}
+    imported = set()
+    for path in (ROOT / "labkit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.partition(".")[0])
+    assert imported - sys.stdlib_module_names - {"labkit"} <= declared

@@ -5,8 +5,8 @@ import torch
 
 from labkit.nets.classifier import Classifier, ClassifierConfig
 from labkit.nets.noisy_classifier import NoisyClassifier, NoisyClassifierConfig
-from labkit.nets.reader import Reader, ReaderConfig
 from labkit.nets.unet import UNet, UNetConfig
+from labkit.scenes.reader import Reader, ReaderConfig
 from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
 
 SMALL = UNetConfig(

@@ -5,10 +5,10 @@ from functools import partial
 import pytest
 import torch
 
-from labkit import schedule, spacing
+from labkit import schedule
 from labkit.denoiser import MapX0, clip
 from labkit.mixture import GaussianMixture
-from labkit.sampler import ddim, ddpm, invert, sample
+from labkit.sampler import State, ddim, ddpm, invert, sample
 
 LINEAR = schedule.linear()
 TWO = GaussianMixture([[-0.7], [0.7]], 0.1)
@@ -66,7 +66,9 @@ def test_all_thousand_steps_reach_the_true_law(step):
     assert wasserstein(last(states).x, TWO) < 0.025  # two true samples differ by about 0.01
 
 
-@pytest.mark.parametrize("space", [spacing.uniform, spacing.trailing, spacing.quadratic])
+@pytest.mark.parametrize(
+    "space", [schedule.uniform_spacing, schedule.trailing_spacing, schedule.quadratic_spacing]
+)
 @pytest.mark.parametrize("n", [1, 7, 50])
 def test_eta_one_is_the_ancestral_step_on_any_subset_of_times(space, n):
     denoise, times = TWO.denoiser(LINEAR), LINEAR.timesteps(n, space)
@@ -170,3 +172,10 @@ def test_bad_times_are_met_at_the_call_and_not_at_the_first_step():
     for times in ([], [5], [5, 5], [0, 5], [1001, 0], [2.5, 0], None, "no"):
         with pytest.raises(ValueError, match="time"):
             sample(TWO.denoiser(LINEAR), noise(2), times)
+
+
+def test_a_state_shows_pictures_whatever_the_system_samples():
+    x0 = torch.full((2, 1, 4, 4), 3.0)
+    assert State(0, x0, x0).pictures.max() == 1
+    latent = State(5, x0, x0 / 6, stage="base", decode=lambda z: z.repeat(1, 3, 2, 2) - 1)
+    assert latent.pictures.shape == (2, 3, 8, 8) and latent.pictures.unique().tolist() == [-0.5]

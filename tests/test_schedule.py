@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from labkit import schedule, spacing
+from labkit import schedule
 
 SCHEDULES = [
     schedule.linear(),
@@ -158,7 +158,9 @@ def test_uniform_spacing_has_the_published_stride():
     assert times[-1] == 0
 
 
-@pytest.mark.parametrize("space", [spacing.uniform, spacing.trailing, spacing.quadratic])
+@pytest.mark.parametrize(
+    "space", [schedule.uniform_spacing, schedule.trailing_spacing, schedule.quadratic_spacing]
+)
 @pytest.mark.parametrize("T", [1, 2, 7, 100, 1000])
 def test_every_spacing_falls_from_T_to_0_in_n_steps(space, T):
     made = schedule.cosine(T)
@@ -170,5 +172,5 @@ def test_every_spacing_falls_from_T_to_0_in_n_steps(space, T):
 
 
 def test_quadratic_spacing_is_denser_near_the_picture():
-    times = schedule.linear().timesteps(10, spacing.quadratic)
+    times = schedule.linear().timesteps(10, schedule.quadratic_spacing)
     assert times == [1000, 810, 640, 490, 360, 250, 160, 90, 40, 10, 0]

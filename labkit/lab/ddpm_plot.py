@@ -8,7 +8,7 @@ from torch import Tensor
 
 from labkit.lab import plots
 from labkit.mixture import GaussianMixture
-from labkit.nets.attention import Attention
+from labkit.nets.attention import PixelAttention
 from labkit.nets.layers import Downsample, Upsample
 from labkit.nets.unet import UNet
 from labkit.schedule import NoiseSchedule
@@ -17,7 +17,9 @@ from labkit.schedule import NoiseSchedule
 class FeatureMap(NamedTuple):
     """What one part of a network gave when a picture went through."""
 
-    part: str  # "door", "down", "middle", "up", "exit", or "picture" for what goes in and out
+    part: (
+        str  # "conv_in", "down", "middle", "up", "conv_out", or "picture" for what goes in and out
+    )
     channels: int
     size: int  # the side where the part worked; a part that doubles ends with twice as much
     attends: bool = False
@@ -34,16 +36,16 @@ def feature_maps(net: UNet, x: Tensor) -> list[FeatureMap]:
         def write(_module, _inputs, output):
             doubles = Upsample in kinds or part == "up" and output.shape[2] > _inputs[0].shape[2]
             size = output.shape[2] // (2 if doubles else 1)
-            seen.append(FeatureMap(part, output.shape[1], size, Attention in kinds, doubles))
+            seen.append(FeatureMap(part, output.shape[1], size, PixelAttention in kinds, doubles))
 
         handles.append(module.register_forward_hook(write))
 
-    listen("door", net.door)
+    listen("conv_in", net.conv_in)
     for part, modules in (("down", net.down), ("middle", [net.middle]), ("up", net.up)):
         for module in modules:
             halves = part == "down" and any(isinstance(layer, Downsample) for layer in module)
             listen("halve" if halves else part, module, module)
-    listen("exit", net.exit)
+    listen("conv_out", net.conv_out)
     with torch.no_grad():
         out = net(x, torch.ones(len(x), dtype=torch.long, device=x.device))
     for handle in handles:
@@ -52,7 +54,7 @@ def feature_maps(net: UNet, x: Tensor) -> list[FeatureMap]:
 
 
 FILL = {
-    "picture": "#DDDDDD", "door": plots.YELLOW, "exit": plots.YELLOW, "down": plots.SKY,
+    "picture": "#DDDDDD", "conv_in": plots.YELLOW, "conv_out": plots.YELLOW, "down": plots.SKY,
     "up": plots.SKY, "middle": plots.ORANGE, "halve": plots.GREEN,
 }  # fmt: skip
 
@@ -63,12 +65,12 @@ def draw_unet(axes, maps: list[FeatureMap], title: str = "") -> None:
     sizes = sorted({each.size for each in maps}, reverse=True)
     tall = {size: 0.86 - 0.5 * level / max(1, len(sizes) - 1) for level, size in enumerate(sizes)}
     middle = {size: -level for level, size in enumerate(sizes)}
-    kept = [i for i, each in enumerate(maps) if each.part in ("door", "down", "halve")]
+    skips = [i for i, each in enumerate(maps) if each.part in ("conv_in", "down", "halve")]
     for i, each in enumerate(maps):
         y, height = middle[each.size], tall[each.size]
         if each.part == "up":
-            source = kept.pop()
-            below = sum(maps[other].size == each.size for other in kept)  # lines still to come
+            source = skips.pop()
+            below = sum(maps[other].size == each.size for other in skips)  # lines still to come
             lift = y + 0.5 * height + 0.03 + 0.035 * (2 - min(below, 2))
             axes.plot([source, source, i, i], [y, lift, lift, y], color="#BBBBBB", lw=1, zorder=0)
         color = plots.ORANGE if each.attends else FILL[each.part]
@@ -86,7 +88,7 @@ def draw_unet(axes, maps: list[FeatureMap], title: str = "") -> None:
 def key(axes) -> None:
     """What the colors of `draw_unet` mean."""
     names = {
-        "picture in, answer out": FILL["picture"], "convolution": FILL["door"],
+        "picture in, answer out": FILL["picture"], "convolution": FILL["conv_in"],
         "residual block": FILL["down"], "with attention": FILL["middle"],
         "half the size (↑: twice)": FILL["halve"],
     }  # fmt: skip

@@ -1,4 +1,9 @@
-"""Self-attention over the pixels of a feature map, which may also look at the tokens of a text."""
+"""Attention, once: `attend` is all of it, and every network of the course calls it.
+
+Source: Vaswani et al. 2017, section 3.2. The modules below only make queries, keys and values.
+"""
+
+from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +12,101 @@ from torch import Tensor, nn
 from labkit.nets.layers import linear, zero
 
 
-class Attention(nn.Module):
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    scale: float | None = None,
+    weights: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """softmax(scale q kᵀ + bias) v in each of the heads, (B, Lq, C).
+
+    q: (B, Lq, D); k: (B, Lk, D); v: (B, Lk, C); D and C split evenly into the heads.
+    mask: bool, broadcasting to (B, heads, Lq, Lk): True = may be looked at. Of padding (B, Lk) it
+        is ``mask[:, None, None]``; `causal` makes one.
+    bias: broadcasting to (B, heads, Lq, Lk), added to the logits, such as T5's.
+    scale: None is 1 / √(D / heads).
+    weights: also returns what each query looked at, (B, heads, Lq, Lk), rows summing to 1; this
+        needs the whole matrix in memory.
+    """
+    q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (q, k, v))
+    if mask is not None and bias is not None:
+        bias, mask = bias.masked_fill(~mask, -torch.inf), None
+    if not weights:
+        either = mask if bias is None else bias
+        h = F.scaled_dot_product_attention(q, k, v, attn_mask=either, scale=scale)
+        return h.transpose(1, 2).flatten(2)
+    logits = (q.shape[-1] ** -0.5 if scale is None else scale) * q @ k.mT  # (B, heads, Lq, Lk)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    if bias is not None:
+        logits = logits + bias
+    looked = logits.softmax(-1)
+    return (looked @ v).transpose(1, 2).flatten(2), looked
+
+
+def causal(length: int, device: torch.device | None = None) -> Tensor:
+    """A mask (L, L) for `attend`: each token looks at those before it and at itself."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()
+
+
+class SelfAttention(nn.Module):
+    """Tokens (B, L, width) look at each other; returns (B, L, width).
+
+    head_width: of each head, None: width / heads. bias: of queries, keys and values; out_bias: of
+    what comes out. scale: see `attend`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        head_width: int | None = None,
+        bias: bool = True,
+        out_bias: bool = True,
+        scale: float | None = None,
+    ):
+        super().__init__()
+        inner = heads * (head_width or width // heads)
+        self.heads, self.scale = heads, scale
+        self.qkv = nn.Linear(width, 3 * inner, bias=bias)
+        self.out = nn.Linear(inner, width, bias=out_bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=2)
+        return self.out(attend(q, k, v, self.heads, mask, bias, self.scale))
+
+
+class CrossAttention(nn.Module):
+    """Tokens x (B, L, width) look at others, (B, M, context); returns (B, L, width).
+
+    bias: of queries, keys and values; what comes out always has one, as in latent diffusion.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        context: int,
+        head_width: int | None = None,
+        bias: bool = False,
+    ):
+        super().__init__()
+        inner = heads * (head_width or width // heads)
+        self.heads = heads
+        self.q = nn.Linear(width, inner, bias=bias)
+        self.kv = nn.Linear(context, 2 * inner, bias=bias)
+        self.out = nn.Linear(inner, width)
+
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        k, v = self.kv(context).chunk(2, dim=2)
+        return self.out(attend(self.q(x), k, v, self.heads, mask))
+
+
+class PixelAttention(nn.Module):
     """Every pixel looks at every pixel, and at the condition's tokens where there are any.
 
     The tokens' keys and values are put before those of the pixels, so that one softmax runs over
@@ -15,10 +114,12 @@ class Attention(nn.Module):
     result is the self-attention of DDPM and ADM. The branch starts at zero and is added to x.
     """
 
-    def __init__(self, channels: int, heads: int, groups: int, tokens: int | None = None):
+    def __init__(
+        self, channels: int, heads: int, groups: int, tokens: int | None = None, eps: float = 1e-5
+    ):
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(groups, channels)
+        self.norm = nn.GroupNorm(groups, channels, eps)
         self.qkv = linear(channels, 3 * channels)
         self.token_kv = linear(tokens, 2 * channels) if tokens else None
         self.out = zero(linear(channels, channels))
@@ -27,14 +128,33 @@ class Attention(nn.Module):
         B, C, H, W = x.shape
         pixels = self.norm(x).permute(0, 2, 3, 1).reshape(B, H * W, C)
         q, k, v = self.qkv(pixels).chunk(3, dim=2)  # (B, HW, C) each
-        visible = None
+        mask = None
         if self.token_kv is not None and cond is not None and cond.tokens is not None:
             token_k, token_v = self.token_kv(cond.tokens).chunk(2, dim=2)  # (B, L, C) each
             k, v = torch.cat([token_k, k], dim=1), torch.cat([token_v, v], dim=1)
             if cond.mask is not None:
                 every_pixel = cond.mask.new_ones(B, H * W)
-                visible = torch.cat([cond.mask, every_pixel], dim=1)[:, None, None, :]
-        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
-        h = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)  # (B, heads, HW, C/heads)
-        h = self.out(h.transpose(1, 2).reshape(B, H * W, C))
+                mask = torch.cat([cond.mask, every_pixel], dim=1)[:, None, None]
+        h = self.out(attend(q, k, v, self.heads, mask))
         return x + h.reshape(B, H, W, C).permute(0, 3, 1, 2)
+
+
+class AttentionPool(nn.Module):
+    """One vector for a feature map: its mean looks at all pixels, and at itself.
+
+    (B, C, H, W) → (B, outputs); H and W are fixed, since every position has a learned embedding
+    (CLIP, section 2.4; ADM's classifier).
+    """
+
+    def __init__(self, channels: int, side: int, heads: int, outputs: int):
+        super().__init__()
+        self.heads = heads
+        self.pos_emb = nn.Parameter(torch.randn(side * side + 1, channels) / channels**0.5)
+        self.qkv, self.out = linear(channels, 3 * channels), linear(channels, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = x.flatten(2).transpose(1, 2)  # (B, HW, C)
+        pixels = torch.cat([pixels.mean(1, keepdim=True), pixels], dim=1) + self.pos_emb
+        q, k, v = self.qkv(pixels).chunk(3, dim=2)  # (B, 1 + HW, C) each
+        q = q[:, :1]  # only what the mean asks for is answered
+        return self.out(attend(q, k, v, self.heads).flatten(1))

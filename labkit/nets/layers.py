@@ -11,18 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def sinusoid(t: Tensor, dim: int, tensorflow: bool = False) -> Tensor:
+def sinusoid(t: Tensor, dim: int, sin_first: bool = False) -> Tensor:
     """Times as waves of ``dim`` frequencies from 1 down to 1/10000: (B,) -> (B, dim), in [-1, 1].
 
     Cosines come first and the frequencies stop just before 1/10000, as in the code of Improved
-    DDPM; with ``tensorflow`` sines come first and the last frequency is exactly 1/10000, as in
+    DDPM; with ``sin_first`` sines come first and the last frequency is exactly 1/10000, as in
     the code of DDPM. A network can learn from either; released weights fit only their own.
     """
     half = dim // 2
-    last = half - 1 if tensorflow else half
+    last = half - 1 if sin_first else half
     frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=t.device) / last)
     angles = t.float()[:, None] * frequencies  # (B, dim/2)
-    waves = (angles.sin(), angles.cos()) if tensorflow else (angles.cos(), angles.sin())
+    waves = (angles.sin(), angles.cos()) if sin_first else (angles.cos(), angles.sin())
     return torch.cat(waves, dim=1)  # (B, dim)
 
 
@@ -53,31 +53,34 @@ def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
 class Residual(nn.Module):
     """GroupNorm, SiLU, convolution, twice; the time embedding enters in between.
 
-    DDPM adds a projection of the embedding after the first convolution (appendix B). With ``film``
-    the embedding scales and shifts the second norm instead (AdaGN: ADM, section 3). With
-    ``resample``, a function that halves or doubles the resolution, both the branch and the
-    shortcut go through it before the first convolution (the "BigGAN" block of ADM).
+    DDPM adds a projection of the embedding after the first convolution (appendix B). With
+    ``scale_shift_norm`` the embedding scales and shifts the second norm instead (AdaGN: ADM,
+    section 3). With ``resample``, a function that halves or doubles the resolution, both the branch
+    and the shortcut go through it before the first convolution (the "BigGAN" block of ADM).
     """
 
-    def __init__(self, inputs, outputs, emb, groups, dropout=0.0, film=False, resample=None):
+    def __init__(
+        self, inputs, outputs, emb, groups, dropout=0.0, scale_shift_norm=False, resample=None,
+        eps=1e-5,
+    ):  # fmt: skip
         super().__init__()
-        self.film, self.resample = film, resample or nn.Identity()
-        self.norm1 = nn.GroupNorm(groups, inputs)
+        self.scale_shift_norm, self.resample = scale_shift_norm, resample or nn.Identity()
+        self.norm1 = nn.GroupNorm(groups, inputs, eps)
         self.conv1 = conv(inputs, outputs)
-        self.emb = linear(emb, 2 * outputs if film else outputs)
-        self.norm2 = nn.GroupNorm(groups, outputs)
+        self.emb = linear(emb, 2 * outputs if scale_shift_norm else outputs)
+        self.norm2 = nn.GroupNorm(groups, outputs, eps)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zero(conv(outputs, outputs))
         self.skip = conv(inputs, outputs, size=1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, emb: Tensor, cond=None) -> Tensor:
         h = self.conv1(self.resample(F.silu(self.norm1(x))))  # (B, C', H', W')
-        told = self.emb(F.silu(emb))[:, :, None, None]
-        if self.film:
-            scale, shift = told.chunk(2, dim=1)
+        modulation = self.emb(F.silu(emb))[:, :, None, None]
+        if self.scale_shift_norm:
+            scale, shift = modulation.chunk(2, dim=1)
             h = self.norm2(h) * (1 + scale) + shift
         else:
-            h = self.norm2(h + told)
+            h = self.norm2(h + modulation)
         h = self.conv2(self.dropout(F.silu(h)))
         return self.skip(self.resample(x)) + h
 
@@ -93,11 +96,12 @@ def double(x: Tensor) -> Tensor:
 
 
 class Downsample(nn.Module):
-    """A convolution of stride two. TensorFlow pads only on the right and below, torch all round."""
+    """A convolution of stride two. TensorFlow, and so DDPM's own code, pads only on the right and
+    below (``asymmetric_pad``), torch all round."""
 
-    def __init__(self, channels: int, tensorflow: bool = False):
+    def __init__(self, channels: int, asymmetric_pad: bool = False):
         super().__init__()
-        self.padding = (0, 1, 0, 1) if tensorflow else (1, 1, 1, 1)
+        self.padding = (0, 1, 0, 1) if asymmetric_pad else (1, 1, 1, 1)
         self.conv = conv(channels, channels, stride=2, padding=0)
 
     def forward(self, x: Tensor, emb: Tensor, cond=None) -> Tensor:

@@ -7,7 +7,7 @@ attention pooling), and the authors' code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.inputs import whole_number
-from labkit.nets.noisy_classifier import AttentionPool
+from labkit.nets.attention import AttentionPool
+from labkit.nets.layers import zero
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,21 @@ class ResNetConfig:
         return self.width * 4 * 2 ** (len(self.blocks) - 1)
 
 
-def as_it_is(h: Tensor) -> Tensor:
-    """What happens behind a norm unless somebody says more: nothing."""
-    return h
+class ConditionalBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm (B, C, H, W) whose result an embedding (B, emb) scales and shifts, channel by
+    channel: h (1 + γ) + β, both zero at first. With emb None it is plain batch norm, and hears
+    nothing."""
+
+    def __init__(self, channels: int, emb: int | None = None):
+        super().__init__(channels)
+        self.modulation = zero(nn.Linear(emb, 2 * channels)) if emb else None
+
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        h = super().forward(x)
+        if self.modulation is None:
+            return h
+        scale, shift = self.modulation(emb)[:, :, None, None].chunk(2, dim=1)
+        return h * (1 + scale) + shift
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -77,48 +90,49 @@ class Bottleneck(nn.Module):
     it, before a convolution of stride one: a plain stride would let fine stripes pass for coarse
     ones, or for nothing."""
 
-    def __init__(self, inputs: int, inner: int, halves: bool):
+    def __init__(self, inputs: int, inner: int, halves: bool, emb: int | None = None):
         super().__init__()
         outputs = 4 * inner
-        self.conv1, self.norm1 = convolution(inputs, inner, 1), nn.BatchNorm2d(inner)
-        self.conv2, self.norm2 = convolution(inner, inner, 3), nn.BatchNorm2d(inner)
-        self.conv3, self.norm3 = convolution(inner, outputs, 1), nn.BatchNorm2d(outputs)
+        self.conv1, self.norm1 = convolution(inputs, inner, 1), ConditionalBatchNorm2d(inner, emb)
+        self.conv2, self.norm2 = convolution(inner, inner, 3), ConditionalBatchNorm2d(inner, emb)
+        self.conv3 = convolution(inner, outputs, 1)
+        self.norm3 = ConditionalBatchNorm2d(outputs, emb)
         self.pool = nn.AvgPool2d(2) if halves else nn.Identity()
         self.skip = None
         if halves or inputs != outputs:
             self.skip = nn.Sequential(convolution(inputs, outputs, 1), nn.BatchNorm2d(outputs))
         nn.init.zeros_(self.norm3.weight)  # every branch starts silent
 
-    def forward(self, x: Tensor, behind_norm: Callable = as_it_is) -> Tensor:
-        h = F.relu(behind_norm(self.norm1(self.conv1(x))))
-        h = self.pool(F.relu(behind_norm(self.norm2(self.conv2(h)))))
-        h = behind_norm(self.norm3(self.conv3(h)))  # (B, 4 inner, H', W')
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        h = F.relu(self.norm1(self.conv1(x), emb))
+        h = self.pool(F.relu(self.norm2(self.conv2(h), emb)))
+        h = self.norm3(self.conv3(h), emb)  # (B, 4 inner, H', W')
         return F.relu(h + (x if self.skip is None else self.skip(self.pool(x))))
 
 
 class ResNet(nn.Module):
     """One vector for a picture: called as net(x), x (B, 3, S, S); returns (B, dim).
 
-    behind_norm: a function (B, C, H, W) → the same shape, called with what each norm of `normed`
-    gives, one after the other: who knows more about the picture, such as how noisy it is, can
-    speak there (`labkit.nets.noisy_resnet`).
+    emb: the length of an embedding that every norm on the main way hears, such as of how noisy the
+    picture is (`labkit.nets.noisy_resnet`); None: there is none.
     """
 
-    def __init__(self, config: ResNetConfig, dim: int):
+    def __init__(self, config: ResNetConfig, dim: int, emb: int | None = None):
         super().__init__()
         self.config = c = config
         half = c.width // 2
         self.stem = nn.Sequential(
-            convolution(3, half, 3, stride=min(c.stem, 2)), nn.BatchNorm2d(half), nn.ReLU(),
-            convolution(half, half, 3), nn.BatchNorm2d(half), nn.ReLU(),
-            convolution(half, c.width, 3), nn.BatchNorm2d(c.width), nn.ReLU(),
+            convolution(3, half, 3, stride=min(c.stem, 2)), ConditionalBatchNorm2d(half, emb),
+            nn.ReLU(),
+            convolution(half, half, 3), ConditionalBatchNorm2d(half, emb), nn.ReLU(),
+            convolution(half, c.width, 3), ConditionalBatchNorm2d(c.width, emb), nn.ReLU(),
             nn.AvgPool2d(2) if c.stem == 4 else nn.Identity(),
         )  # fmt: skip
         self.levels, inputs = nn.ModuleList(), c.width
         for level, blocks in enumerate(c.blocks):
             inner = c.width * 2**level
-            first = Bottleneck(inputs, inner, halves=level > 0)
-            rest = (Bottleneck(4 * inner, inner, halves=False) for _ in range(blocks - 1))
+            first = Bottleneck(inputs, inner, halves=level > 0, emb=emb)
+            rest = (Bottleneck(4 * inner, inner, halves=False, emb=emb) for _ in range(blocks - 1))
             self.levels.append(nn.Sequential(first, *rest))
             inputs = 4 * inner
         self.pool = AttentionPool(inputs, c.size // c.shrinks, c.heads, dim)
@@ -127,27 +141,17 @@ class ResNet(nn.Module):
         # Channels last in memory: the convolutions run faster on a CPU.
         self.to(memory_format=torch.channels_last)
 
-    @property
-    def normed(self) -> list[int]:
-        """The channels of every norm on the main way, in its order (not those of the skips)."""
-        blocks = [block for level in self.levels for block in level]
-        norms = [layer for layer in self.stem if isinstance(layer, nn.BatchNorm2d)]
-        norms += [norm for block in blocks for norm in (block.norm1, block.norm2, block.norm3)]
-        return [norm.num_features for norm in norms]
-
-    def maps(self, x: Tensor, behind_norm: Callable = as_it_is) -> Iterator[Tensor]:
+    def maps(self, x: Tensor, emb: Tensor | None = None) -> Iterator[Tensor]:
         """The feature maps on the way, (B, C, H, W) each: that of the stem, then of every level."""
         x = x.contiguous(memory_format=torch.channels_last)
         for layer in self.stem:
-            x = layer(x)
-            if isinstance(layer, nn.BatchNorm2d):
-                x = behind_norm(x)
+            x = layer(x, emb) if isinstance(layer, ConditionalBatchNorm2d) else layer(x)
         yield x
         for level in self.levels:
             for block in level:
-                x = block(x, behind_norm)
+                x = block(x, emb)
             yield x
 
-    def forward(self, x: Tensor) -> Tensor:
-        *_, last = self.maps(x)
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        *_, last = self.maps(x, emb)
         return self.pool(last)

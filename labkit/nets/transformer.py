@@ -1,4 +1,4 @@
-"""The transformer of CLIP, and its reader of text.
+"""The transformer's block, of any modules, and the two transformers of CLIP that are made of it.
 
 Source: Radford et al. 2021, section 2.4, and the authors' code, which is GPT-2's transformer (norms
 before the branches) with a cheaper GELU.
@@ -6,13 +6,14 @@ before the branches) with a cheaper GELU.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.inputs import whole_number
+from labkit.nets.attention import SelfAttention, causal
 
 
 class QuickGELU(nn.Module):
@@ -22,46 +23,45 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
-class SelfAttention(nn.Module):
-    """Every token looks at all tokens; if causal, only at those before it and at itself."""
-
-    def __init__(self, width: int, heads: int, causal: bool):
-        super().__init__()
-        self.heads, self.causal = heads, causal
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).chunk(3, dim=2)  # (B, L, width) each
-        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
-        h = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)  # (B, heads, L, ·)
-        return self.out(h.transpose(1, 2).flatten(2))
+def mlp(width: int, activation: nn.Module) -> nn.Sequential:
+    """Two linear maps with four times as many units between them."""
+    return nn.Sequential(nn.Linear(width, 4 * width), activation, nn.Linear(4 * width, width))
 
 
 class Block(nn.Module):
-    """Tokens look at each other, then each thinks for itself; both are added to what was there."""
+    """Tokens look at each other, then each thinks for itself; both are added to what was there.
 
-    def __init__(self, width: int, heads: int, causal: bool):
+    norm: a norm of tokens (B, L, width), of which each branch has its own; attention: called as
+    attention(x, mask, bias); mlp: called as mlp(x). post: the norms stand behind the sums, as in
+    the first transformers and BERT, not before the branches.
+    """
+
+    def __init__(self, norm: nn.Module, attention: nn.Module, mlp: nn.Module, post: bool = False):
         super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(width), SelfAttention(width, heads, causal)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), QuickGELU(), nn.Linear(4 * width, width)
-        )
+        self.norm1, self.attention = norm, attention
+        self.norm2, self.mlp = deepcopy(norm), mlp
+        self.post = post
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))
+    def forward(self, x: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        if self.post:
+            x = self.norm1(x + self.attention(x, mask, bias))
+            return self.norm2(x + self.mlp(x))
+        x = x + self.attention(self.norm1(x), mask, bias)
         return x + self.mlp(self.norm2(x))
 
 
-class Transformer(nn.Sequential):
-    """``depth`` blocks, (B, L, width) → the same shape, drawn as CLIP's are.
+class Transformer(nn.ModuleList):
+    """``depth`` blocks, (B, L, width) → the same shape, built and drawn as CLIP's are.
 
     What ends a branch is drawn smaller the deeper the transformer, so that the sum of all branches
     starts out no larger than one (GPT-2; here also for the vision transformer).
     """
 
-    def __init__(self, width: int, depth: int, heads: int, causal: bool = False):
-        super().__init__(*(Block(width, heads, causal) for _ in range(depth)))
+    def __init__(self, width: int, depth: int, heads: int):
+        super().__init__(
+            Block(nn.LayerNorm(width), SelfAttention(width, heads), mlp(width, QuickGELU()))
+            for _ in range(depth)
+        )
         end = width**-0.5 * (2 * depth) ** -0.5
         for block in self:
             nn.init.normal_(block.attention.qkv.weight, std=width**-0.5)
@@ -70,6 +70,11 @@ class Transformer(nn.Sequential):
             nn.init.normal_(block.mlp[2].weight, std=end)
             nn.init.zeros_(block.attention.qkv.bias)
             nn.init.zeros_(block.attention.out.bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        for block in self:
+            x = block(x, mask)
+        return x
 
 
 def check_transformer(config, name: str) -> None:
@@ -86,7 +91,7 @@ def check_transformer(config, name: str) -> None:
 @dataclass(frozen=True)
 class TextConfig:
     """All that there is to choose about a `TextTransformer`. The defaults are CLIP's own, whose
-    paper counts 49,152 tokens and 76 places where its code has these."""
+    paper counts 49,152 tokens and 76 positions where its code has these."""
 
     vocabulary: int = 49_408
     context: int = 77  # most tokens of one text, its start and end included
@@ -113,8 +118,8 @@ class TextTransformer(nn.Module):
         super().__init__()
         self.config = c = config
         self.tokens = nn.Embedding(c.vocabulary, c.width)
-        self.places = nn.Parameter(0.01 * torch.randn(c.context, c.width))
-        self.transformer = Transformer(c.width, c.depth, c.heads, causal=True)
+        self.pos_emb = nn.Parameter(0.01 * torch.randn(c.context, c.width))
+        self.transformer = Transformer(c.width, c.depth, c.heads)
         self.norm = nn.LayerNorm(c.width)
         self.project = nn.Linear(c.width, dim, bias=False)
         nn.init.normal_(self.tokens.weight, std=0.02)
@@ -123,7 +128,7 @@ class TextTransformer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         # The first end counts: where texts are padded with the end token there are many.
         ends = (tokens == self.config.end).int().argmax(1)  # (B,)
-        x = self.tokens(tokens) + self.places[: tokens.shape[1]]  # (B, L, width)
-        x = self.transformer(x)
+        x = self.tokens(tokens) + self.pos_emb[: tokens.shape[1]]  # (B, L, width)
+        x = self.transformer(x, causal(x.shape[1], x.device))
         last = x[torch.arange(len(x), device=x.device), ends]  # (B, width)
         return self.project(self.norm(last))

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.conditioning import Conditioning, heard
-from labkit.inputs import same_dtype
-from labkit.nets.attention import Attention
+from labkit.inputs import one_of, same_dtype
+from labkit.nets.attention import PixelAttention
 from labkit.nets.layers import (
     Downsample,
     Residual,
@@ -25,6 +25,9 @@ from labkit.nets.layers import (
     sinusoid,
     zero,
 )
+from labkit.nets.spatial import SpatialTransformer
+
+MIXERS = ("pixels", "spatial")
 
 
 @dataclass(frozen=True)
@@ -32,38 +35,53 @@ class UNetConfig:
     """All that there is to choose about a `UNet`. The defaults are DDPM's for CIFAR-10.
 
     ``size`` is the side of the square image; ``fold`` > 1 turns each square of fold x fold pixels
-    into channels at the door, so that the network works at size/fold. ``attention`` lists the
+    into channels at the entrance, so that the network works at size/fold. ``attention`` lists the
     resolutions, as the network sees them, at which pixels look at each other, with ``heads`` heads
-    or, if given, ``head_channels`` channels in each.
+    or, if given, ``head_channels`` channels in each. What stands there is the ``mixer``: "pixels"
+    is `PixelAttention`, with the condition's tokens before the pixels (ADM, GLIDE, Imagen's base);
+    "spatial" is a `SpatialTransformer` of that ``depth``, with attention to the tokens of its own
+    (latent diffusion).
     """
 
     size: int = 32
     channels: int = 3
     width: int = 128  # channels of the first level
     multipliers: tuple[float, ...] = (1, 2, 2, 2)  # of the width, one for each level
-    blocks: int = 2  # residual blocks for each level
+    blocks: int | tuple[int, ...] = 2  # residual blocks of each level, or of all
     attention: tuple[int, ...] = (16,)
     heads: int = 1
     head_channels: int | None = None
     groups: int = 32  # of every GroupNorm
     dropout: float = 0.0
-    film: bool = False  # time scales and shifts (AdaGN) where DDPM adds
+    norm_eps: float = 1e-5  # of every GroupNorm outside the mixer
+    mixer: str = "pixels"
+    depth: int = 1  # blocks of each spatial transformer
+    scale_shift_norm: bool = False  # time scales and shifts (AdaGN) where DDPM adds
     residual_resampling: bool = False  # ADM's "BigGAN" up and down
     learned_variance: bool = False  # twice the output channels
     image: int = 0  # channels of cond.image, which is laid beside x
     vector: int | None = None  # length of cond.vector, which joins the time embedding
     tokens: int | None = None  # length of each of cond.tokens, which attention looks at
     fold: int = 1
-    tensorflow: bool = False  # pads and orders sines as DDPM's original code does
+    asymmetric_pad: bool = False  # of strided convolutions, as in DDPM's own code
+    sin_first: bool = False  # in the waves of time, as in DDPM's own code
+    first_time: int = 1  # what the network calls the cleanest time, 1 of the schedule; released: 0
 
     def __post_init__(self):
-        for name in ("multipliers", "attention"):  # JSON knows only lists
+        blocks = self.blocks if isinstance(self.blocks, int) else tuple(self.blocks)
+        object.__setattr__(self, "blocks", blocks)  # JSON knows only lists
+        for name in ("multipliers", "attention"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if min(self.size, self.channels, self.width, self.blocks, self.fold, self.groups) < 1:
+        one_of(self.mixer, MIXERS, "mixer")
+        sizes = {name: getattr(self, name) for name in ("size", "channels", "width", "fold")}
+        sizes |= {"groups": self.groups, "depth": self.depth, "blocks": min(self.level_blocks)}
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"A U-Net's {name} must be at least 1, not {value}.")
+        if len(self.level_blocks) != len(self.multipliers):
             raise ValueError(
-                f"A U-Net's size, channels, width, blocks, groups and fold must be at least 1, "
-                f"not {self.size}, {self.channels}, {self.width}, {self.blocks}, {self.groups} "
-                f"and {self.fold}."
+                f"A U-Net of {len(self.multipliers)} levels needs one number of blocks for all, or "
+                f"one for each, not {self.blocks}."
             )
         self.check_size(self.size, self.size)
         for channels in self.level_widths:
@@ -73,6 +91,13 @@ class UNetConfig:
                     f"{self.heads_of(channels)} heads of equal size; choose a width, groups and "
                     f"heads that divide."
                 )
+
+    @property
+    def level_blocks(self) -> tuple[int, ...]:
+        """Residual blocks of each level, the finest first."""
+        return (
+            (self.blocks,) * len(self.multipliers) if isinstance(self.blocks, int) else self.blocks
+        )
 
     @property
     def level_widths(self) -> list[int]:
@@ -104,11 +129,18 @@ class Layers(nn.ModuleList):
 
 
 def residual(c: UNetConfig, inputs: int, outputs: int, resample=None) -> Residual:
-    return Residual(inputs, outputs, 4 * c.width, c.groups, c.dropout, c.film, resample)
+    emb = 4 * c.width
+    return Residual(
+        inputs, outputs, emb, c.groups, c.dropout, c.scale_shift_norm, resample, c.norm_eps
+    )
 
 
-def attention(c: UNetConfig, channels: int) -> Attention:
-    return Attention(channels, c.heads_of(channels), c.groups, c.tokens)
+def mixer(c: UNetConfig, channels: int) -> nn.Module:
+    """Where pixels look at each other, and at the condition's tokens."""
+    heads = c.heads_of(channels)
+    if c.mixer == "spatial":
+        return SpatialTransformer(channels, heads, c.groups, c.tokens, c.depth)
+    return PixelAttention(channels, heads, c.groups, c.tokens, c.norm_eps)
 
 
 def time_embedding(c: UNetConfig) -> nn.Sequential:
@@ -116,27 +148,28 @@ def time_embedding(c: UNetConfig) -> nn.Sequential:
     return nn.Sequential(linear(c.width, 4 * c.width), nn.SiLU(), linear(4 * c.width, 4 * c.width))
 
 
-def way_down(c: UNetConfig) -> tuple[nn.Conv2d, nn.ModuleList, list[int]]:
-    """The door, the layers to the coarsest level, and the channels of all they leave behind."""
+def encoder(c: UNetConfig) -> tuple[nn.Conv2d, nn.ModuleList, list[int]]:
+    """The first convolution, the layers down to the coarsest level, and the channels of all the
+    feature maps on the way, which the skip connections bring to the other side."""
     resolution, h = c.size // c.fold, c.level_widths[0]
-    door, down, kept = conv((c.channels + c.image) * c.fold**2, h), nn.ModuleList(), [h]
+    conv_in, down, skips = conv((c.channels + c.image) * c.fold**2, h), nn.ModuleList(), [h]
     for level, channels in enumerate(c.level_widths):
-        for _ in range(c.blocks):
+        for _ in range(c.level_blocks[level]):
             down.append(Layers([residual(c, h, channels)]))
             if resolution in c.attention:
-                down[-1].append(attention(c, channels))
+                down[-1].append(mixer(c, channels))
             h = channels
-            kept.append(h)
+            skips.append(h)
         if level < len(c.level_widths) - 1:
             layer = residual(c, h, h, halve) if c.residual_resampling else None
-            down.append(Layers([layer or Downsample(h, c.tensorflow)]))
-            kept.append(h)
+            down.append(Layers([layer or Downsample(h, c.asymmetric_pad)]))
+            skips.append(h)
             resolution //= 2
-    return door, down, kept
+    return conv_in, down, skips
 
 
 class UNet(nn.Module):
-    """Down through the levels, through the middle, and up again past what was kept on the way.
+    """Down through the levels, through the middle, and up again with skip connections.
 
     Called as ``net(x, t, cond)``: x (B, C, H, W), t (B,) times in 1..T, cond a `Conditioning` or
     None. Returns (B, C, H, W), or (B, 2C, H, W) with learned variance. At first it returns zeros.
@@ -150,46 +183,48 @@ class UNet(nn.Module):
         # No bias: a vector of zeros says nothing, so it can stand for "no condition".
         self.vector = linear(c.vector, emb, bias=False) if c.vector else None
 
-        self.door, self.down, kept = way_down(c)
-        h = kept[-1]
-        self.middle = Layers([residual(c, h, h), attention(c, h), residual(c, h, h)])
+        self.conv_in, self.down, skips = encoder(c)
+        h = skips[-1]
+        self.middle = Layers([residual(c, h, h), mixer(c, h), residual(c, h, h)])
 
         resolution = c.size // c.fold // 2 ** (len(c.multipliers) - 1)
         self.up = nn.ModuleList()
         for level, channels in reversed(list(enumerate(c.level_widths))):
-            for block in range(c.blocks + 1):
-                self.up.append(Layers([residual(c, h + kept.pop(), channels)]))
+            for block in range(c.level_blocks[level] + 1):
+                self.up.append(Layers([residual(c, h + skips.pop(), channels)]))
                 if resolution in c.attention:
-                    self.up[-1].append(attention(c, channels))
+                    self.up[-1].append(mixer(c, channels))
                 h = channels
-                if level > 0 and block == c.blocks:
+                if level > 0 and block == c.level_blocks[level]:
                     layer = residual(c, h, h, double) if c.residual_resampling else Upsample(h)
                     self.up[-1].append(layer)
                     resolution *= 2
 
         outputs = c.channels * (2 if c.learned_variance else 1) * c.fold**2
-        self.exit = nn.Sequential(nn.GroupNorm(c.groups, h), nn.SiLU(), zero(conv(h, outputs)))
+        norm = nn.GroupNorm(c.groups, h, c.norm_eps)
+        self.conv_out = nn.Sequential(norm, nn.SiLU(), zero(conv(h, outputs)))
         # Channels last in memory: the convolutions run a quarter faster on a CPU.
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, t: Tensor, cond: Conditioning | None = None) -> Tensor:
         cond = self.fitted(x, cond)
-        emb = self.time(sinusoid(t, self.config.width, self.config.tensorflow).to(x.dtype))
+        c = self.config
+        emb = self.time(sinusoid(t + c.first_time - 1, c.width, c.sin_first).to(x.dtype))
         if cond.vector is not None:
             emb = emb + self.vector(cond.vector)
         if cond.image is not None:
             x = torch.cat([x, cond.image], dim=1)
-        x = F.pixel_unshuffle(x, self.config.fold).contiguous(memory_format=torch.channels_last)
+        x = F.pixel_unshuffle(x, c.fold).contiguous(memory_format=torch.channels_last)
 
-        h = self.door(x)
-        kept = [h]
+        h = self.conv_in(x)
+        skips = [h]
         for layers in self.down:
             h = layers(h, emb, cond)
-            kept.append(h)
+            skips.append(h)
         h = self.middle(h, emb, cond)
         for layers in self.up:
-            h = layers(torch.cat([h, kept.pop()], dim=1), emb, cond)
-        return F.pixel_shuffle(self.exit(h), self.config.fold)
+            h = layers(torch.cat([h, skips.pop()], dim=1), emb, cond)
+        return F.pixel_shuffle(self.conv_out(h), c.fold)
 
     def fitted(self, x: Tensor, cond: Conditioning | None) -> Conditioning:
         """`cond` with a row for each picture. Raises ValueError for pictures or a condition that
@@ -201,6 +236,6 @@ class UNet(nn.Module):
                 "give a single picture its batch by x[None]"
             )
         c.check_size(*x.shape[2:])
-        same_dtype(x, self.door.weight, "this U-Net")
+        same_dtype(x, self.conv_in.weight, "this U-Net")
         image = (c.image, *x.shape[2:]) if c.image else None
         return heard(cond, len(x), vector=c.vector, tokens=c.tokens, image=image)

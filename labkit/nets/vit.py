@@ -45,8 +45,8 @@ class ViT(nn.Module):
         patches = (c.size // c.patch) ** 2
         self.patches = nn.Conv2d(3, c.width, c.patch, stride=c.patch, bias=False)
         # One token stands for no patch; it looks at all of them, and ends as the picture's vector.
-        self.summary = nn.Parameter(c.width**-0.5 * torch.randn(c.width))
-        self.places = nn.Parameter(c.width**-0.5 * torch.randn(1 + patches, c.width))
+        self.cls_token = nn.Parameter(c.width**-0.5 * torch.randn(c.width))
+        self.pos_emb = nn.Parameter(c.width**-0.5 * torch.randn(1 + patches, c.width))
         self.norm_in = nn.LayerNorm(c.width)
         self.transformer = Transformer(c.width, c.depth, c.heads)
         self.norm_out = nn.LayerNorm(c.width)
@@ -55,7 +55,7 @@ class ViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         patches = self.patches(x).flatten(2).transpose(1, 2)  # (B, HW, width)
-        summary = self.summary.expand(len(x), 1, -1)
-        x = torch.cat([summary, patches], dim=1) + self.places  # (B, 1 + HW, width)
+        cls_token = self.cls_token.expand(len(x), 1, -1)
+        x = torch.cat([cls_token, patches], dim=1) + self.pos_emb  # (B, 1 + HW, width)
         x = self.transformer(self.norm_in(x))
         return self.project(self.norm_out(x[:, 0]))

@@ -1,5 +1,5 @@
-"""ADM, the guided diffusion of Dhariwal and Nichol 2021: a U-Net that is told the class, and a
-classifier of noisy pictures that can steer it, or steer one that was told nothing.
+"""ADM, the guided diffusion of Dhariwal and Nichol 2021: a U-Net conditioned on the class, and a
+classifier of noisy pictures that can steer it, or steer an unconditional one.
 
 The U-Net hears the class as a one-hot vector through a linear map without bias, which is a table
 of embeddings; the row of zeros is the null, "no class in particular", so that the same model also
@@ -31,17 +31,19 @@ from labkit.systems.ddpm import DDPMConfig, build_denoiser
 class ADMConfig(DDPMConfig):
     """All that there is to choose about an `ADM`. net.vector is the number of classes."""
 
-    null_share: float = 0.1  # of the training rows that lose their class; 0: none ever did
+    p_uncond: float = 0.1  # of the training rows that lose their class; 0: none ever did
 
     def __post_init__(self):
         super().__post_init__()
-        number(self.null_share, "null_share", 0, 1)
+        number(self.p_uncond, "p_uncond", 0, 1)
         if not self.net.vector:
             raise ValueError("net.vector is not set, but must be the number of classes")
 
 
 class ADM(nn.Module):
     """A class-conditional diffusion model of pictures (B, C, H, W) in [−1, 1]."""
+
+    hears = "classes"
 
     def __init__(self, config: ADMConfig):
         super().__init__()
@@ -78,12 +80,12 @@ class ADM(nn.Module):
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """A scalar, for pictures (B, C, H, W) in [−1, 1] and labels (B,) long: L_simple, or
-        L_hybrid with learned variance; each row loses its class with probability null_share."""
+        L_hybrid with learned variance; each row loses its class with probability p_uncond."""
         pictures, labels = batch
         picture_batch(pictures, "pictures")
         labels = class_labels(labels, self.classes, len(pictures))
         vector = F.one_hot(labels, self.classes).to(pictures.dtype)
-        cond = Conditioning(vector=vector).drop(self.null, vector=self.config.null_share)
+        cond = Conditioning(vector=vector).drop(self.null, vector=self.config.p_uncond)
         if self.denoiser.learned_variance:
             return hybrid_loss(self.denoiser, pictures, cond)
         return self.denoiser.loss(pictures, cond)
@@ -112,10 +114,10 @@ class ADM(nn.Module):
         """
         cond, denoise = self.encode(prompts), self.denoiser
         if isinstance(scale, Tensor) or scale != 1:
-            if self.config.null_share == 0:
+            if self.config.p_uncond == 0:
                 raise ValueError(
                     f"scale is {short(scale)}, but this model was never trained without its class "
-                    "(null_share = 0), so it has nothing to guide away from: use scale = 1, a "
+                    "(p_uncond = 0), so it has nothing to guide away from: use scale = 1, a "
                     "guide, or a model with a null"
                 )
             denoise = ClassifierFree(denoise, self.null, scale)

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from labkit import devices
 from labkit.casting import moved
-from labkit.data.tokenizer import Tokenizer
-from labkit.data.tokenizer import load as course_tokenizer
 from labkit.inputs import picture_batch, short, sized_pictures, whole_number
 from labkit.nets.resnet import ResNet, ResNetConfig
 from labkit.nets.transformer import TextConfig, TextTransformer
 from labkit.nets.vit import ViT, ViTConfig
+from labkit.scenes.tokenizer import Tokenizer
+from labkit.scenes.tokenizer import load as course_tokenizer
 
 # Of the pixels of CLIP's training pictures, in [0, 1]: every picture is shifted and scaled by them.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -77,7 +77,7 @@ def standardized(pictures: Tensor) -> Tensor:
 class CLIP(nn.Module):
     """Pictures (B, 3, S, S) in [−1, 1] and texts become unit vectors of one space.
 
-    tokenizer: the one whose tokens it reads; None: the course's own, `labkit.data.tokenizer`.
+    tokenizer: the one whose tokens it reads; None: the course's own, `labkit.scenes.tokenizer`.
     """
 
     def __init__(self, config: CLIPConfig, tokenizer: Tokenizer | None = None):
@@ -87,18 +87,18 @@ class CLIP(nn.Module):
         self.image = tower(config.image, config.dim)
         self.text = TextTransformer(config.text, config.dim)
         # The logarithm is learned, so that the scale stays positive and moves by proportions.
-        self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
 
     @property
     def scale(self) -> Tensor:
         """1 / the temperature, a scalar, at most 100."""
-        return self.log_scale.clamp(max=math.log(LAST_SCALE)).exp()
+        return self.logit_scale.clamp(max=math.log(LAST_SCALE)).exp()
 
     def image_features(self, pictures: Tensor) -> Tensor:
         """What the image tower says, (B, dim), of whatever length. Raises ValueError for pictures
         of another size or range."""
         picture_batch(pictures, "pictures")
-        sized_pictures(pictures, 3, self.config.image.size, self.log_scale, "this CLIP")
+        sized_pictures(pictures, 3, self.config.image.size, self.logit_scale, "this CLIP")
         return self.image(standardized(pictures))
 
     def text_features(self, texts: str | Sequence[str] | Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class CLIP(nn.Module):
                 "come with its own text"
             )
         with torch.no_grad():  # what an update pushed beyond 100 comes back (section 2.5)
-            self.log_scale.clamp_(max=math.log(LAST_SCALE))
+            self.logit_scale.clamp_(max=math.log(LAST_SCALE))
         if self.training:
             image, text = devices.gathered(image), devices.gathered(text)
         return contrastive_loss(image, text, self.scale)
@@ -138,7 +138,7 @@ class CLIP(nn.Module):
         """Texts as tokens (B, L) long. Raises ValueError for what this CLIP cannot read."""
         if not isinstance(texts, Tensor):
             texts = self.read(texts)
-        text, device = self.config.text, self.log_scale.device
+        text, device = self.config.text, self.logit_scale.device
         whole = texts.ndim == 2 and texts.numel() > 0 and texts.dtype in (torch.long, torch.int)
         if not whole or texts.shape[1] > text.context:
             raise ValueError(

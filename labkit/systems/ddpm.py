@@ -45,6 +45,8 @@ def build_denoiser(config: DDPMConfig) -> Denoiser:
 class DDPM(nn.Module):
     """An unconditional diffusion model of pictures (B, C, H, W) in [-1, 1]."""
 
+    hears = None  # no condition
+
     def __init__(self, config: DDPMConfig):
         super().__init__()
         self.config = config

@@ -49,7 +49,7 @@ class NoisyCLIPConfig:
             object.__setattr__(self, "image", ResNetConfig(**self.image))
         if not isinstance(self.image, ResNetConfig):
             raise ValueError(
-                f"the image tower is {self.image}, but only a ResNet can be told the time here: "
+                f"the image tower is {self.image}, but only a ResNet can hear the time here: "
                 "give a ResNetConfig, that of a CLIP with a ResNet"
             )
 
@@ -58,7 +58,7 @@ class NoisyCLIP(nn.Module):
     """CLIP's image tower for noisy pictures (B, 3, S, S): it places x_t where the original tower
     places the clean picture, so that CLIP's sentences, too, can be compared with it.
 
-    Untrained but begun from a `CLIP`, it is that CLIP's own tower, deaf to the time.
+    Untrained but begun from a `CLIP`, it is that CLIP's own tower, which does not hear the time.
     """
 
     def __init__(self, config: NoisyCLIPConfig):
@@ -68,13 +68,13 @@ class NoisyCLIP(nn.Module):
         self.schedule = schedule.by_name(config.schedule, config.T)
 
     @classmethod
-    def deaf(cls, clip: CLIP, schedule: str = "cosine", T: int = 1000) -> NoisyCLIP:
+    def clean(cls, clip: CLIP, schedule: str = "cosine", T: int = 1000) -> NoisyCLIP:
         """The clean tower behind the same door: what guidance is without training on noise. The
         schedule, that of the diffusion model, only says how references are noised."""
         config = NoisyCLIPConfig(clip.config.image, clip.config.dim, schedule=schedule, T=T)
         made = cls(config).eval()
         made.begin_from(clip)
-        return made.to(clip.log_scale.device)
+        return made.to(clip.logit_scale.device)
 
     def begin_from(self, clip: CLIP) -> None:
         """Takes over the weights of that CLIP's image tower. Raises ValueError if it is another
@@ -85,7 +85,8 @@ class NoisyCLIP(nn.Module):
                 f"dimensions, but this encoder {self.config.image} into {self.config.dim}: use a "
                 "CLIP with a ResNet of the same configuration"
             )
-        self.net.net.load_state_dict(clip.image.state_dict())
+        own = self.net.net
+        own.load_state_dict(own.state_dict() | clip.image.state_dict())
 
     def encode(self, x: Tensor, t: int | Tensor) -> Tensor:
         """Noisy pictures x_t (B, 3, S, S) at time t, one for all or (B,), as unit vectors
@@ -147,13 +148,13 @@ class NoisyCLIP(nn.Module):
         features appear together in the reference, (1 or B, 3, S, S), wherever they are."""
         return self.likeness(reference, generator, gram)
 
-    def likeness(self, reference: Tensor, generator, told: Callable[[Tensor], Tensor]) -> Score:
-        """Minus the squared distances between what is told of the maps of x_t and of x'_t."""
+    def likeness(self, reference: Tensor, generator, of: Callable[[Tensor], Tensor]) -> Score:
+        """Minus the squared distances between a function of the maps of x_t and of x'_t."""
         noised = self.noised(reference, generator)
 
         def score(x: Tensor, t: int | Tensor) -> Tensor:
             pairs = zip(self.maps(x, t), noised(self.maps, x, t), strict=True)
-            gaps = [(told(own) - told(other)).flatten(1) for own, other in pairs]
+            gaps = [(of(own) - of(other)).flatten(1) for own, other in pairs]
             return -sum(gap.square().sum(1) for gap in gaps)
 
         return score
@@ -188,23 +189,25 @@ def weighted(*terms: tuple[float, Score]) -> Score:
     return lambda x, t: sum(weight * score(x, t) for weight, score in terms)
 
 
-@dataclass(frozen=True)
-class SDG:
+class SDG(nn.Module):
     """The whole system: an unconditional model, the encoder that steers it, and the CLIP whose
-    sentences the encoder understands. None of them was trained for this."""
+    sentences the encoder understands. None of them was trained for this.
 
-    model: DDPM
-    guide: NoisyCLIP
-    clip: CLIP
+    Raises ValueError for a model and a guide of different noise schedules.
+    """
 
-    def __post_init__(self):
-        painted, seen = self.model.denoiser.schedule.alpha_bar, self.guide.schedule.alpha_bar
-        if painted.shape != seen.shape or not torch.allclose(painted.cpu(), seen.cpu()):
+    hears = "sentences"
+
+    def __init__(self, model: DDPM, guide: NoisyCLIP, clip: CLIP):
+        super().__init__()
+        drawn, seen = model.denoiser.schedule.alpha_bar, guide.schedule.alpha_bar
+        if drawn.shape != seen.shape or not torch.allclose(drawn, seen):
             raise ValueError(
-                f"the model was trained on another noise schedule ({self.model.config.schedule}, "
-                f"T = {len(painted) - 1}) than the guide ({self.guide.config.schedule}, "
+                f"the model was trained on another noise schedule ({model.config.schedule}, "
+                f"T = {len(drawn) - 1}) than the guide ({guide.config.schedule}, "
                 f"T = {len(seen) - 1}): the same time would mean another picture to each"
             )
+        self.model, self.guide, self.clip = model, guide, clip
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Sentences as unit vectors, (B, dim). Raises ValueError for what CLIP cannot read."""
@@ -216,7 +219,7 @@ class SDG:
         prompts: Sequence[str] | int,
         *,
         reference: Tensor | None = None,
-        text: float = TEXT,
+        scale: float = TEXT,
         content: float = 0.0,
         structure: float = 0.0,
         style: float = 0.0,
@@ -231,17 +234,18 @@ class SDG:
 
         prompts: sentences, or one, or how many pictures if no sentence shall guide.
         reference: (1 or B, 3, S, S) in [−1, 1], a picture to be like.
-        text, content, structure, style: the weights of the scores; 0 leaves one out.
+        scale: the weight of the sentences; content, structure, style: the weights of what the
+            reference is followed in; 0 leaves one out.
         step: `ddim`, `ddpm` or your own; ``options``, such as eta=1.0, are for it.
         Raises ValueError for sentences that CLIP cannot read, a reference of another size or
         range, a weight that asks for a reference where none is, or one that nothing looks at.
         """
         prompts = [prompts] if isinstance(prompts, str) else prompts
-        told = not isinstance(prompts, int)
-        number_of = len(prompts) if told else whole_number(prompts, "the number of pictures", 1)
+        by_text = not isinstance(prompts, int)
+        number_of = len(prompts) if by_text else whole_number(prompts, "the number of pictures", 1)
         seed = whole_number(seed, "seed", 0, 2**63 - 1)
         generator = torch.Generator().manual_seed(seed + APART)
-        terms = [(text, self.guide.language(self.encode(prompts)))] if told and text else []
+        terms = [(scale, self.guide.language(self.encode(prompts)))] if by_text and scale else []
         weights = {"content": content, "structure": structure, "style": style}
         if reference is not None:
             given = len(picture_batch(reference, "the reference"))

@@ -51,14 +51,14 @@ for n, axis in zip((0, 2, 5, 10, 30), axes[0]):
     axis.set_xticks(range(3), cat.states)
     axis.set_title(f"n = {n}")
 
-x, dice = cat_cloud(4000, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
+x, generator = cat_cloud(4000, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
 moments = (0, 2, 10, 60, 900)
 for n in range(max(moments) + 1):
     if n in moments:
         axis = axes[1, moments.index(n)]
         axis.scatter(*x.T, s=0.6, color=plots.BLACK, linewidths=0)
         axis.set(xlim=(-4, 4), ylim=(-3.5, 3.5), aspect="equal", title=f"n = {n}")
-    x = GaussianChain(beta=0.005).step(x, dice)
+    x = GaussianChain(beta=0.005).step(x, generator)
 axes[0, 0].set_ylabel("probability")
 plots.show(figure, "Above, the laws of three cats that start asleep, playing and eating become one "
            "and the same. Below, a cloud in the shape of a cat's face becomes a round blob.")  # fmt: skip
@@ -391,11 +391,14 @@ print("√(1 − β)^k     :", [round((1 - beta) ** (k / 2), 5) for k in range(5
 
 # %%
 def film(beta, times):
-    x, dice = cat_cloud(3000, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(5)
+    x, generator = (
+        cat_cloud(3000, torch.Generator().manual_seed(0)),
+        torch.Generator().manual_seed(5),
+    )
     for n in range(max(times) + 1):
         if n in times:
             yield cloud_picture(x)
-        x = GaussianChain(beta).step(x, dice)
+        x = GaussianChain(beta).step(x, generator)
 
 
 times = sorted({round(1.16**k) - 1 for k in range(43)})  # 0 … 500, dense at the start
@@ -546,11 +549,11 @@ for n in (200, 2_000, 40_000):
 # %%
 def count_cats(start, seed, N=20_000, steps=20):
     """Total variation between N counted cats and π, after 0, 1, …, steps."""
-    dice, distances = torch.Generator().manual_seed(seed), []
-    cats = torch.multinomial(start, N, replacement=True, generator=dice)
+    generator, distances = torch.Generator().manual_seed(seed), []
+    cats = torch.multinomial(start, N, replacement=True, generator=generator)
     for _ in range(steps + 1):
         distances.append(total_variation(torch.bincount(cats, minlength=3) / N, pi))
-        throw = torch.rand(N, 1, generator=dice)
+        throw = torch.rand(N, 1, generator=generator)
         cats = (throw > cat.P.cumsum(1)[cats, :2]).sum(1)  # which part of the row it falls into
     return torch.stack(distances)
 

@@ -34,8 +34,7 @@ from labkit.mixture import GaussianMixture
 from labkit.nets.layers import sinusoid
 from labkit.nets.unet import UNet, UNetConfig
 from labkit.sampler import ddim, ddpm, sample
-from labkit.schedule import NoiseSchedule, from_betas
-from labkit.spacing import trailing
+from labkit.schedule import NoiseSchedule, from_betas, trailing_spacing
 from labkit.train import shuffled, train
 
 plots.use_style()
@@ -54,7 +53,7 @@ classifier = zoo.load("classifier-digits")
 real = metrics.see(classifier, handwriting).features  # (1797, 32)
 
 
-def dice(seed=0):
+def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
@@ -78,7 +77,7 @@ def distance(images):
 # %%
 made = end(system.generate(10, steps=100, step=ddpm, seed=1))
 both = torch.cat([handwriting[1000:1010], made])
-order = torch.randperm(20, generator=dice(5))
+order = torch.randperm(20, generator=seeded(5))
 plots.show(
     plots.image_grid(both[order], columns=10),
     "Twenty handwritten digits, ten of them real and ten generated, in random order.",
@@ -320,7 +319,7 @@ for n in (10, 100, 1000):
 
 # %% tags=["nbval-check-output"]
 x0 = handwriting[:4].double()
-eps, wrong = (torch.randn(2, *x0.shape, generator=dice(), dtype=torch.float64)).unbind()
+eps, wrong = (torch.randn(2, *x0.shape, generator=seeded(), dtype=torch.float64)).unbind()
 weights = likelihood.eps_weights(linear)
 for t in (2, 3, 10, 100, 500, 1000):
     x = linear.diffuse(x0, t, eps)
@@ -356,7 +355,7 @@ plots.show(
 )
 
 # %%
-eps = torch.randn(8, 1, 16, 16, generator=dice())
+eps = torch.randn(8, 1, 16, 16, generator=seeded())
 pairs = torch.cat([handwriting[:8], linear.diffuse(handwriting[:8], 30, eps)])
 plots.show(
     plots.image_grid(pairs, columns=8, rows=["t = 0", "t = 30"]),
@@ -456,9 +455,9 @@ plots.show(
 
 # %%
 frames, labels = [], []
-start = torch.randn(8, 1, 16, 16, generator=dice(3))
+start = torch.randn(8, 1, 16, 16, generator=seeded(3))
 clipped = MapX0(denoiser, clip)
-for i, state in enumerate(sample(clipped, start, table.timesteps(250), generator=dice(3))):
+for i, state in enumerate(sample(clipped, start, table.timesteps(250), generator=seeded(3))):
     if i % 8 == 0 or state.t == 0:
         pair = torch.cat([state.x / state.x.abs().amax().clamp(min=1), state.x0])
         frames.append(
@@ -485,7 +484,7 @@ widgets.Filmstrip(
 # %%
 torch.manual_seed(0)
 fresh = zoo.build("ddpm-digits")  # untrained: random weights
-updates, probe = 512, torch.randn(16, 1, 16, 16, generator=dice(4))
+updates, probe = 512, torch.randn(16, 1, 16, 16, generator=seeded(4))
 marks = [updates // 4, updates]  # where copies are kept for section 7.2
 plain = deepcopy(fresh)  # an average without warm-up, for section 7.2
 kept = {}
@@ -534,9 +533,9 @@ assert seen[-1][1] < 0.3 * seen[0][1]
 # pictures**, since most of what is left of it cannot be known from $x_t$ by anybody. Beside it what ships with the course: the same recipe, trained longer.
 
 # %%
-walk = torch.randn(10, 1, 16, 16, generator=dice(7))
+walk = torch.randn(10, 1, 16, 16, generator=seeded(7))
 rows, times = {"just now": kept[updates][1], "shipped": denoiser}, table.timesteps(50)
-images = [end(sample(MapX0(d, clip), walk, times, generator=dice())) for d in rows.values()]
+images = [end(sample(MapX0(d, clip), walk, times, generator=seeded())) for d in rows.values()]
 plots.show(
     plots.image_grid(torch.cat([*images, handwriting[200:210]]), columns=10, rows=[*rows, "real"]),
     "Three rows of ten digits: from the network trained in this notebook, from the one that ships, and real ones.",
@@ -553,10 +552,10 @@ plots.show(
 # Inception's features; orders can. Fewer samples give larger distances, so each table says its N, and what as many *real* digits get: the floor.)
 
 # %%
-pick = [handwriting[torch.randperm(1797, generator=dice(i))[:250]] for i in range(4)]
+pick = [handwriting[torch.randperm(1797, generator=seeded(i))[:250]] for i in range(4)]
 floor = torch.tensor([distance(images) for images in pick])
 kinds = ("raw", "average", "average, no warm-up")
-starts = [torch.randn(250, 1, 16, 16, generator=dice(i)) for i in range(2)]
+starts = [torch.randn(250, 1, 16, 16, generator=seeded(i)) for i in range(2)]
 times, emas = table.timesteps(12), {}
 for mark, networks in kept.items():
     for kind, network in zip(kinds, networks):
@@ -595,7 +594,7 @@ assert emas[updates, kinds[2]].mean() > 2 * emas[updates, kinds[1]].mean()
 # %%
 angle = torch.arange(6) / 6 * 2 * math.pi
 ring = GaussianMixture(1.2 * torch.stack([angle.cos(), angle.sin()], 1), std=0.15)
-points = ring.sample(5000, dice())[0].float()  # (5000, 2)
+points = ring.sample(5000, seeded())[0].float()  # (5000, 2)
 
 
 class Small(nn.Module):
@@ -620,7 +619,7 @@ for predicts in ("eps", "x0", "v"):
         trained[predicts, seed] = last.ema
 
 # %%
-exact, eps = ring.denoiser(table), torch.randn(5000, 2, generator=dice(1))
+exact, eps = ring.denoiser(table), torch.randn(5000, 2, generator=seeded(1))
 times = [5, 20, 50, 100, 200, 350, 500, 650, 800, 900, 950, 980, 995]
 figure, axes = plots.subplots(1, 2, size=(10, 3.4))
 for color, predicts in zip(plots.COLORS, ("eps", "x0", "v")):
@@ -669,8 +668,8 @@ lost, clouds, first_guess = {}, {}, {}
 for (predicts, seed), network in trained.items():
     for name, wrap in walks.items():
         for n in (10, 50):
-            start = torch.randn(1000, 2, generator=dice(seed))
-            states = list(sample(wrap(network), start, table.timesteps(n), generator=dice(seed)))
+            start = torch.randn(1000, 2, generator=seeded(seed))
+            states = list(sample(wrap(network), start, table.timesteps(n), generator=seeded(seed)))
             nearest = torch.cdist(states[-1].x.double(), ring.means).amin(1)  # (1000,)
             lost[predicts, name, n, seed] = (nearest > 4 * 0.15).double().mean().item()
             clouds[predicts, name, n] = states[-1].x
@@ -714,7 +713,7 @@ figure, axes = plots.subplots(size=(8, 2.8))
 times = torch.arange(2, T + 1, 20)
 with torch.no_grad():
     x = [
-        table.diffuse(handwriting[:16], int(t), torch.randn(16, 1, 16, 16, generator=dice()))
+        table.diffuse(handwriting[:16], int(t), torch.randn(16, 1, 16, 16, generator=seeded()))
         for t in times
     ]
     chosen = torch.stack([twin(each, int(t)).var_frac.flatten() for each, t in zip(x, times)])
@@ -754,12 +753,12 @@ kinds = {
 }
 
 # %%
-starts = [torch.randn(200, 1, 16, 16, generator=dice(i)) for i in range(2)]
+starts = [torch.randn(200, 1, 16, 16, generator=seeded(i)) for i in range(2)]
 found, ten = {}, []
 for n in (5, 10, 20):
     for kind, (denoise, step) in kinds.items():
         times = table.timesteps(n)
-        runs = [end(sample(denoise, x, times, step=step, generator=dice(9))) for x in starts]
+        runs = [end(sample(denoise, x, times, step=step, generator=seeded(9))) for x in starts]
         found[n, kind] = torch.tensor([distance(images) for images in runs])
         ten += [runs[0][:10]] if n == 10 else []
 plots.show(
@@ -768,7 +767,7 @@ plots.show(
 )
 
 # %%
-pick = [handwriting[torch.randperm(1797, generator=dice(i))[:200]] for i in range(4)]
+pick = [handwriting[torch.randperm(1797, generator=seeded(i))[:200]] for i in range(4)]
 floor = torch.tensor([distance(images) for images in pick])
 print("Fréchet distance, N = 200, mean ± sd of 2 seeds;", end=" ")
 print(f"200 real digits: {floor.mean():.3f} ± {floor.std():.3f}\n")
@@ -796,7 +795,7 @@ bounds = {kind: torch.zeros(T + 1) for kind in kinds}
 for times in torch.arange(1, T + 1).split(50):
     t = times.repeat_interleave(16)  # 16 digits at each of 50 times
     clean = x0.repeat(len(times), 1, 1, 1)
-    x = table.diffuse(clean, t, torch.randn(clean.shape, generator=dice(int(t[0]))))
+    x = table.diffuse(clean, t, torch.randn(clean.shape, generator=seeded(int(t[0]))))
     with torch.no_grad():
         said = MapX0(twin, clip)(x, t)
     for kind, v in kinds.items():
@@ -838,7 +837,7 @@ plots.show(
 # Five mistakes that everybody makes once, in ten steps each (a hurry shows them better). Each is one wrong line. Look at a row before you read what it is, and say what is wrong with it.
 
 # %%
-times = table.timesteps(10, trailing)  # [1000, 900, …, 100, 0]
+times = table.timesteps(10, trailing_spacing)  # [1000, 900, …, 100, 0]
 rising = times[::-1]
 
 
@@ -868,15 +867,15 @@ def only_the_guess(schedule, pred, x, t, s, generator):
 # %%
 kept_betas = from_betas(1 - table.alpha_bar[rising][1:] / table.alpha_bar[rising][:-1])
 sliced_betas = from_betas(table.beta[rising[1:]])
-start = torch.randn(8, 1, 16, 16, generator=dice(2))
+start = torch.randn(8, 1, 16, 16, generator=seeded(2))
 clipped, tens = MapX0(denoiser, clip), list(range(10, -1, -1))
 rows = {
-    "right": sample(clipped, start, times, generator=dice(2)),
-    "A": sample(clipped, start, times, step=noise_at_the_end, generator=dice(2)),
-    "B": sample(clipped, start, times, step=only_the_guess, generator=dice(2)),
-    "C": sample(Respaced(sliced_betas, rising), start, tens, generator=dice(2)),
-    "D": sample(Respaced(kept_betas, range(11)), start, tens, generator=dice(2)),
-    "E": sample(clipped, torch.rand(start.shape, generator=dice(2)), times, generator=dice(2)),
+    "right": sample(clipped, start, times, generator=seeded(2)),
+    "A": sample(clipped, start, times, step=noise_at_the_end, generator=seeded(2)),
+    "B": sample(clipped, start, times, step=only_the_guess, generator=seeded(2)),
+    "C": sample(Respaced(sliced_betas, rising), start, tens, generator=seeded(2)),
+    "D": sample(Respaced(kept_betas, range(11)), start, tens, generator=seeded(2)),
+    "E": sample(clipped, torch.rand(start.shape, generator=seeded(2)), times, generator=seeded(2)),
 }
 images = {name: end(walk) for name, walk in rows.items()}
 plots.show(
@@ -896,7 +895,7 @@ plots.show(
 # </details>
 
 # %%
-right_schedule = sample(Respaced(kept_betas, rising), start, tens, generator=dice(2))
+right_schedule = sample(Respaced(kept_betas, rising), start, tens, generator=seeded(2))
 torch.testing.assert_close(end(right_schedule), images["right"], atol=1e-3, rtol=1e-3)
 print("ten steps on a schedule of their own, done right, are the ten long steps of `right`")
 
@@ -1009,7 +1008,11 @@ checks.ancestral_step(ancestral_step_solution).require()
 # %%
 ready = checks.ancestral_step(ancestral_step).passed
 step = ancestral_step if ready else ancestral_step_solution
-x, generator, times = torch.randn(10, 1, 16, 16, generator=dice(6)), dice(6), table.timesteps(50)
+x, generator, times = (
+    torch.randn(10, 1, 16, 16, generator=seeded(6)),
+    seeded(6),
+    table.timesteps(50),
+)
 for t, s in zip(times, times[1:]):
     with torch.no_grad():
         eps = denoiser(x, t).eps

@@ -24,13 +24,13 @@ from functools import partial
 import torch
 from torch import nn
 
-from labkit import interpolate, metrics, sampler, spacing, zoo
+from labkit import interpolate, metrics, sampler, zoo
 from labkit.data import digits
 from labkit.denoiser import Denoiser, MapX0, Prediction, clip, from_x0
 from labkit.lab import checks, plots, quiz, show_source, widgets
 from labkit.mixture import GaussianMixture
 from labkit.sampler import sample
-from labkit.schedule import linear
+from labkit.schedule import linear, quadratic_spacing, trailing_spacing, uniform_spacing
 from labkit.train import train
 
 plots.use_style()
@@ -55,12 +55,12 @@ trained = zoo.load("ddpm-digits").denoiser  # lesson 03's network, as it ships
 network = MapX0(trained, clip)  # its guess of the picture kept in [-1, 1], as in lesson 03
 
 
-def dice(seed=0):
+def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
 def noise(*shape, seed=0, **options):
-    return torch.randn(*shape, generator=dice(seed), **options)
+    return torch.randn(*shape, generator=seeded(seed), **options)
 
 
 def end(states):
@@ -83,7 +83,7 @@ def sigma_squared(t, s, eta):
 
 # %%
 start = noise(8, 1, 16, 16)
-rows = {"DDPM, 1000 steps": end(sample(network, start, range(1000, -1, -1), generator=dice()))}
+rows = {"DDPM, 1000 steps": end(sample(network, start, range(1000, -1, -1), generator=seeded()))}
 for steps in (50, 20, 10):
     way = network.schedule.timesteps(steps)
     rows[f"DDIM, {steps} steps"] = end(sample(network, start, way, step=ddim))
@@ -110,9 +110,11 @@ fog = [peaks.diffused(schedule, t).log_prob(heights).exp() for t in range(0, 100
 fog = torch.stack([each / each.max() for each in fog], 1)  # (200, 101)
 
 figure, axes = plots.subplots(1, 2, size=(10, 3.4), sharey=True)
-for each, eta, name in zip(axes, (1.0, 0.0), ("DDPM: new dice in every step", "DDIM: no dice")):
+for each, eta, name in zip(
+    axes, (1.0, 0.0), ("DDPM: new noise in every step", "DDIM: no new noise")
+):
     walk = sample(
-        exact, starts, range(1000, -1, -1), step=partial(sampler.ddim, eta=eta), generator=dice()
+        exact, starts, range(1000, -1, -1), step=partial(sampler.ddim, eta=eta), generator=seeded()
     )
     paths = torch.cat([starts] + [state.x for state in walk], 1)  # (24, 1001)
     each.imshow(
@@ -188,10 +190,10 @@ print("agrees with the table at all times:", bool(worst < 1e-12))
 # Three members of the family, one below the other; the black line is the exact density. If the proof is right, the rows look alike.
 
 # %%
-x0 = peaks.sample(20_000, dice())[0]  # (20000, 1)
+x0 = peaks.sample(20_000, seeded())[0]  # (20000, 1)
 seen = {}
 for eta in (0.0, 0.5, 1.0):
-    generator = dice(1)
+    generator = seeded(1)
     x = schedule.diffuse(x0, T, torch.randn(x0.shape, generator=generator, dtype=x0.dtype))
     for t, s in zip(times, times[1:]):
         x = sampler.ddim(schedule, from_x0(schedule, x, t, x0), x, t, s, generator, eta)
@@ -245,7 +247,7 @@ clouds = {"forward chain": (x_s, x_t)}
 for eta in (1.0, 0.5, 0.0):
     x = schedule.diffuse(clean, t, noise(n, 1, seed=3, dtype=torch.float64))
     pred = from_x0(schedule, x, t, clean)
-    clouds[f"family, η = {eta:g}"] = (sampler.ddim(schedule, pred, x, t, s, dice(4), eta), x)
+    clouds[f"family, η = {eta:g}"] = (sampler.ddim(schedule, pred, x, t, s, seeded(4), eta), x)
 
 figure, axes = plots.subplots(1, 4, size=(10, 3), sharex=True, sharey=True)
 for each, (name, (a, b)) in zip(axes, clouds.items()):
@@ -269,7 +271,7 @@ plots.show(
 x0 = noise(100_000, 1, seed=5, dtype=torch.float64)
 for eta in (1.0, 0.5, 0.0):
     x_t = schedule.diffuse(x0, t, noise(100_000, 1, seed=6, dtype=torch.float64))
-    x_s = sampler.ddim(schedule, from_x0(schedule, x_t, t, x0), x_t, t, s, dice(7), eta)
+    x_s = sampler.ddim(schedule, from_x0(schedule, x_t, t, x0), x_t, t, s, seeded(7), eta)
     fitted = torch.linalg.lstsq(torch.cat([x_s, x0], 1), x_t).solution.flatten()
     rho = ((1 - at_s - sigma_squared(t, s, eta)) / (1 - at_s)).sqrt()
     A = rho * ((1 - at_t) / (1 - at_s)).sqrt()
@@ -302,8 +304,8 @@ worst, pairs = 0.0, 0
 for t in range(2, T + 1, 23):
     for s in range(0, t, 31):
         pred = from_x0(schedule, x, t, picture)
-        one = sampler.ddpm(schedule, pred, x, t, s, dice())
-        other = sampler.ddim(schedule, pred, x, t, s, dice(), eta=1.0)
+        one = sampler.ddpm(schedule, pred, x, t, s, seeded())
+        other = sampler.ddim(schedule, pred, x, t, s, seeded(), eta=1.0)
         worst, pairs = max(worst, (one - other).abs().max().item()), pairs + 1
 print(f"{pairs} pairs (t, s); ddim(eta=1) and ddpm agree to 1e-12:", worst < 1e-12)
 
@@ -389,7 +391,7 @@ panels = (("DDPM, 500 steps", 1.0, 500), ("DDIM, 500 steps", 0.0, 500), ("DDIM, 
 figure, axes = plots.subplots(1, 3, size=(10, 3.6), sharex=True, sharey=True)
 for each, (name, eta, steps) in zip(axes, panels):
     step, way = partial(sampler.ddim, eta=eta), schedule.timesteps(steps)
-    walk = sample(guess, starts, way, step=step, generator=dice(2))
+    walk = sample(guess, starts, way, step=step, generator=seeded(2))
     paths = torch.stack([starts] + [state.x for state in walk])  # (steps + 1, 8, 2)
     each.scatter(*cloud.T, s=1, color="#BBBBBB")
     style = {"marker": "o", "markersize": 3} if steps == 10 else {}
@@ -434,7 +436,7 @@ frame = {"xlim": (-3, 3), "ylim": (-3, 3), "xticks": [], "yticks": [], "aspect":
 def walks(eta, steps):
     """All places of the 300 dots, (steps + 1, 300, 2), and the share that end on their own side."""
     step, way = partial(sampler.ddim, eta=eta), schedule.timesteps(steps)
-    walk = sample(guess, crowd, way, step=step, generator=dice(2))
+    walk = sample(guess, crowd, way, step=step, generator=seeded(2))
     paths = torch.stack([crowd] + [state.x for state in walk])
     ends = torch.cdist(paths[-1].double(), ring.means).argmin(1)
     return paths, (ends == side).double().mean()
@@ -486,7 +488,7 @@ for steps in (10, 50):
     frames = []
     for eta in dial:
         step, way = partial(sampler.ddim, eta=eta), network.schedule.timesteps(steps)
-        images = end(sample(network, faces, way, step=step, generator=dice(6)))
+        images = end(sample(network, faces, way, step=step, generator=seeded(6)))
         frames.append(plots.image_grid(images, columns=10, scale=4))
     strips[f"{steps} steps"] = frames
 widgets.Filmstrip(
@@ -550,7 +552,7 @@ learned = seen[-1].ema
 # Trained once. Now the one network under six samplers; over each cloud the mean log-density under the true law (higher is better, the real dots set the mark).
 
 # %%
-real = ring.sample(2000, dice(1))[0]
+real = ring.sample(2000, seeded(1))[0]
 dots = {"real": real}
 for steps in (10, 100):
     for name, step in (
@@ -560,7 +562,7 @@ for steps in (10, 100):
     ):
         way = schedule.timesteps(steps)
         dots[f"{name}, {steps}"] = end(
-            sample(learned, noise(2000, 2, seed=7), way, step=step, generator=dice(8))
+            sample(learned, noise(2000, 2, seed=7), way, step=step, generator=seeded(8))
         )
 scores = {name: ring.log_prob(x.double()).mean().item() for name, x in dots.items()}
 figure, axes = plots.subplots(1, len(dots), size=(10.5, 2.1))
@@ -631,7 +633,7 @@ def sampled_variance(variance, way, eta, large=False):
 pixel, x = GaussianMixture([[0.0]], std=0.5), noise(20_000, 1, seed=9, dtype=torch.float64)
 for large, step in ((False, SAMPLERS["η = 0.5"]), (True, SAMPLERS["σ̂"])):
     way = schedule.timesteps(20)
-    v = end(sample(pixel.denoiser(schedule), x, way, step=step, generator=dice())).var()
+    v = end(sample(pixel.denoiser(schedule), x, way, step=step, generator=seeded())).var()
     law = sampled_variance(pixel.std**2, way, 1.0 if large else 0.5, large)
     print(f"one pixel, 20 steps: variance sampled {v:.4f}, carried {law.item():.4f}")
     assert abs(v / law - 1) < 6 * math.sqrt(2 / 20_000)
@@ -641,7 +643,7 @@ spectrum = torch.linalg.eigvalsh(torch.cov(handwriting.flatten(1).double().T)).c
 budgets, exact_table = (5, 10, 20, 50, 100, 1000), {}
 
 
-def gaussian_distance(steps, eta, large=False, spaced=spacing.uniform):
+def gaussian_distance(steps, eta, large=False, spaced=uniform_spacing):
     v = sampled_variance(spectrum, schedule.timesteps(steps, spaced), eta, large)
     return ((spectrum.sqrt() - v.sqrt()).square().sum() / spectrum.sum()).item()
 
@@ -696,7 +698,7 @@ def distances(step, way):
     rows = []
     for seed in range(SEEDS):
         start = noise(N, 1, 16, 16, seed=seed)
-        images = end(sample(network, start, way, step=step, generator=dice(100 + seed)))
+        images = end(sample(network, start, way, step=step, generator=seeded(100 + seed)))
         rows.append([metrics.frechet_distance(*pair) for pair in zip(real, both_views(images))])
     return torch.tensor(rows)
 
@@ -704,7 +706,7 @@ def distances(step, way):
 # %%
 floor = []
 for seed in range(5):
-    pick = torch.randperm(len(handwriting), generator=dice(seed))[:N]
+    pick = torch.randperm(len(handwriting), generator=seeded(seed))[:N]
     some = both_views(handwriting[pick])
     floor.append([metrics.frechet_distance(*pair) for pair in zip(real, some)])
 floor = torch.tensor(floor)  # (5, 2)
@@ -763,7 +765,9 @@ plots.show(
 allowed, way = (1 - network.schedule.alpha_bar[1]).sqrt(), network.schedule.timesteps(10)
 print(f"allowed at t = 1: {allowed:.4f}")
 for name in ("η = 0", "η = 1", "σ̂"):
-    walk = list(sample(network, noise(100, 1, 16, 16), way, step=SAMPLERS[name], generator=dice()))
+    walk = list(
+        sample(network, noise(100, 1, 16, 16), way, step=SAMPLERS[name], generator=seeded())
+    )
     before, final = walk[-2].x, walk[-1].x  # x at t = 1, and the picture
     print(f"{name}: {(before - final).std():.3f} before the last stride")
 
@@ -784,8 +788,8 @@ by_steps = {
 rows = {f"DDIM, {steps} steps": images for steps, images in by_steps.items()}
 for seed in (1, 2):
     way = network.schedule.timesteps(50)
-    rows[f"η = 1, 50 steps, dice {seed}"] = end(
-        sample(network, start, way, step=SAMPLERS["η = 1"], generator=dice(seed))
+    rows[f"η = 1, 50 steps, seed {seed}"] = end(
+        sample(network, start, way, step=SAMPLERS["η = 1"], generator=seeded(seed))
     )
 plots.show(
     plots.image_grid(torch.cat(list(rows.values())), columns=8, rows=list(rows)),
@@ -824,7 +828,7 @@ with torch.no_grad():
 # %%
 PAPER_2 = {10: 0.014, 20: 0.0065, 50: 0.0023, 100: 0.0009, 200: 0.0004, 500: 0.0001, 1000: 0.0001}
 pair = GaussianMixture([[-0.7], [0.7]], std=0.1).denoiser(schedule)
-points = pair.mixture.sample(500, dice())[0]
+points = pair.mixture.sample(500, seeded())[0]
 codes, returned, errors = {}, {}, {}
 
 
@@ -837,7 +841,7 @@ print("steps   paper, CIFAR-10   our digits   two peaks, exact")
 for steps, paper in PAPER_2.items():
     _, back = there_and_back(pair, points, schedule.timesteps(steps))
     if steps <= 100:
-        way = [24 + t for t in spacing.uniform(T - 24, steps)][:-1] + [0]  # T, …, 25, 0
+        way = [24 + t for t in uniform_spacing(T - 24, steps)][:-1] + [0]  # T, …, 25, 0
         codes[steps], returned[steps] = there_and_back(trained, originals, way)
         errors[steps] = (returned[steps] - originals).square().mean().item() / 4  # in [0, 1]
     ours_too = f"{errors[steps]:.5f}" if steps in errors else "-"
@@ -940,14 +944,14 @@ plots.show(
 #
 # ### 7.6 Which times to visit
 #
-# Twenty steps: which twenty of the thousand times? `labkit.spacing` has three answers. Where the dots lie dense, the strides are short.
+# Twenty steps: which twenty of the thousand times? `labkit.schedule` has three answers. Where the dots lie dense, the strides are short.
 
 # %%
-show_source(spacing.uniform, spacing.quadratic, spacing.trailing)
+show_source(uniform_spacing, quadratic_spacing, trailing_spacing)
 
 # %%
 figure, axes = plots.subplots(size=(9, 1.9))
-for height, spaced in enumerate((spacing.trailing, spacing.quadratic, spacing.uniform)):
+for height, spaced in enumerate((trailing_spacing, quadratic_spacing, uniform_spacing)):
     axes.plot(spaced(T, 20), [height] * 21, "|", markersize=16, markeredgewidth=2)
 axes.set_yticks(range(3), ["trailing", "quadratic", "uniform"])
 axes.set(xlabel="time t", ylim=(-0.6, 2.6), title="Twenty steps, three spacings")
@@ -963,11 +967,11 @@ for name, eta in (("exact, η = 0", 0.0), ("exact, η = 1", 1.0)):
         spaced.__name__: [
             f"{gaussian_distance(steps, eta, spaced=spaced):.5f}" for steps in STEPS_2
         ]
-        for spaced in (spacing.uniform, spacing.quadratic, spacing.trailing)
+        for spaced in (uniform_spacing, quadratic_spacing, trailing_spacing)
     }
     show_table([f"{name[7:]}, S ="] + list(STEPS_2), rows)
 found = {"uniform": ours["η = 0"][1]}  # measured above
-for spaced in (spacing.quadratic, spacing.trailing):
+for spaced in (quadratic_spacing, trailing_spacing):
     found[spaced.__name__] = distances(ddim, network.schedule.timesteps(10, spaced))
 for name, each in found.items():
     cells = "   ".join(f"{mean:.4f} ±{sd:.4f}" for mean, sd in zip(each.mean(0), each.std(0)))
@@ -1010,7 +1014,9 @@ def with_mistake(mistake):
 start, way = noise(8, 1, 16, 16, seed=3), network.schedule.timesteps(20)
 broken = {"right": end(sample(network, start, way, step=ddim))}
 for mistake in ("β_t for the ratio", "ᾱ of t − 1", "σ̂ in the direction", "last ᾱ is ᾱ_1"):
-    broken[mistake] = end(sample(network, start, way, step=with_mistake(mistake), generator=dice()))
+    broken[mistake] = end(
+        sample(network, start, way, step=with_mistake(mistake), generator=seeded())
+    )
 plots.show(
     plots.image_grid(torch.cat(list(broken.values())), columns=8, rows=list(broken)),
     "Five rows of digits. Right: clean. Beta for the ratio, and alpha-bar of t minus 1: gray blotches. Sigma-hat in the direction: not a number anywhere, painted in red. Last alpha-bar wrong: looks right.",
@@ -1055,10 +1061,19 @@ plots.show(
 # %%
 z1, z2, shares = noise(1, 256, seed=11), noise(1, 256, seed=12), [k / 8 for k in range(9)]
 pieces = {"whole picture": (1, 256), "each row": (16, 16), "each pixel": (256, 1)}
+
+
+def unguarded_slerp(z1, z2, a):
+    """The formula alone; labkit's own refuses rows that point in opposite ways."""
+    angle = nn.functional.cosine_similarity(z1.double(), z2.double()).clamp(-1, 1).arccos()[:, None]
+    arc = (torch.sin((1 - a) * angle) * z1 + torch.sin(a * angle) * z2) / torch.sin(angle)
+    return torch.where(angle > 0, arc, (1 - a) * z1 + a * z2).float()
+
+
 rows, lengths = [], {}
 for name, shape in pieces.items():
     cut = [z.reshape(shape) for z in (z1, z2)]
-    arc = torch.cat([interpolate.slerp(*cut, a).view(1, 1, 16, 16) for a in shares])
+    arc = torch.cat([unguarded_slerp(*cut, a).view(1, 1, 16, 16) for a in shares])
     lengths[name] = arc[4].norm().item()
     rows.append(end(sample(network, arc, way, step=ddim)))
 labels = [f"{name}, {lengths[name]:.3g}" for name in pieces]
@@ -1295,7 +1310,7 @@ checks.encode(solution_6).require()
 
 # %% jupyter={"source_hidden": true}
 labels = digits.load(16)[1]
-way = [24 + t for t in spacing.uniform(T - 24, 50)][:-1] + [0]  # as in 7.4
+way = [24 + t for t in uniform_spacing(T - 24, 50)][:-1] + [0]  # as in 7.4
 pairs = [handwriting[labels == k][:2] for k in (3, 8)]
 with torch.no_grad():
     three, eight = (solution_6(trained, pair, way) for pair in pairs)
@@ -1327,7 +1342,7 @@ quiz.ask(
     "You sample twice from the same $x_T$, first with η = 0 in 20 and 50 steps, then with η = 1 in 20 and 50 steps. Which two pictures show the same thing?",
     {
         "The two with η = 0": "Both follow the same curve, only in shorter or longer strides. The noise decides the picture.",
-        "The two with 20 steps": "The number of steps says how closely the curve is followed; without dice there is a curve, with dice there is none.",
+        "The two with 20 steps": "The number of steps says how closely the curve is followed; without new noise there is a curve, with it there is none.",
         "All four: they share x_T": "With η = 1 fresh noise comes in at every step, and it decides as much as the start.",
     },
     answer="The two with η = 0",

@@ -54,12 +54,12 @@ judge = zoo.load("classifier-digits")  # a classifier of clean digits; it measur
 clean = zoo.load("classifier-digits-b")  # another one; it will try to steer
 
 
-def dice(seed=0):
+def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
 def noise(*shape, seed=0, **options):
-    return torch.randn(*shape, generator=dice(seed), **options)
+    return torch.randn(*shape, generator=seeded(seed), **options)
 
 
 def exact_log_prob(x, t):
@@ -114,7 +114,7 @@ alone = GaussianMixture(noisy.means[north:], noisy.std[north:]).score(grid)
 figure, axes = plots.subplots(1, 3, size=(10, 3.6), sharex=True, sharey=True)
 panels = {"score: to where points are": score, "+ classifier: to the north": pull}
 for axis, (name, arrows) in zip(axes, (panels | {"= the north's own score": score + pull}).items()):
-    axis.scatter(*noisy.sample(600, dice())[0].T, s=3, color=plots.SKY, alpha=0.5)
+    axis.scatter(*noisy.sample(600, seeded())[0].T, s=3, color=plots.SKY, alpha=0.5)
     if name.startswith("="):
         axis.quiver(*grid.T, *alone.T, color=plots.BLUE, scale=60, width=0.012)
     axis.quiver(*grid.T, *arrows.T, color=plots.BLACK, scale=60, width=0.005)
@@ -163,8 +163,8 @@ for t in (1, 100, 500, 1000):
 x, times = noise(400, 2, dtype=torch.float64), schedule.timesteps(50)
 for eta in (0.0, 1.0):
     step = partial(ddim, eta=eta)
-    steered = end(sample(ScoreGuidance(blind, exact_log_prob), x, times, None, step, dice(1)))
-    conditional = end(sample(blind, x, times, told_north, step, dice(1)))
+    steered = end(sample(ScoreGuidance(blind, exact_log_prob), x, times, None, step, seeded(1)))
+    conditional = end(sample(blind, x, times, told_north, step, seeded(1)))
     gap = (steered - conditional).abs().max().item()
     print(f"eta {eta:g}: 400 walks of 50 steps end in the same places to 1e-6: {gap < 1e-6}")
 
@@ -225,7 +225,7 @@ for s in (1, 2, 4):
     cells = [(mean, (tilted * (line[:, 0] - mean) ** 2).sum().sqrt())]
     for log_prob in (sharp_of_guess(s), guess_of_sharp(s)):
         drawn = end(sample(ScoreGuidance(pair.denoiser(schedule), log_prob), x, times, step=ddpm,
-                           generator=dice(1)))  # fmt: skip
+                           generator=seeded(1)))  # fmt: skip
         cells.append((drawn.mean(), drawn.std()))
     exact[s] = cells
     print(f"  {s}   " + "        ".join(f"{m:.2f} ± {d:.2f}" for m, d in cells))
@@ -283,10 +283,10 @@ for n in (1000, 50, 10):
     x, times = noise(300, 2, seed=3, dtype=torch.float64), schedule.timesteps(n)
     walk = partial(sample, x=x, timesteps=times)
     ancestral = partial(ddpm, v=1.0)
-    goal = end(walk(blind, cond=told_north, step=ancestral, generator=dice(5)))
+    goal = end(walk(blind, cond=told_north, step=ancestral, generator=seeded(5)))
     first = partial(mean_shift, log_prob=exact_log_prob, v=1.0)
-    one = end(walk(blind, step=first, generator=dice(5)))
-    two = end(walk(ScoreGuidance(blind, exact_log_prob), step=ancestral, generator=dice(5)))
+    one = end(walk(blind, step=first, generator=seeded(5)))
+    two = end(walk(ScoreGuidance(blind, exact_log_prob), step=ancestral, generator=seeded(5)))
     ends[n] = goal, one, two
     off = [(points - goal).norm(dim=1).mean().item() for points in (one, two)]
     arrived = [
@@ -301,7 +301,7 @@ assert all((two - goal).abs().max() < 1e-6 for goal, one, two in ends.values())
 # %%
 figure, axes = plots.subplots(1, 3, size=(10, 3.4), sharex=True, sharey=True)
 for axis, (n, (_, one, two)) in zip(axes, ends.items()):
-    axis.scatter(*clouds.sample(400, dice())[0].T, s=4, color="#DDDDDD")
+    axis.scatter(*clouds.sample(400, seeded())[0].T, s=4, color="#DDDDDD")
     axis.scatter(*two.T, s=5, color=plots.BLUE, label="Algorithm 2")
     axis.scatter(*one.T, s=5, color=plots.VERMILLION, alpha=0.7, label="Algorithm 1")
     axis.set(title=f"{n} steps", aspect="equal", xlim=(-2.6, 2.6), ylim=(-2, 2.6))
@@ -395,7 +395,7 @@ def clean_log_prob(x, t):
     return clouds.log_joint(x).log_softmax(1)[:, north]
 
 
-x, truth = noise(500, 2, dtype=torch.float64), clouds.sample(500, dice(9))[0]
+x, truth = noise(500, 2, dtype=torch.float64), clouds.sample(500, seeded(9))[0]
 figure, axes = plots.subplots(1, 3, size=(10, 3.4), sharex=True, sharey=True)
 for axis, (name, log_prob, scale) in zip(axes, (("knows noise, scale 1", exact_log_prob, 1.0),
                                                 ("clean, scale 1", clean_log_prob, 1.0),
@@ -544,7 +544,7 @@ ours = {(kind, scale): torch.tensor(list(sweep(kind, scale)))
         for kind, scales in SCALES.items() for scale in scales}  # fmt: skip
 
 # %%
-picks = [torch.randperm(len(real_images), generator=dice(seed)) for seed in range(5)]
+picks = [torch.randperm(len(real_images), generator=seeded(seed)) for seed in range(5)]
 picks = [torch.cat([pick[names[pick] == k][: N // 10] for k in range(10)]) for pick in picks]
 floor = torch.tensor([mark(real_images[pick])[:3] for pick in picks]).mean(0)
 print(
@@ -601,7 +601,7 @@ mistakes = {
     "mean over batch": (lambda x, t: exact_log_prob(x, t) / len(x), 1.0),
 }
 
-x, truth = noise(400, 2, dtype=torch.float64), clouds.sample(400, dice(9))[0]
+x, truth = noise(400, 2, dtype=torch.float64), clouds.sample(400, seeded(9))[0]
 figure, axes = plots.subplots(1, 5, size=(10, 2.7), sharex=True, sharey=True)
 for axis, (name, (log_prob, scale)) in zip(axes, mistakes.items()):
     drawn = end(sample(ScoreGuidance(blind, log_prob, scale), x, schedule.timesteps(50), step=ddim))

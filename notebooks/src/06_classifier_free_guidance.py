@@ -56,12 +56,12 @@ model = zoo.load("adm-digits")  # told the class, except where training dropped 
 judge = zoo.load("classifier-digits")  # a classifier of clean digits; it measures, never steers
 
 
-def dice(seed=0):
+def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
 def noise(*shape, seed=0, **options):
-    return torch.randn(*shape, generator=dice(seed), **options)
+    return torch.randn(*shape, generator=seeded(seed), **options)
 
 
 def end(states):
@@ -229,14 +229,14 @@ print("clipping first and mixing then is the same:", torch.allclose(clip(mixed.x
 # %% tags=["nbval-check-output"]
 labels = F.one_hot(torch.arange(10) % 3, 3).float()
 dropped = Conditioning(vector=labels).drop(
-    Conditioning(vector=torch.zeros(1, 3)), vector=0.3, generator=dice(3)
+    Conditioning(vector=torch.zeros(1, 3)), vector=0.3, generator=seeded(3)
 )
 print(
     "label of each row, - for the null:",
     *("-" if row.sum() == 0 else row.argmax().item() for row in dropped.vector),
 )
 many = Conditioning(vector=torch.ones(100_000, 1)).drop(
-    Conditioning(vector=torch.zeros(1, 1)), vector=0.15, generator=dice()
+    Conditioning(vector=torch.zeros(1, 1)), vector=0.15, generator=seeded()
 )
 print(f"of 100,000 rows {1 - many.vector.mean():.1%} were dropped, asked for: 15.0%")
 
@@ -292,7 +292,7 @@ class Free(nn.Module):
 
 
 # %%
-x, label = clouds.sample(20_000, dice())
+x, label = clouds.sample(20_000, seeded())
 cloud_batches = shuffled(x.float(), label, batch=256)
 
 
@@ -322,7 +322,7 @@ def errors(net):
     """(error of eps_c, of eps_u, of guided eps at scale 3), over clouds, points and times."""
     total = torch.zeros(3)
     for t in range(25, 1000, 50):
-        x0, label = clouds.sample(600, dice(t))
+        x0, label = clouds.sample(600, seeded(t))
         x = schedule.diffuse(x0, t, noise(600, 2, seed=t + 1, dtype=torch.float64))
         told = Conditioning(vector=F.one_hot(label, 3).float())
         with torch.no_grad():
@@ -365,7 +365,7 @@ def curl_share(denoise, null, told, x, t):
 
 
 for t in (50, 200, 500):
-    x = schedule.diffuse(clouds.sample(500, dice())[0], t, noise(500, 2, dtype=torch.float64))
+    x = schedule.diffuse(clouds.sample(500, seeded())[0], t, noise(500, 2, dtype=torch.float64))
     exact = curl_share(perfect, none_told, told_north, x, t)
     learned = curl_share(trained[0.1, 0], Free.null, told_north, x.float(), t)
     print(
@@ -424,7 +424,7 @@ for w, (fid, score) in PAPER_128.items():
 # %% [markdown]
 # (The paper's text says that FID falls monotonically with $w$; its tables say otherwise, and it is the tables that the world has reproduced: a minimum at a *small* $w$.)
 #
-# **Ours, the drop rate.** The recipe of `adm-digits` three times, from the same weights with the same batches; only $p_\text{uncond}$ differs. (`python -m benchmarks.null_share --samples 500` takes half an hour of one core: 1,500 updates each; $N$ = 500, 50 steps, mean of 2 seeds; standard deviations up to 0.0003 for the distance, 0.004 at scale 0; 0.01 for the class, 0.024 for recall.)
+# **Ours, the drop rate.** The recipe of `adm-digits` three times, from the same weights with the same batches; only $p_\text{uncond}$ differs. (`python -m benchmarks.p_uncond --samples 500` takes half an hour of one core: 1,500 updates each; $N$ = 500, 50 steps, mean of 2 seeds; standard deviations up to 0.0003 for the distance, 0.004 at scale 0; 0.01 for the class, 0.024 for recall.)
 #
 # | scale | Fréchet, p = 0.1 | 0.2 | 0.5 | right class, p = 0.1 | 0.2 | 0.5 | recall, p = 0.1 | 0.2 | 0.5 |
 # |---|---|---|---|---|---|---|---|---|---|
@@ -452,7 +452,7 @@ def run(scale, seed, keep=clip):
 ours = {scale: torch.tensor([run(scale, seed) for seed in range(SEEDS)]) for scale in SCALES}
 
 # %%
-picks = [torch.randperm(len(real_images), generator=dice(seed)) for seed in range(5)]
+picks = [torch.randperm(len(real_images), generator=seeded(seed)) for seed in range(5)]
 picks = [torch.cat([pick[names[pick] == k][: N // 10] for k in range(10)]) for pick in picks]
 floor = torch.tensor([mark(real_images[pick])[:4] for pick in picks]).mean(0)
 print("scale     w   Fréchet          precision      recall         IS-like        right class")
@@ -602,7 +602,7 @@ assert rows[4].std() > rows[2].std() > 0.9 * rows[1].std()
 # Three mistakes that run without an error, on the clouds with the exact model, except for the third, which needs a network of section 5. The walk asks for the north at scale 3.
 
 # %%
-x, truth = noise(400, 2, dtype=torch.float64), clouds.sample(400, dice(9))[0]
+x, truth = noise(400, 2, dtype=torch.float64), clouds.sample(400, seeded(9))[0]
 west = Conditioning(vector=torch.eye(3)[:1])
 walks = {
     "right": (ClassifierFree(perfect, none_told, 3.0), x),
@@ -687,11 +687,11 @@ checks.implicit_gradient(implicit_gradient_solution).require()
 # %% [markdown]
 # ### 9.3 Drop the labels &nbsp; ● 10 minutes
 #
-# Algorithm 1's rule. `vector` `(B, D)` holds a condition for each row, `null` `(D,)` what stands for none, and `dice` `(B,)` a throw between 0 and 1 for each row (given, so that yours can be compared number by number): a row whose throw is **below** `p` loses its label. Do not change `vector` itself.
+# Algorithm 1's rule. `vector` `(B, D)` holds a condition for each row, `null` `(D,)` what stands for none, and `u` `(B,)` a uniform number between 0 and 1 for each row (given, so that yours can be compared number by number): a row whose number is **below** `p` loses its label. Do not change `vector` itself.
 
 
 # %%
-def drop_labels(vector, null, p, dice):
+def drop_labels(vector, null, p, u):
     """The conditions (B, D), with the null in the rows that lost theirs."""
     ...
 
@@ -703,8 +703,8 @@ checks.drop_labels(drop_labels)
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-def drop_labels_solution(vector, null, p, dice):
-    return torch.where((dice < p)[:, None], null, vector)
+def drop_labels_solution(vector, null, p, u):
+    return torch.where((u < p)[:, None], null, vector)
 
 
 checks.drop_labels(drop_labels_solution).require()

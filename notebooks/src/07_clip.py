@@ -23,14 +23,15 @@ from copy import deepcopy
 import torch
 import torch.nn.functional as F
 
-from labkit import hub, zeroshot, zoo
-from labkit.data import scenes, tokenizer
-from labkit.data.descriptions import descriptions
+from labkit import hub, scenes, zoo
 from labkit.lab import checks, clip_plot, plots, quiz, show_source
 from labkit.lab.widgets import watch
 from labkit.lab.widgets.similarity_explorer import SimilarityExplorer
+from labkit.metrics import retrieval, zero_shot
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig, TextTransformer
+from labkit.scenes import tokenizer
+from labkit.scenes.descriptions import descriptions
 from labkit.systems.clip import CLIP, CLIPConfig, contrastive_loss
 from labkit.train import train
 
@@ -89,7 +90,7 @@ def states(ids, by=clip.text):
 
 def named(features, classes, templates=TEMPLATES):
     """For each picture the number of the class whose vector lies nearest, (N,)."""
-    return (features @ zeroshot.class_vectors(clip, classes, templates).T).argmax(1)
+    return (features @ zero_shot.class_vectors(clip, classes, templates).T).argmax(1)
 
 
 def plus_minus(right):
@@ -185,8 +186,8 @@ print(f"64 pairs in one point: {contrastive_loss(same, same, 100.0).item():.3f},
 # Read it. A right pair is pulled together by what is *missing* to certainty. A wrong pair is pushed apart by the probability that it was given **wrongly**: what nobody would confuse is left alone, and what is easily confused (a red star, a crimson star with dots) gets all the attention. Checked by automatic differentiation:
 
 # %% tags=["nbval-check-output"]
-dice = torch.Generator().manual_seed(0)
-image, text = F.normalize(torch.randn(2, 6, 5, generator=dice, dtype=torch.float64), dim=2)
+generator = torch.Generator().manual_seed(0)
+image, text = F.normalize(torch.randn(2, 6, 5, generator=generator, dtype=torch.float64), dim=2)
 S = (7 * image @ text.T).requires_grad_(True)
 own = torch.arange(6)
 loss = (F.cross_entropy(S, own) + F.cross_entropy(S.T, own)) / 2
@@ -399,7 +400,7 @@ def find(by, seeds=range(5), number=100):
     for seed in seeds:
         drawn = distinct(number, 100 + seed)
         cosines = look(drawn, by) @ read(descriptions(drawn, seed), by).T
-        found.append([zeroshot.recall_at(cosines), zeroshot.recall_at(cosines.T)])
+        found.append([retrieval.recall_at(cosines), retrieval.recall_at(cosines.T)])
     return torch.tensor(found)
 
 
@@ -443,7 +444,7 @@ for N in (10, 100, 1000):
     cosines = u[:N] @ v[:N].T
     by_N.append(contrastive_loss(u[:N], v[:N], clip.scale).item())
     print(
-        f"{N:10}    {1 / N:6.3f}    {math.log(N):6.2f}   {by_N[-1]:6.4f}   {zeroshot.recall_at(cosines):.3f}"
+        f"{N:10}    {1 / N:6.3f}    {math.log(N):6.2f}   {by_N[-1]:6.4f}   {retrieval.recall_at(cosines):.3f}"
     )
 assert by_N == sorted(by_N)
 
@@ -538,7 +539,7 @@ for K in (1, 5):
     for seed in range(5):
         drawn = distinct(100, 100 + seed)
         cosines = look(drawn) @ read(descriptions(drawn, seed)).T
-        runs.append([zeroshot.recall_at(cosines, K), zeroshot.recall_at(cosines.T, K)])
+        runs.append([retrieval.recall_at(cosines, K), retrieval.recall_at(cosines.T, K)])
     runs = torch.tensor(runs)
     cells = "".join(f"       {m:.3f} ± {sd:.3f}" for m, sd in zip(runs.mean(0), runs.std(0)))
     print(f"R@{K}                      {cells}       {K / 100:.2f}")
@@ -558,7 +559,7 @@ for name, list_of in scenes.ATTRIBUTES.items():
     scores = []
     for k in shots:
         rows = torch.cat([(labels == each).nonzero()[:k, 0] for each in range(len(list_of))])
-        probe = zeroshot.linear_probe(teach_features[rows], labels[rows], C=100.0)
+        probe = zero_shot.linear_probe(teach_features[rows], labels[rows], C=100.0)
         scores.append(probe.score(seen_by["known"].numpy(), truth.numpy()))
     classes = [word if name == "shape" else f"{word} shape" for word in list_of]
     zero = (named(seen_by["known"], classes) == truth).double().mean().item()
@@ -599,10 +600,10 @@ def name_it(photo, classes):
     """Prints the three likeliest classes of a photograph, by the real CLIP."""
     pixels = hub.look(photo)
     real = hub.load("clip-vit-base-patch32")
-    vectors = zeroshot.class_vectors(
+    vectors = zero_shot.class_vectors(
         real, classes, ["a photo of a {}", "a blurry photo of a {}", "my {}"]
     )
-    best = zeroshot.classify(real, pixels, vectors)[0].topk(3)
+    best = zero_shot.classify(real, pixels, vectors)[0].topk(3)
     for share, place in zip(*best):
         print(f"{classes[place]:15} {share:.0%}")
 
@@ -725,7 +726,7 @@ print(
     f"64 pictures, {len(set(captions))} captions: loss {plain:.3f}, of which {floor:.3f} is the lottery; without doubles {mended:.3f}"
 )
 print(
-    f"R@1: {zeroshot.recall_at(u64 @ v64.T):.2f}; with every equal caption allowed: {zeroshot.recall_at(u64 @ v64.T, 1, same):.2f}"
+    f"R@1: {retrieval.recall_at(u64 @ v64.T):.2f}; with every equal caption allowed: {retrieval.recall_at(u64 @ v64.T, 1, same):.2f}"
 )
 assert plain > floor > 10 * mended
 
@@ -765,7 +766,7 @@ places = {"the end token": at[rows, ends], "one place before": at[rows, ends - 1
 wrong_place = {}
 for name, vectors in places.items():
     cosines = look(drawn) @ F.normalize(vectors, dim=1).T
-    wrong_place[name] = zeroshot.recall_at(cosines)
+    wrong_place[name] = retrieval.recall_at(cosines)
     print(f"{name:26} R@1 {wrong_place[name]:.2f}")
 assert wrong_place["the end token"] > 0.9 and wrong_place["the last place (filling)"] < 0.8
 
@@ -809,7 +810,7 @@ checks.clip_loss(clip_loss_solution).require()
 
 
 # %%
-def step_scale(log_scale, gradient, lr):
+def step_scale(logit_scale, gradient, lr):
     """The logarithm of the scale after the step, of the same shape."""
     ...
 
@@ -821,8 +822,8 @@ checks.step_scale(step_scale)
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-def step_scale_solution(log_scale, gradient, lr):
-    return (log_scale - lr * gradient).clamp(max=math.log(100))
+def step_scale_solution(logit_scale, gradient, lr):
+    return (logit_scale - lr * gradient).clamp(max=math.log(100))
 
 
 checks.step_scale(step_scale_solution).require()

@@ -22,9 +22,7 @@ from functools import cache, partial
 import torch
 from torch import nn
 
-from labkit import zoo
-from labkit.data import scenes
-from labkit.data.scenes import Object, Scene
+from labkit import scenes, zoo
 from labkit.denoiser import MapX0
 from labkit.denoiser import clip as clip_x0
 from labkit.guidance import ScoreGuidance, gradient
@@ -32,9 +30,10 @@ from labkit.lab import checks, plots, quiz, show_source
 from labkit.lab.widgets import watch
 from labkit.lab.widgets.guidance_mixer import GuidanceMixer
 from labkit.mixture import GaussianMixture
-from labkit.nets.noisy_resnet import NoisyResNet
+from labkit.nets.resnet import ConditionalBatchNorm2d
 from labkit.sampler import ddim, sample
-from labkit.scene_metrics import caption_accuracy, spread, valid
+from labkit.scenes import Object, Scene
+from labkit.scenes.scores import caption_accuracy, spread, valid
 from labkit.schedule import linear
 from labkit.systems.sdg import FIXED_SCALE, NoisyCLIP, gram, weighted
 from labkit.train import train
@@ -50,7 +49,7 @@ plots.use_style()
 painter = zoo.load("ddpm-scenes").denoiser  # paints scenes of 32 x 32 pixels, whichever it likes
 clip = zoo.load("clip-scenes")  # lesson 07's: sentences and clean pictures in one space
 guide = zoo.load("noisy-clip-scenes")  # sees through noise what CLIP sees in the clean picture
-deaf = NoisyCLIP.deaf(clip)  # CLIP's own picture tower, which takes all noise for picture
+clean = NoisyCLIP.clean(clip)  # CLIP's own picture tower, which takes all noise for picture
 reader = zoo.load("reader-scenes")  # says what a picture shows; it measures, and never steers
 
 STEPS = 20  # of the walks in this lesson, from 1000
@@ -58,12 +57,12 @@ TEXT, CONTENT, STRUCTURE, STYLE = 200.0, 400.0, 150.0, 1000.0  # weights that se
 
 
 # %%
-def dice(seed=0):
+def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
 def noise(*shape, seed=0, **options):
-    return torch.randn(*shape, generator=dice(seed), **options)
+    return torch.randn(*shape, generator=seeded(seed), **options)
 
 
 def end(states):
@@ -82,7 +81,7 @@ def steered(score, x, scale=1.0, steps=STEPS, step=ddim):
     """Pictures from noise x, steered by a score; a generator of states."""
     denoise = MapX0(ScoreGuidance(painter, score, scale) if score else painter, clip_x0)
     times = painter.schedule.timesteps(steps)
-    return sample(denoise, x, times, step=step, generator=dice(1))
+    return sample(denoise, x, times, step=step, generator=seeded(1))
 
 
 # %%
@@ -109,7 +108,7 @@ def all_four(sentence, reference):
 # %%
 def own_scale(encoder):
     """The scale of the cosines at which an encoder was trained."""
-    return clip.scale.item() if encoder is deaf else FIXED_SCALE
+    return clip.scale.item() if encoder is clean else FIXED_SCALE
 
 
 def belief(encoder, pictures, t, vectors, wish):
@@ -241,7 +240,7 @@ figure, axes = plots.subplots(1, 4, size=(8.1, 2.5), sharex=True, sharey=True)
 ends = {}
 for axis, (name, score) in zip(axes, panels.items()):
     ends[name] = end(sample(ScoreGuidance(blind, score), x, times, step=ddim))
-    axis.scatter(*clouds.sample(400, dice(9))[0].T, s=3, color="#DDDDDD")
+    axis.scatter(*clouds.sample(400, seeded(9))[0].T, s=3, color="#DDDDDD")
     axis.scatter(*ends[name].T, s=4, color=plots.VERMILLION if "added" in name else plots.BLUE)
     if name != "a class: north":
         axis.plot(*seen_at, "k+", markersize=12, markeredgewidth=2)
@@ -296,7 +295,7 @@ print("sentences:", len(list_of), "  the two sides agree:",
 with torch.no_grad():
     maps = guide.maps(starry[None], 1)
 for name, own in zip(("stem", "level 1", "level 2", "level 3"), maps):
-    places = torch.randperm(own[0, 0].numel(), generator=dice())
+    places = torch.randperm(own[0, 0].numel(), generator=seeded())
     shuffled = own.flatten(2)[..., places].view_as(own)
     print(f"{name:8} {tuple(own.shape[1:])}   same Gram matrix: "
           f"{torch.allclose(gram(own), gram(shuffled), rtol=1e-4, atol=1e-6)}   "
@@ -311,7 +310,7 @@ for name, own in zip(("stem", "level 1", "level 2", "level 3"), maps):
 #
 # $$h\;\leftarrow\;h\,\big(1+\gamma(t)\big)+\beta(t),$$
 #
-# all $\gamma$ and $\beta$ coming from one network that hears $t$. Ours begins with zeros in its last layer (the authors' released code does not). Why that, and why $1+\gamma$ and not $\gamma$? So that training *begins as CLIP*, not as rubble. Exactly so, at any time, until the last layer says something:
+# all $\gamma$ and $\beta$ coming from one network that hears $t$. Ours begins with zeros in its last layers (the authors' released code does not). Why that, and why $1+\gamma$ and not $\gamma$? So that training *begins as CLIP*, not as rubble. Exactly so, at any time, until the last layers say something:
 
 # %% tags=["nbval-check-output"]
 fresh, pictures = zoo.build("noisy-clip-scenes").eval(), scenes.render(scenes.draw(8, 1), 32)
@@ -320,7 +319,9 @@ with torch.no_grad():
     for t in (1, 500, 1000):
         equal = torch.allclose(fresh.encode(pictures, t), own, atol=1e-5)
         print(f"t = {t:4}  γ = β = 0, equal to CLIP: {equal}")
-    nn.init.normal_(fresh.net.time[-1].weight, std=0.02, generator=dice())
+    for norm in fresh.net.modules():
+        if isinstance(norm, ConditionalBatchNorm2d) and norm.modulation is not None:
+            nn.init.normal_(norm.modulation.weight, std=0.02, generator=seeded())
     equal = torch.allclose(fresh.encode(pictures, 500), own, atol=1e-2)
     print(f"as soon as γ, β ≠ 0, equal: {equal}")
 
@@ -340,10 +341,10 @@ show_source(*four, docstring=False)
 show_source(NoisyCLIP.likeness, NoisyCLIP.noised, gram)
 
 # %% [markdown]
-# The time's say behind each norm. `behind_norm` is called by the ResNet after one norm after another; each call takes the next pair:
+# The norm that hears the time. `emb` is what a small network makes of $t$, the same for every norm; each norm has a linear map of its own, from `emb` to its $\gamma$ and $\beta$, with zeros at first:
 
 # %%
-show_source(NoisyResNet.told)
+show_source(ConditionalBatchNorm2d)
 
 # %% [markdown]
 # Everything else is lesson 05's `ScoreGuidance`. And because that wrapper takes a denoiser and gives a denoiser, there are two ways to mix signals, a weighted sum in one wrapper, or a wrapper around a wrapper, and they are the same:
@@ -404,7 +405,7 @@ grid, pulls = {"x_t": []}, {}
 for t in moments:
     x = painter.schedule.diffuse(scene, t, noise(1, 3, 32, 32, seed=2))
     grid["x_t"].append(x)
-    for name, encoder in (("clean CLIP", deaf), ("knows noise", guide)):
+    for name, encoder in (("clean CLIP", clean), ("knows noise", guide)):
         pulls[name, t] = gradient(encoder.language(wish), x, t)
         grid.setdefault(name, []).append(as_picture(pulls[name, t]))
 plots.show(
@@ -426,7 +427,7 @@ def coarse(pull):
 
 
 many, goals, left_of = scenes.render(scenes.draw(32, 22), 32), meaning("a large red circle"), {}
-for name, encoder in (("clean CLIP", deaf), ("knows noise", guide)):
+for name, encoder in (("clean CLIP", clean), ("knows noise", guide)):
     for t in moments:
         x = painter.schedule.diffuse(many, t, noise(*many.shape, seed=t))
         left_of[name, t] = coarse(gradient(encoder.language(goals), x, t))
@@ -474,7 +475,7 @@ apprentice = seen[-1].ema
 
 # %%
 scene_test = scenes.render(scenes.draw(200, 99, "all"), 32)
-encoders = {"clean CLIP": deaf, "trained here": apprentice, "shipped": guide}
+encoders = {"clean CLIP": clean, "trained here": apprentice, "shipped": guide}
 times_seen = (1, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 figure, (left, right) = plots.subplots(1, 2, size=(8.1, 3))
 found = {}
@@ -526,7 +527,7 @@ x, led = noise(len(asked), 3, 32, 32, seed=6), {}
 
 # %%
 figure, axis = plots.subplots(size=(8, 2.8))
-for (name, encoder), color in zip((("clean CLIP", deaf), ("knows noise", guide)),
+for (name, encoder), color in zip((("clean CLIP", clean), ("knows noise", guide)),
                                   (plots.VERMILLION, plots.BLUE)):  # fmt: skip
     when, beliefs = [], []
     for state in steered(encoder.language(choices[wishes]), x, FOOLED):
@@ -590,7 +591,7 @@ def run(encoder, weight, seed):
 
 ours = {("knows noise", weight): torch.tensor([run(guide, weight, seed) for seed in range(SEEDS)])
         for weight in WEIGHTS}  # fmt: skip
-ours |= {("clean CLIP", weight): torch.tensor([run(deaf, weight, seed) for seed in range(SEEDS)])
+ours |= {("clean CLIP", weight): torch.tensor([run(clean, weight, seed) for seed in range(SEEDS)])
          for weight in WEIGHTS}  # fmt: skip
 
 # %%
@@ -657,7 +658,7 @@ for name, step in {"once": ddim, "at every step": with_dice}.items():
     x = noise(len(asked), 3, 32, 32, seed=100)
     made = end(steered(guide.language(meaning(*asked)), x, TEXT, step=step)).clamp(-1, 1)
     seen = reader.read(made)
-    print(f"dice {name:14} parts shown {caption_accuracy(seen, asked).parts:.2f}, "
+    print(f"noise {name:14} parts shown {caption_accuracy(seen, asked).parts:.2f}, "
           f"a scene at all {valid(seen, made).double().mean():.2f}   (N = {len(asked)})")  # fmt: skip
 
 # %% [markdown]
@@ -681,7 +682,7 @@ for name, step in {"once": ddim, "at every step": with_dice}.items():
 # %%
 def content_at(reference, noised_to, told):
     """The content score, with two times that can be wrong."""
-    generator = dice(0)
+    generator = seeded(0)
 
     def score(x, t):
         eps = torch.randn(x.shape, generator=generator)
@@ -730,7 +731,7 @@ def batch_gram(maps):
 
 
 def style_pull(told, x):
-    """The pull on the first picture of a batch, with all dice thrown alike."""
+    """The pull on the first picture of a batch, with all noise drawn alike."""
     eps = noise(1, 3, 32, 32, seed=4).expand_as(x)
     with torch.no_grad():
         other = guide.maps(guide.schedule.diffuse(starry.expand_as(x), 300, eps), 300)

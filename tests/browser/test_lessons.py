@@ -63,10 +63,12 @@ def keep(report: Report) -> None:
 
 
 @pytest.mark.parametrize("name", build.names())
-def test_a_learner_can_run_the_lesson_and_move_what_moves(name, server, browser, record_property):
+def test_a_learner_can_run_the_lesson_and_move_what_moves(
+    name, server, browser, record_property, alone
+):
     shutil.copy(build.FOLDER / f"{name}.ipynb", server.root)
     with Lesson(server, browser, name) as lesson:
-        report = try_lesson(lesson)
+        report = try_lesson(lesson, alone=alone)
     keep(report)
     for control in report.controls:
         record_property("browser", f"{name} {control}")

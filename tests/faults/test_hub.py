@@ -36,7 +36,7 @@ def as_released() -> dict[str, torch.Tensor]:
     """The tensors of a small CLIP under the names of released files."""
     torch.manual_seed(0)
     state, found = CLIP(CONFIG).state_dict(), {}
-    for ours, theirs in hub.clip_names(CONFIG).items():
+    for ours, theirs in hub.clip.clip_names(CONFIG).items():
         parts = state[ours].chunk(len(theirs)) if len(theirs) > 1 else [state[ours]]
         found |= {name: part.clone() for name, part in zip(theirs, parts, strict=True)}
     return found
@@ -87,7 +87,7 @@ def test_what_is_whole_loads_with_its_tokenizer_in_half_precision_too(files):
         tensors["text_model.embeddings.position_ids"] = positions
 
     half = hub.load_clip(*changed(files, halve), CONFIG)
-    assert half.log_scale.dtype == torch.float32
+    assert half.logit_scale.dtype == torch.float32
     assert torch.allclose(half.encode_text("ab c"), expected, atol=1e-2)
 
 

@@ -20,13 +20,13 @@ def implicit_by_two_scores(eps_c, eps_u, alpha_bar):
     return (-eps_c / sigma) - (-eps_u / sigma)
 
 
-def drop_by_arithmetic(vector, null, p, dice):
-    gone = (dice < p).float()[:, None]
+def drop_by_arithmetic(vector, null, p, u):
+    gone = (u < p).float()[:, None]
     return gone * null + (1 - gone) * vector
 
 
-def drop_row_by_row(vector, null, p, dice):
-    return torch.stack([null if throw < p else row for row, throw in zip(vector, dice)])
+def drop_row_by_row(vector, null, p, u):
+    return torch.stack([null if throw < p else row for row, throw in zip(vector, u)])
 
 
 def channels_by_index(out_c, out_u, scale):
@@ -110,8 +110,8 @@ def test_exactly_three_conditions_are_not_enough():
 
 
 def test_a_throw_of_exactly_p_keeps_its_label():
-    def at_most(vector, null, p, dice):
-        return torch.where((dice <= p)[:, None], null, vector)
+    def at_most(vector, null, p, u):
+        return torch.where((u <= p)[:, None], null, vector)
 
     assert {checks.drop_labels(at_most).mistake for _ in range(20)} == {
         sentence for sentence in checks.drop_labels.mistakes if "exactly p" in sentence
@@ -119,15 +119,15 @@ def test_a_throw_of_exactly_p_keeps_its_label():
 
 
 def test_whoever_drops_labels_in_place_is_told():
-    def in_place(vector, null, p, dice):
-        vector[dice < p] = null
+    def in_place(vector, null, p, u):
+        vector[u < p] = null
         return vector
 
     assert "'vector'" in checks.drop_labels(in_place).message
 
 
-def test_dropping_with_dice_of_one_s_own_is_refused():
-    def own_dice(vector, null, p, dice):
+def test_dropping_with_numbers_of_one_s_own_is_refused():
+    def own_u(vector, null, p, u):
         return torch.where((torch.rand(len(vector)) < p)[:, None], null, vector)
 
-    assert not checks.drop_labels(own_dice)
+    assert not checks.drop_labels(own_u)

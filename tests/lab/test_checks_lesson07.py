@@ -23,12 +23,12 @@ def loss_by_logsumexp(image, text, scale):
     return ((logits.logsumexp(1) + logits.logsumexp(0)) / 2 - logits.diagonal()).mean()
 
 
-def scale_by_minimum(log_scale, gradient, lr):
-    return torch.minimum(log_scale - lr * gradient, torch.tensor(math.log(100)))
+def scale_by_minimum(logit_scale, gradient, lr):
+    return torch.minimum(logit_scale - lr * gradient, torch.tensor(math.log(100)))
 
 
-def scale_through_the_scale(log_scale, gradient, lr):
-    return (log_scale.exp() * (-lr * gradient).exp()).clamp(max=100).log()
+def scale_through_the_scale(logit_scale, gradient, lr):
+    return (logit_scale.exp() * (-lr * gradient).exp()).clamp(max=100).log()
 
 
 def distinct_by_masking(image, text, scale, same):

@@ -147,13 +147,12 @@ def test_the_content_score_of_the_exercise_is_the_guide_s_own():
 
 
 def test_the_norm_of_the_exercise_is_the_encoder_s_own():
-    net = NoisyResNet(TOWER, 6, hidden=8)
-    nn.init.normal_(net.time[-1].weight)
-    said = {}
-    net.time.register_forward_hook(lambda module, given, out: said.update(all=out))
-    t, channels = torch.tensor([3, 700]), net.net.normed[0]
-    h = torch.randn(2, channels, 4, 4)
-    own = net.told(t)(h)
-    gammas, betas = said["all"].chunk(2, dim=1)
-    asked = checks.hear_time.reference(h, gammas[:, :channels], betas[:, :channels])
+    net = NoisyResNet(TOWER, 6, hidden=8).eval()
+    norm = net.net.stem[1]
+    nn.init.normal_(norm.modulation.weight)
+    emb = net.embedding(torch.tensor([3, 700]))
+    h = torch.randn(2, norm.num_features, 4, 4)
+    own = norm(h, emb)
+    gammas, betas = norm.modulation(emb).chunk(2, dim=1)
+    asked = checks.hear_time.reference(h / (1 + norm.eps) ** 0.5, gammas, betas)
     torch.testing.assert_close(own, asked)

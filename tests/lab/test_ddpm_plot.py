@@ -27,15 +27,15 @@ def test_the_maps_of_the_papers_network_are_those_of_the_paper():
 
 
 @pytest.mark.parametrize("residual", [False, True])
-def test_every_map_that_is_kept_is_joined_again(residual):
+def test_every_skip_connection_is_joined_again(residual):
     config = UNetConfig(
         size=8, channels=1, width=8, multipliers=(1, 2), blocks=1, attention=(), groups=4,
         residual_resampling=residual,
     )  # fmt: skip
     maps = ddpm_plot.feature_maps(UNet(config), torch.zeros(2, 1, 8, 8))
-    kept = [each for each in maps if each.part in ("door", "down", "halve")]
+    skips = [each for each in maps if each.part in ("conv_in", "down", "halve")]
     ups = [each for each in maps if each.part == "up"]
-    assert [each.size for each in reversed(kept)] == [each.size for each in ups]
+    assert [each.size for each in reversed(skips)] == [each.size for each in ups]
 
 
 def test_hooks_are_gone_after_looking():

@@ -25,7 +25,7 @@ from labkit.train import shuffled, train
 from tests.machines import tiny
 system = tiny.system("ddpm")
 *_, last = train(system, shuffled(tiny.pictures(8), batch=4), steps=2)
-assert last.ema.denoiser.net.door.weight.device.type == "cpu"
+assert last.ema.denoiser.net.conv_in.weight.device.type == "cpu"
 """
 )
 GUESSES = HELLO + 'torch.ones(2, device="cuda" if torch.cuda.is_available() else "cpu")'

@@ -5,8 +5,9 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from labkit import metrics, scene_metrics, zeroshot
-from labkit.data import scenes
+from labkit import metrics, scenes
+from labkit.metrics import retrieval, zero_shot
+from labkit.scenes import scores
 from tests.machines import tiny
 
 CLASSES, TEMPLATES = ["circle", "star", "heart"], ["a {}", "a red {}"]
@@ -77,9 +78,9 @@ def test_scores_of_class_probabilities(alike):
 def test_zero_shot_classes(alike):
     def work(device):
         clip = tiny.system("clip", device).eval()
-        vectors = zeroshot.class_vectors(clip, CLASSES, TEMPLATES)
+        vectors = zero_shot.class_vectors(clip, CLASSES, TEMPLATES)
         made, _, _ = tiny.drawn(5, device)
-        return vectors, zeroshot.classify(clip, made, vectors)
+        return vectors, zero_shot.classify(clip, made, vectors)
 
     alike(work)
 
@@ -87,7 +88,7 @@ def test_zero_shot_classes(alike):
 def test_a_linear_probe(alike):
     def work(device):
         x, labels = features(30, device), (torch.arange(30) % 3).to(device)
-        probe = zeroshot.linear_probe(x, labels)
+        probe = zero_shot.linear_probe(x, labels)
         return probe.score(x.cpu().numpy(), labels.cpu().numpy())
 
     alike(work)
@@ -97,7 +98,7 @@ def test_retrieval(alike):
     def work(device):
         similarity = tiny.normal(8, 8, device=device)
         belongs = (similarity > 0.5) | torch.eye(8, dtype=torch.bool, device=device)
-        return zeroshot.recall_at(similarity, 2), zeroshot.recall_at(similarity, 2, belongs)
+        return retrieval.recall_at(similarity, 2), retrieval.recall_at(similarity, 2, belongs)
 
     alike(work)
 
@@ -106,8 +107,8 @@ def test_how_much_of_their_sentences_pictures_show(alike):
     def work(device):
         _, captions, truth = tiny.drawn(6, device)
         _, _, other = tiny.drawn(6, device, seed=1)
-        shown = scene_metrics.caption_accuracy(other, captions)
-        return shown.parts, shown.complete, scene_metrics.agreement(other, truth)
+        shown = scores.caption_accuracy(other, captions)
+        return shown.parts, shown.complete, scores.agreement(other, truth)
 
     alike(work)
 
@@ -115,7 +116,7 @@ def test_how_much_of_their_sentences_pictures_show(alike):
 def test_what_a_reader_saw_is_compared_with_a_truth_on_the_cpu(alike):
     def work(device):
         _, _, seen = tiny.drawn(6, device, seed=1)
-        return scene_metrics.agreement(seen, tiny.drawn(6)[2])
+        return scores.agreement(seen, tiny.drawn(6)[2])
 
     alike(work)
 
@@ -124,15 +125,15 @@ def test_whether_pictures_look_like_what_was_seen_in_them(alike):
     def work(device):
         made, _, truth = tiny.drawn(6, device)
         _, _, other = tiny.drawn(6, device, seed=1)
-        misfits = scene_metrics.misfit(other, made)
-        return misfits, scene_metrics.valid(truth, made), scene_metrics.valid(other, made)
+        misfits = scores.misfit(other, made)
+        return misfits, scores.valid(truth, made), scores.valid(other, made)
 
     alike(work)
 
 
 def test_how_different_pictures_are(alike):
     def work(device):
-        return scene_metrics.spread(tiny.system("reader", device), tiny.drawn(6, device)[0])
+        return scores.spread(tiny.system("reader", device), tiny.drawn(6, device)[0])
 
     alike(work)
 

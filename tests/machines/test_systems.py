@@ -106,7 +106,7 @@ def test_an_encoder_begun_from_a_clip_lies_where_the_clip_lies(alike):
         untrained.begin_from(clip)
         x = tiny.normal(2, 3, 16, 16, device=device)
         with torch.no_grad():
-            return NoisyCLIP.deaf(clip).encode(x, 7), untrained.eval().encode(x, 7)
+            return NoisyCLIP.clean(clip).encode(x, 7), untrained.eval().encode(x, 7)
 
     alike(work)
 

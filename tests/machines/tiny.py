@@ -8,14 +8,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from labkit.data import scenes
+from labkit import scenes
 from labkit.nets.classifier import Classifier, ClassifierConfig
 from labkit.nets.noisy_classifier import NoisyClassifierConfig
-from labkit.nets.reader import Reader, ReaderConfig
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig
 from labkit.nets.unet import UNetConfig
 from labkit.nets.vit import ViTConfig
+from labkit.scenes.reader import Reader, ReaderConfig
 from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
 from labkit.systems.clip import CLIP, CLIPConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
@@ -23,9 +23,16 @@ from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
 
 T = 20
 NET = UNetConfig(
-    size=8, channels=1, width=8, multipliers=(1, 2), blocks=1, attention=(4,), groups=4, film=True
+    size=8,
+    channels=1,
+    width=8,
+    multipliers=(1, 2),
+    blocks=1,
+    attention=(4,),
+    groups=4,
+    scale_shift_norm=True,
 )
-TOLD = replace(NET, vector=3, residual_resampling=True, head_channels=4)
+BY_CLASS = replace(NET, vector=3, residual_resampling=True, head_channels=4)
 COLORED = replace(NET, size=16, channels=3, fold=2)
 TOWER = ResNetConfig(size=16, width=8, blocks=(1, 1), heads=4, stem=1)
 PATCHES = ViTConfig(size=16, patch=8, width=16, depth=1, heads=2)
@@ -38,8 +45,8 @@ SYSTEMS: dict[str, Callable[[], nn.Module]] = {
         DDPMConfig(replace(NET, learned_variance=True), T=T, predicts="v")
     ),
     "ddpm, scenes": lambda: DDPM(DDPMConfig(COLORED, T=T, predicts="x0")),
-    "adm": lambda: ADM(ADMConfig(TOLD, T=T)),
-    "adm, learned variance": lambda: ADM(ADMConfig(replace(TOLD, learned_variance=True), T=T)),
+    "adm": lambda: ADM(ADMConfig(BY_CLASS, T=T)),
+    "adm, learned variance": lambda: ADM(ADMConfig(replace(BY_CLASS, learned_variance=True), T=T)),
     "noisy guide": lambda: NoisyGuide(NoisyGuideConfig(NoisyClassifierConfig(NET, 3, 8), T=T)),
     "clip": lambda: CLIP(CLIPConfig(TOWER, WORDS, 6)),
     "clip, patches": lambda: CLIP(CLIPConfig(PATCHES, WORDS, 6)),

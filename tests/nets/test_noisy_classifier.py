@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from labkit.nets.noisy_classifier import AttentionPool, NoisyClassifier, NoisyClassifierConfig
+from labkit.nets.attention import AttentionPool
+from labkit.nets.noisy_classifier import NoisyClassifier, NoisyClassifierConfig
 from labkit.nets.unet import UNetConfig
 
 SMALL = NoisyClassifierConfig(
@@ -27,7 +28,7 @@ SMALL = NoisyClassifierConfig(
 def test_at_the_paper_s_settings_it_has_the_paper_s_size(size, multipliers, blocks, millions):
     config = UNetConfig(
         size=size, width=128, multipliers=multipliers, blocks=blocks, attention=(32, 16, 8),
-        head_channels=64, film=True, residual_resampling=True,
+        head_channels=64, scale_shift_norm=True, residual_resampling=True,
     )  # fmt: skip
     with torch.device("meta"):
         net = NoisyClassifier(NoisyClassifierConfig(config, classes=1000))
@@ -50,7 +51,7 @@ def test_the_pool_answers_the_mean_and_nothing_else():
     pool = AttentionPool(8, 4, heads=2, outputs=5).double()
     x = torch.randn(2, 8, 4, 4, dtype=torch.float64)
     tokens = torch.cat([x.flatten(2).mean(2, keepdim=True), x.flatten(2)], 2).transpose(1, 2)
-    q, k, v = pool.qkv(tokens + pool.places).chunk(3, 2)  # (B, 17, 8)
+    q, k, v = pool.qkv(tokens + pool.pos_emb).chunk(3, 2)  # (B, 17, 8)
     heads = []
     for part in (slice(0, 4), slice(4, 8)):
         weight = (q[:, :1, part] @ k[..., part].transpose(1, 2) / 4**0.5).softmax(-1)

@@ -17,7 +17,7 @@ def test_the_maps_of_the_paper_s_net_have_the_shapes_that_the_paper_says():
         assert net(x).shape == (1, 1024)
     assert shapes == [(64, 56, 56), (256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7)]
     assert sum(p.numel() for p in net.parameters()) == 38_316_896
-    assert len(net.pool.places) == 7 * 7 + 1
+    assert len(net.pool.pos_emb) == 7 * 7 + 1
 
 
 @pytest.mark.parametrize("stem, side", [(1, 32), (2, 16), (4, 8)])
@@ -70,7 +70,7 @@ def test_the_pool_asks_with_the_mean_and_is_drawn_as_the_paper_s_code_draws_it()
     net = ResNet(SMALL, dim=5).double()
     last = torch.randn(2, 64, 8, 8).double()
     pixels = last.flatten(2).permute(2, 0, 1)  # (HW, B, C)
-    tokens = torch.cat([pixels.mean(0, keepdim=True), pixels]) + net.pool.places[:, None]
+    tokens = torch.cat([pixels.mean(0, keepdim=True), pixels]) + net.pool.pos_emb[:, None]
     q, k, v = net.pool.qkv.weight.chunk(3)
     expected, _ = F.multi_head_attention_forward(
         tokens[:1], tokens, tokens, 64, 4, None, net.pool.qkv.bias, None, None, False, 0.0,

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from labkit.nets.attention import SelfAttention, causal
 from labkit.nets.transformer import (
     Block,
     QuickGELU,
     TextConfig,
     TextTransformer,
     Transformer,
+    mlp,
 )
 
 SMALL = TextConfig(vocabulary=20, context=8, width=16, depth=2, heads=4, end=19)
@@ -23,15 +25,16 @@ def reader(seed: int = 0) -> TextTransformer:
     return net.eval()
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_a_block_computes_what_the_encoder_layer_of_torch_does(causal):
+@pytest.mark.parametrize("post", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_block_computes_what_the_encoder_layer_of_torch_does(masked, post):
     torch.manual_seed(0)
     their = nn.TransformerEncoderLayer(
-        24, 4, 96, dropout=0, activation=QuickGELU(), batch_first=True, norm_first=True
+        24, 4, 96, dropout=0, activation=QuickGELU(), batch_first=True, norm_first=not post
     )
     for parameter in their.parameters():
         nn.init.normal_(parameter, std=0.4)
-    ours = Block(24, 4, causal)
+    ours = Block(nn.LayerNorm(24), SelfAttention(24, 4), mlp(24, QuickGELU()), post)
     pairs = {
         "attention.qkv": their.self_attn.in_proj_weight,
         "attention.out": their.self_attn.out_proj.weight,
@@ -51,10 +54,10 @@ def test_a_block_computes_what_the_encoder_layer_of_torch_does(causal):
     state = {f"{name}.weight": tensor for name, tensor in pairs.items()}
     ours.load_state_dict(state | {f"{name}.bias": tensor for name, tensor in biases.items()})
     x = torch.randn(3, 7, 24)
-    mask = nn.Transformer.generate_square_subsequent_mask(7) if causal else None
-    expected = their(x, src_mask=mask)
-    assert expected.std() > 1
-    assert torch.allclose(ours(x), expected, atol=1e-4)
+    mask = causal(7) if masked else None
+    expected = their(x, src_mask=None if mask is None else ~mask)  # theirs: True = hidden
+    assert expected.std() > 0.3
+    assert torch.allclose(ours(x, mask), expected, atol=1e-4)
 
 
 def test_quick_gelu_is_near_gelu_but_not_gelu():
@@ -66,14 +69,12 @@ def test_quick_gelu_is_near_gelu_but_not_gelu():
 
 def test_causal_tokens_see_only_what_came_before():
     torch.manual_seed(0)
-    net = Transformer(16, 2, 4, causal=True)
+    net, mask = Transformer(16, 2, 4), causal(6)
     x, other = torch.randn(2, 6, 16), torch.randn(2, 6, 16)
     other[:, :4] = x[:, :4]
-    assert torch.allclose(net(x)[:, :4], net(other)[:, :4], atol=1e-6)
-    assert not torch.allclose(net(x)[:, 4:], net(other)[:, 4:], atol=1e-2)
-    assert not torch.allclose(
-        Transformer(16, 2, 4)(x)[:, :4], Transformer(16, 2, 4)(other)[:, :4], atol=1e-2
-    )
+    assert torch.allclose(net(x, mask)[:, :4], net(other, mask)[:, :4], atol=1e-6)
+    assert not torch.allclose(net(x, mask)[:, 4:], net(other, mask)[:, 4:], atol=1e-2)
+    assert not torch.allclose(net(x)[:, :4], net(other)[:, :4], atol=1e-2)
 
 
 def test_what_stands_behind_the_end_of_a_text_changes_nothing():
@@ -103,7 +104,7 @@ def test_the_first_weights_are_drawn_as_the_paper_s_code_draws_them():
     block = net.transformer[3]
     expected = {
         net.tokens.weight: 0.02,
-        net.places: 0.01,
+        net.pos_emb: 0.01,
         net.project.weight: 128**-0.5,
         block.attention.qkv.weight: 128**-0.5,
         block.attention.out.weight: 128**-0.5 / 4,

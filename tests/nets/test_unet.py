@@ -5,13 +5,21 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from labkit.conditioning import Conditioning
+from labkit.nets.transformer import Transformer
 from labkit.nets.unet import UNet, UNetConfig
 
-IDDPM = {"blocks": 3, "attention": (16, 8), "heads": 4, "film": True, "learned_variance": True}
+IDDPM = {
+    "blocks": 3,
+    "attention": (16, 8),
+    "heads": 4,
+    "scale_shift_norm": True,
+    "learned_variance": True,
+}
 ADM = {
-    "width": 256, "attention": (32, 16, 8), "head_channels": 64, "film": True,
+    "width": 256, "attention": (32, 16, 8), "head_channels": 64, "scale_shift_norm": True,
     "residual_resampling": True, "learned_variance": True, "vector": 1000,
 }  # fmt: skip
 DEEP = (1, 1, 2, 2, 4, 4)
@@ -64,15 +72,79 @@ def test_a_papers_configuration_has_the_papers_number_of_parameters(name):
     assert f"{count / 1e6:.{decimals}f}" == millions
 
 
+def count(net: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_latent_diffusion_s_u_net_has_as_many_parameters_as_stable_diffusion_1():
+    config = UNetConfig(
+        size=64, channels=4, width=320, multipliers=(1, 2, 4, 4), attention=(64, 32, 16), heads=8,
+        mixer="spatial", tokens=768, first_time=0,
+    )  # fmt: skip
+    with torch.device("meta"):
+        assert count(UNet(config)) == 859_520_964
+
+
+def test_glide_s_release_has_its_number_of_parameters_with_a_text_transformer_of_our_blocks():
+    config = UNetConfig(
+        size=64, width=192, multipliers=(1, 2, 3, 4), blocks=3, attention=(32, 16, 8),
+        head_channels=64, scale_shift_norm=True, residual_resampling=True, learned_variance=True,
+        tokens=512,
+    )  # fmt: skip
+    with torch.device("meta"):
+        net, text = UNet(config), Transformer(512, 16, 8)
+        tokens, positions = torch.nn.Embedding(50_257, 512), torch.empty(2, 128, 512)
+        norm, pooled = torch.nn.LayerNorm(512), torch.nn.Linear(512, 768)
+    parts = sum(map(count, (net, text, tokens, norm, pooled)))
+    assert parts + positions.numel() == 385_030_726
+
+
+def test_a_level_may_have_blocks_of_its_own_number():
+    config = replace(TINY, blocks=(1, 3))
+    net = awake(config)
+    assert [len(net.down), len(net.up)] == [1 + 1 + 3, 4 + 2]
+    assert net(*batch(config)).shape == (3, 2, 8, 8)
+    same = replace(TINY, blocks=(2, 2))
+    assert count(UNet(same)) == count(UNet(replace(TINY, blocks=2)))
+
+
+def test_the_cleanest_time_may_have_another_name():
+    one, zero = awake(TINY), awake(replace(TINY, first_time=0))
+    zero.load_state_dict(one.state_dict())
+    x, t = batch(TINY)
+    torch.testing.assert_close(zero(x, t), one(x, t - 1))
+
+
+def test_the_spatial_transformer_hears_tokens_and_hides_masked_ones():
+    config = replace(TINY, mixer="spatial", tokens=6, depth=2)
+    net = awake(config)
+    x, t = batch(config)
+    tokens, mask = torch.randn(3, 4, 6), torch.tensor([[True, True, False, False]]).expand(3, 4)
+    heard = net(x, t, Conditioning(tokens=tokens, mask=mask))
+    torch.testing.assert_close(heard, net(x, t, Conditioning(tokens=tokens[:, :2])))
+    assert (heard - net(x, t, Conditioning(tokens=tokens))).abs().max() > 1e-5
+
+
+def test_activations_can_be_computed_again_instead_of_kept():
+    net = awake(replace(TINY, vector=5))
+    x, t = batch(TINY)
+    cond = Conditioning(vector=torch.randn(3, 5))
+    kept = torch.autograd.grad(net(x, t, cond).sum(), net.conv_in.weight)
+    out = checkpoint(net, x, t, cond, use_reentrant=False)
+    torch.testing.assert_close(torch.autograd.grad(out.sum(), net.conv_in.weight), kept)
+
+
 def test_a_fresh_network_returns_zeros():
     assert not UNet(TINY)(*batch(TINY)).any()
 
 
 @pytest.mark.parametrize("fold", [1, 2])
-@pytest.mark.parametrize("film", [False, True])
+@pytest.mark.parametrize("adagn", [False, True])
 @pytest.mark.parametrize("residual_resampling", [False, True])
-def test_the_output_has_the_shape_of_x(fold, film, residual_resampling):
-    config = replace(TINY, fold=fold, film=film, residual_resampling=residual_resampling)
+def test_the_output_has_the_shape_of_x(fold, adagn, residual_resampling):
+    config = replace(
+        TINY, fold=fold, scale_shift_norm=adagn, residual_resampling=residual_resampling
+    )
     x, t = batch(config)
     assert awake(config)(x, t).shape == x.shape
 
@@ -88,7 +160,7 @@ def test_another_size_than_the_configs_works_if_it_can_be_halved():
 
 
 def test_rows_do_not_see_each_other():
-    config = replace(TINY, fold=2, film=True, dropout=0.5)
+    config = replace(TINY, fold=2, scale_shift_norm=True, dropout=0.5)
     net = awake(config)
     x, t = batch(config)
     torch.testing.assert_close(net(x, t)[1:2], net(x[1:2], t[1:2]))
@@ -118,10 +190,10 @@ def test_tokens_are_attended_to_in_any_order_and_masked_ones_are_not():
     x, t = batch(config)
     tokens = torch.randn(3, 4, 6)
     mask = torch.tensor([[True, True, False, False]]).expand(3, 4)
-    told = net(x, t, Conditioning(tokens=tokens, mask=mask))
-    assert (told - net(x, t)).abs().max() > 1e-5
-    torch.testing.assert_close(told, net(x, t, Conditioning(tokens=tokens[:, :2])))
-    torch.testing.assert_close(told, net(x, t, Conditioning(tokens=tokens[:, [1, 0]])))
+    heard = net(x, t, Conditioning(tokens=tokens, mask=mask))
+    assert (heard - net(x, t)).abs().max() > 1e-5
+    torch.testing.assert_close(heard, net(x, t, Conditioning(tokens=tokens[:, :2])))
+    torch.testing.assert_close(heard, net(x, t, Conditioning(tokens=tokens[:, [1, 0]])))
     nobody = Conditioning(tokens=tokens, mask=torch.zeros(3, 4, dtype=torch.bool))
     torch.testing.assert_close(net(x, t, nobody), net(x, t))
 
@@ -155,7 +227,18 @@ def test_a_configuration_survives_json():
 
 @pytest.mark.parametrize(
     "change",
-    [{"size": 9}, {"size": 0}, {"fold": 0}, {"fold": 3}, {"width": 9}, {"groups": 3}, {"heads": 3}],
+    [
+        {"size": 9},
+        {"size": 0},
+        {"fold": 0},
+        {"fold": 3},
+        {"width": 9},
+        {"groups": 3},
+        {"heads": 3},
+        {"blocks": 0},
+        {"blocks": (1, 1, 1)},
+        {"depth": 0},
+    ],  # fmt: skip
 )
 def test_an_impossible_configuration_is_refused_in_one_sentence(change):
     with pytest.raises(ValueError, match=r"^[A-Z].*\.$"):

@@ -1,4 +1,4 @@
-"""The vision transformer: patches, places, and the token that sums up."""
+"""The vision transformer: patches, positions, and the class token."""
 
 import pytest
 import torch
@@ -24,12 +24,12 @@ def swapped(x: torch.Tensor) -> torch.Tensor:
     return y
 
 
-def test_only_the_places_tell_it_where_a_patch_lies():
+def test_only_the_position_embedding_tells_it_where_a_patch_lies():
     net, x = looker(), torch.randn(2, 3, 12, 12)
     assert net(x).shape == (2, 5)
     assert (net(x) - net(swapped(x))).abs().max() > 0.01
     with torch.no_grad():
-        net.places[1:] = net.places[1]
+        net.pos_emb[1:] = net.pos_emb[1]
     assert torch.allclose(net(x), net(swapped(x)), atol=1e-5)
 
 

@@ -148,7 +148,7 @@ def test_at_full_size_features_and_logits_are_the_same(name):
     their = theirs(config)
     with torch.device("meta"):
         ours = CLIP(config)
-    tensors = hub.translated(their.state_dict(), hub.clip_names(config), ours, name)
+    tensors = hub.files.translated(their.state_dict(), hub.clip.clip_names(config), ours, name)
     ours.load_state_dict(tensors, assign=True)
     text = torch.tensor([[49_406, 320, 1125, 539, 320, 2368, 49_407, 0, 0]])
     compare(ours, their, torch.rand(1, 3, 224, 224) * 2 - 1, text)
@@ -158,7 +158,9 @@ def test_at_full_size_features_and_logits_are_the_same(name):
 @pytest.mark.parametrize("text", AWKWARD)
 def test_any_text_becomes_the_same_tokens(their_tokenizer, tmp_path, text):
     their_tokenizer.save_pretrained(tmp_path)
-    ours = hub.ReleasedTokenizer(hub.read_words(tmp_path / "tokenizer.json"), context=160)
+    ours = hub.clip.ReleasedTokenizer(
+        hub.files.read_words(tmp_path / "tokenizer.json"), context=160
+    )
     expected = their_tokenizer(text).input_ids
     tokens = ours.encode(text)
     assert tokens.ids.tolist() == [expected + [0] * (160 - len(expected))]

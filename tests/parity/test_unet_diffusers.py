@@ -24,10 +24,10 @@ def theirs(config: UNetConfig):
         attention_head_dim=config.head_channels,
         norm_num_groups=config.groups,
         norm_eps=1e-5,
-        resnet_time_scale_shift="scale_shift" if config.film else "default",
-        downsample_padding=0 if config.tensorflow else 1,
-        flip_sin_to_cos=not config.tensorflow,
-        freq_shift=1 if config.tensorflow else 0,
+        resnet_time_scale_shift="scale_shift" if config.scale_shift_norm else "default",
+        downsample_padding=0 if config.asymmetric_pad else 1,
+        flip_sin_to_cos=not config.sin_first,
+        freq_shift=1 if config.sin_first else 0,
     )
     with torch.no_grad():
         for parameter in net.parameters():
@@ -74,7 +74,7 @@ def copy_block(ours: list, their) -> None:
 def copy(ours: UNet, their) -> None:
     same(ours.time[0], their.time_embedding.linear_1)
     same(ours.time[2], their.time_embedding.linear_2)
-    same(ours.door, their.conv_in)
+    same(ours.conv_in, their.conv_in)
     down, up = iter(ours.down), iter(ours.up)
     for block in their.down_blocks:
         size = len(block.resnets) + (1 if block.downsamplers else 0)
@@ -84,12 +84,14 @@ def copy(ours: UNet, their) -> None:
     copy_residual(ours.middle[2], their.mid_block.resnets[1])
     for block in their.up_blocks:
         copy_block([next(up) for _ in block.resnets], block)
-    same(ours.exit[0], their.conv_norm_out)
-    same(ours.exit[2], their.conv_out)
+    same(ours.conv_out[0], their.conv_norm_out)
+    same(ours.conv_out[2], their.conv_out)
 
 
 CONFIGS = {
-    "DDPM for CIFAR-10, narrow": UNetConfig(width=32, head_channels=None, tensorflow=True),
+    "DDPM for CIFAR-10, narrow": UNetConfig(
+        width=32, head_channels=None, asymmetric_pad=True, sin_first=True
+    ),
     "three levels, attention at two": UNetConfig(
         size=16, width=32, multipliers=(1, 2, 4), blocks=1, attention=(8, 4), groups=8
     ),
@@ -130,7 +132,7 @@ def test_a_residual_block_scales_and_shifts_as_that_of_diffusers():
         in_channels=16, out_channels=32, temb_channels=24, groups=8, eps=1e-5,
         time_embedding_norm="scale_shift",
     )  # fmt: skip
-    ours = Residual(16, 32, emb=24, groups=8, film=True)
+    ours = Residual(16, 32, emb=24, groups=8, scale_shift_norm=True)
     copy_residual(ours, their)
     x, emb = torch.randn(3, 16, 8, 8), torch.randn(3, 24)
     with torch.no_grad():

@@ -12,7 +12,7 @@ from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
 
 NET = UNetConfig(
     size=8, channels=1, width=16, multipliers=(1, 2), blocks=1, attention=(4,), head_channels=16,
-    groups=8, film=True, residual_resampling=True, learned_variance=True, vector=3,
+    groups=8, scale_shift_norm=True, residual_resampling=True, learned_variance=True, vector=3,
 )  # fmt: skip
 CONFIG = ADMConfig(NET, T=50)
 GUIDE = NoisyGuideConfig(NoisyClassifierConfig(replace(NET, vector=None), 3, 16), T=50)
@@ -44,7 +44,8 @@ def test_at_the_paper_s_settings_it_has_the_paper_s_size(
 ):
     config = UNetConfig(
         size=size, width=width, multipliers=multipliers, blocks=blocks, attention=(32, 16, 8),
-        film=True, residual_resampling=True, learned_variance=True, vector=1000, **heads,
+        scale_shift_norm=True, residual_resampling=True, learned_variance=True, vector=1000,
+        **heads,
     )  # fmt: skip
     with torch.device("meta"):
         net = UNet(config)
@@ -77,7 +78,7 @@ def test_the_same_seed_gives_the_same_pictures():
 
 def test_training_drops_the_stated_share_of_classes():
     heard = []
-    system = ADM(replace(CONFIG, null_share=0.3))
+    system = ADM(replace(CONFIG, p_uncond=0.3))
     system.denoiser.net.register_forward_pre_hook(lambda net, args: heard.append(args[2].vector))
     torch.manual_seed(0)
     system.loss((torch.zeros(3000, 1, 8, 8), torch.ones(3000, dtype=torch.long)))
@@ -135,7 +136,7 @@ def test_labels_out_of_range_get_a_sentence(labels):
 
 
 def test_what_cannot_guide_gets_a_sentence():
-    system = ADM(replace(CONFIG, null_share=0.0))
+    system = ADM(replace(CONFIG, p_uncond=0.0))
     with pytest.raises(ValueError, match="never trained without its class"):
         system.generate([0], scale=3.0)
     other = NoisyGuide(replace(GUIDE, net=replace(GUIDE.net, classes=7)))

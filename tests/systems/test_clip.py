@@ -7,10 +7,10 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from labkit.data import tokenizer
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig
 from labkit.nets.vit import ViTConfig
+from labkit.scenes import tokenizer
 from labkit.systems.clip import CLIP, MEAN, PAPER, STD, CLIPConfig, contrastive_loss
 from labkit.train import train
 
@@ -110,18 +110,18 @@ def test_the_temperature_starts_at_7_percent_and_never_falls_below_1_percent():
     model = clip()
     assert model.scale.item() == pytest.approx(1 / 0.07)
     with torch.no_grad():
-        model.log_scale.fill_(9.0)
+        model.logit_scale.fill_(9.0)
     assert model.scale.item() == pytest.approx(100)
     model.loss((pictures(4), texts(4)))
-    assert model.log_scale.item() == pytest.approx(math.log(100))
+    assert model.logit_scale.item() == pytest.approx(math.log(100))
 
 
 def test_pushed_to_the_cap_the_temperature_can_still_come_back():
     model = clip()
     with torch.no_grad():
-        model.log_scale.fill_(9.0)
+        model.logit_scale.fill_(9.0)
     model.loss((pictures(4), texts(4))).backward()
-    assert model.log_scale.grad.item() != 0
+    assert model.logit_scale.grad.item() != 0
 
 
 @pytest.mark.parametrize("name", CONFIGS)

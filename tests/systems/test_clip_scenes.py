@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from labkit import zoo
-from labkit.data import scenes, tokenizer
-from labkit.data.descriptions import descriptions
-from labkit.data.scenes_world import together
-from labkit.zeroshot import class_vectors, classify, recall_at
+from labkit import scenes, zoo
+from labkit.metrics.retrieval import recall_at
+from labkit.metrics.zero_shot import class_vectors, classify
+from labkit.scenes import tokenizer
+from labkit.scenes.descriptions import descriptions
+from labkit.scenes.world import together
 
 TEMPLATES = ("a {}", "a picture of a {}", "there is a {}", "you can see a {}")
 WORDS = scenes.ATTRIBUTES

@@ -32,7 +32,9 @@ def guide(clip):
     torch.manual_seed(1)
     made = NoisyCLIP(NoisyCLIPConfig(TOWER, 6, hidden=8)).eval()
     made.begin_from(clip)
-    nn.init.normal_(made.net.time[-1].weight, std=0.1)
+    for name, parameter in made.net.named_parameters():
+        if "modulation" in name:
+            nn.init.normal_(parameter, std=0.1)
     return made
 
 
@@ -51,10 +53,10 @@ def pictures(count: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_begun_from_a_clip_it_is_that_clip_s_own_tower(clip):
-    deaf = NoisyCLIP.deaf(clip)
+    clean = NoisyCLIP.clean(clip)
     x = pictures(4)
     for t in (1, 1000):
-        torch.testing.assert_close(deaf.encode(x, t), clip.encode_image(x))
+        torch.testing.assert_close(clean.encode(x, t), clip.encode_image(x))
 
 
 def test_language_is_the_cosine_with_the_sentence_and_needs_no_bounds_on_the_picture(clip, guide):
@@ -164,11 +166,11 @@ def test_training_asks_which_noisy_picture_belongs_to_which_clean_one(guide, cli
 def test_without_any_weight_the_model_draws_what_it_draws_anyway(system):
     *_, free = system.model.generate(2, steps=3, seed=4)
     *_, guided = system.generate(2, steps=3, seed=4)
-    *_, silent = system.generate(["a star", "a moon"], text=0, steps=3, seed=4)
+    *_, silent = system.generate(["a star", "a moon"], scale=0, steps=3, seed=4)
     assert torch.equal(free.x, guided.x) and torch.equal(free.x, silent.x)
 
 
-ALL_FOUR = {"text": 5.0, "content": 4.0, "structure": 3.0, "style": 2.0}
+ALL_FOUR = {"scale": 5.0, "content": 4.0, "structure": 3.0, "style": 2.0}
 
 
 @pytest.mark.parametrize("left_out", [None, *ALL_FOUR])
@@ -201,8 +203,8 @@ def test_the_reference_never_wears_the_sampler_s_own_noise(system, monkeypatch, 
 
 
 def test_a_sentence_alone_is_one_picture(system):
-    *_, one = system.generate("a red star", text=7.0, steps=2)
-    *_, listed = system.generate(["a red star"], text=7.0, steps=2)
+    *_, one = system.generate("a red star", scale=7.0, steps=2)
+    *_, listed = system.generate(["a red star"], scale=7.0, steps=2)
     assert torch.equal(one.x, listed.x)
 
 
@@ -210,11 +212,11 @@ def test_model_and_guide_must_know_the_same_noise(system, clip):
     other = NoisyCLIP(NoisyCLIPConfig(TOWER, 6, hidden=8, schedule="linear"))
     with pytest.raises(ValueError, match="another noise schedule"):
         SDG(system.model, other, clip)
-    assert NoisyCLIP.deaf(clip, "linear", 50).schedule.T == 50
+    assert NoisyCLIP.clean(clip, "linear", 50).schedule.T == 50
 
 
 def test_it_composes_score_guidance_and_clips(system):
-    *_, made = system.generate(["a red star"], text=7.0, steps=2, seed=3)
+    *_, made = system.generate(["a red star"], scale=7.0, steps=2, seed=3)
     score = system.guide.language(system.clip.encode_text(["a red star"]).detach())
     denoise = ScoreGuidance(system.model.denoiser, score, 7.0)
     x = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(3))

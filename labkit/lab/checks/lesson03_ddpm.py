@@ -105,11 +105,11 @@ def _simple_loss(net, x0: Tensor, t: Tensor, alpha_bar: Tensor, eps: Tensor) -> 
         return denoiser.loss(x0)
 
 
-def _loss(net, x0, t, alpha_bar, eps, root=0.5, shape=(-1, 1, 1, 1), mixed=0, told=0, **other):
+def _loss(net, x0, t, alpha_bar, eps, root=0.5, shape=(-1, 1, 1, 1), mixed=0, late=0, **other):
     """The loss, with every piece open to a mistake."""
     left = alpha_bar[t - mixed].view(shape)
     x = (left**root).to(x0.dtype) * x0 + ((1 - left) ** root).to(x0.dtype) * eps
-    error = net(other.get("x", x), t - told) - other.get("target", eps)
+    error = net(other.get("x", x), t - late) - other.get("target", eps)
     return error.abs().mean() if "size" in other else error.square().mean()
 
 
@@ -149,7 +149,7 @@ simple_loss = Check(
             lambda *args: _loss(*args).sqrt()
         ),
         "The network is told t−1; in labkit its times are those of the table, 1 … T.": (
-            mistaken(_loss, told=1)
+            mistaken(_loss, late=1)
         ),
         "You mix with ᾱ_{t−1}: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t].": (
             mistaken(_loss, mixed=1)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from labkit import sampler, spacing
+from labkit import sampler
 from labkit.denoiser import Prediction, from_eps
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import (
@@ -17,7 +17,7 @@ from labkit.lab.checks.random_inputs import (
     turn,
     whole,
 )
-from labkit.schedule import NoiseSchedule
+from labkit.schedule import NoiseSchedule, trailing_spacing, uniform_spacing
 
 
 def draw_sigma(g: torch.Generator) -> tuple[float, float, float]:
@@ -173,7 +173,7 @@ ddim_step = Check(
 
 
 def _trailing_times(T: int, n: int) -> list[int]:
-    return spacing.trailing(T, n)
+    return trailing_spacing(T, n)
 
 
 def _draw_times(g: torch.Generator) -> tuple[int, int]:
@@ -203,13 +203,13 @@ trailing_times = Check(
             lambda T, n: [*range(T, 0, -(T // n)), 0]
         ),
         "The final 0 is missing, so the picture is never finished: n steps need n + 1 times.": (
-            lambda T, n: spacing.trailing(T, n)[:-1]
+            lambda T, n: trailing_spacing(T, n)[:-1]
         ),
         "The first time T is missing: pure noise is x_T, and sampling has to begin there.": (
-            lambda T, n: spacing.trailing(T, n)[1:]
+            lambda T, n: trailing_spacing(T, n)[1:]
         ),
         "Your times rise; sampling runs from T down to 0.": (
-            lambda T, n: spacing.trailing(T, n)[::-1]
+            lambda T, n: trailing_spacing(T, n)[::-1]
         ),
         "You cut off the decimals (int or //) where the recipe rounds.": (
             lambda T, n: [T * i // n for i in reversed(range(n + 1))]
@@ -222,9 +222,9 @@ trailing_times = Check(
         ),
         "These are the uniform times, whose last step is a short one from 1 to 0; here all gaps "
         "are equal: i·T/n.": [
-            spacing.uniform,
+            uniform_spacing,
             lambda T, n: [1 + round(i * (T - 1) / (n - 1)) for i in reversed(range(n))] + [0],
         ],
     },
-    against=spacing.trailing,
+    against=trailing_spacing,
 )

@@ -14,8 +14,8 @@ from labkit.schedule import NoiseSchedule, linear
 # Dropping the label, row by row.
 
 
-def _drop_labels(vector: Tensor, null: Tensor, p: float, dice: Tensor) -> Tensor:
-    with Given(rand=dice):
+def _drop_labels(vector: Tensor, null: Tensor, p: float, u: Tensor) -> Tensor:
+    with Given(rand=u):
         return Conditioning(vector=vector).drop(Conditioning(vector=null[None]), vector=p).vector
 
 
@@ -23,11 +23,11 @@ def _draw_drop(g: torch.Generator):
     """Rows of which some stay and some go; one throw is p itself, and p may also be 0."""
     classes, rows = size(g, 2, 7), size(g, 4, 12)
     vector = torch.eye(classes)[1 + torch.randint(classes - 1, (rows,), generator=g)]  # never 0
-    dice = torch.rand(rows, generator=g)
+    u = torch.rand(rows, generator=g)
     order = torch.randperm(rows, generator=g)
     edge = 0.0 if turn(g, 4) == 0 else between(0.2, 0.4, g)
-    dice[order[:4]] = torch.tensor([0.1, 0.5, 0.9, edge])
-    return vector, torch.randn(classes, generator=g), dice[order[3]].item(), dice
+    u[order[:4]] = torch.tensor([0.1, 0.5, 0.9, edge])
+    return vector, torch.randn(classes, generator=g), u[order[3]].item(), u
 
 
 drop_labels = Check(
@@ -36,28 +36,28 @@ drop_labels = Check(
     draw_inputs=_draw_drop,
     mistakes={
         "You decide once for the whole batch, by the first throw; every row has its own: "
-        "(dice < p)[:, None].": lambda vector, null, p, dice: (
-            null.expand_as(vector) if dice[0] < p else vector
+        "(u < p)[:, None].": lambda vector, null, p, u: (
+            null.expand_as(vector) if u[0] < p else vector
         ),
         "You drop the row when its throw is over p, so 1 − p of the labels are lost.": (
-            lambda vector, null, p, dice: torch.where((dice >= p)[:, None], null, vector)
+            lambda vector, null, p, u: torch.where((u >= p)[:, None], null, vector)
         ),
-        "A throw of exactly p stays: a row is dropped below p, dice < p, so that p = 0 drops "
-        "none.": lambda vector, null, p, dice: torch.where((dice <= p)[:, None], null, vector),
+        "A throw of exactly p stays: a row is dropped below p, u < p, so that p = 0 drops "
+        "none.": lambda vector, null, p, u: torch.where((u <= p)[:, None], null, vector),
         "You put class 0 where the null belongs: the network would learn that nothing in "
-        "particular looks like class 0.": lambda vector, null, p, dice: torch.where(
-            (dice < p)[:, None], torch.eye(vector.shape[1])[0], vector
+        "particular looks like class 0.": lambda vector, null, p, u: torch.where(
+            (u < p)[:, None], torch.eye(vector.shape[1])[0], vector
         ),
         "You put zeros where the null belongs. In some models the null is zeros; here it is the "
-        "row that you were given: data, not a constant.": lambda vector, null, p, dice: (
-            vector * (dice >= p)[:, None]
+        "row that you were given: data, not a constant.": lambda vector, null, p, u: (
+            vector * (u >= p)[:, None]
         ),
         "You add the null to the label; it has to take its place.": (
-            lambda vector, null, p, dice: vector + (dice < p)[:, None] * null
+            lambda vector, null, p, u: vector + (u < p)[:, None] * null
         ),
         "You leave the dropped rows out; they have to stay, with the null in their place: they "
         "are what teaches the network the unconditional score.": (
-            lambda vector, null, p, dice: vector[dice >= p]
+            lambda vector, null, p, u: vector[u >= p]
         ),
     },
     against=Conditioning.drop,
@@ -120,7 +120,7 @@ guide_channels = Check(
     draw_inputs=_draw_channels,
     mistakes={
         "You guide the variance as well; only the first half of the channels, eps, is guided. "
-        "The rest says how long the dice are, and must stay in its range.": (
+        "The rest says how large the noise of a step is, and must stay in its range.": (
             _wrong_channels(lambda c, u, s: u + s * (c - u))
         ),
         "You keep the unconditional variance; keep the conditional one, as the released code "

@@ -125,8 +125,8 @@ clip_loss = Check(
 # The temperature.
 
 
-def _step_scale(log_scale: Tensor, gradient: Tensor, lr: float) -> Tensor:
-    return (log_scale - lr * gradient).clamp(max=math.log(LAST_SCALE))
+def _step_scale(logit_scale: Tensor, gradient: Tensor, lr: float) -> Tensor:
+    return (logit_scale - lr * gradient).clamp(max=math.log(LAST_SCALE))
 
 
 def _draw_scales(g: torch.Generator):
@@ -145,29 +145,29 @@ step_scale = Check(
     mistakes={
         "Nothing is clamped: after the step the logarithm may be at most ln 100. (A logarithm of "
         "100 is no bound at all: that scale would be e¹⁰⁰.)": (
-            lambda log_scale, gradient, lr: log_scale - lr * gradient
+            lambda logit_scale, gradient, lr: logit_scale - lr * gradient
         ),
         "You clamp first and step then, so the step leaves the range again; clamp what comes "
-        "out.": lambda log_scale, gradient, lr: (
-            log_scale.clamp(max=math.log(LAST_SCALE)) - lr * gradient
+        "out.": lambda logit_scale, gradient, lr: (
+            logit_scale.clamp(max=math.log(LAST_SCALE)) - lr * gradient
         ),
         "You step on the scale itself; what is learned is its logarithm, so that every step "
-        "changes it by a share, and it stays positive.": lambda log_scale, gradient, lr: (
-            (log_scale.exp() - lr * gradient).clamp(max=LAST_SCALE).log()
+        "changes it by a share, and it stays positive.": lambda logit_scale, gradient, lr: (
+            (logit_scale.exp() - lr * gradient).clamp(max=LAST_SCALE).log()
         ),
-        "You return the scale; the logarithm was asked for.": lambda log_scale, gradient, lr: (
-            _step_scale(log_scale, gradient, lr).exp()
+        "You return the scale; the logarithm was asked for.": lambda logit_scale, gradient, lr: (
+            _step_scale(logit_scale, gradient, lr).exp()
         ),
         "You climb the loss; a step goes against the gradient: minus.": (
-            lambda log_scale, gradient, lr: _step_scale(log_scale, -gradient, lr)
+            lambda logit_scale, gradient, lr: _step_scale(logit_scale, -gradient, lr)
         ),
         "You bound the logarithm from below; the cap is a largest scale: clamp(max=…).": (
-            lambda log_scale, gradient, lr: (log_scale - lr * gradient).clamp(
+            lambda logit_scale, gradient, lr: (logit_scale - lr * gradient).clamp(
                 min=math.log(LAST_SCALE)
             )
         ),
         "You clamp at ln(1/0.07), where training starts; the cap is ln 100.": (
-            lambda log_scale, gradient, lr: (log_scale - lr * gradient).clamp(
+            lambda logit_scale, gradient, lr: (logit_scale - lr * gradient).clamp(
                 max=math.log(1 / 0.07)
             )
         ),

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit import zeroshot
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import is_odd, size, sizes, turn, whole
+from labkit.metrics import retrieval, zero_shot
 from labkit.nets.transformer import TextConfig, TextTransformer
 
 # The state that stands for a text.
@@ -19,7 +19,7 @@ class _Read(nn.Module):
         super().__init__()
         self.states = states
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         return self.states[:, : x.shape[1]]
 
 
@@ -112,7 +112,7 @@ class _Told:
 def _ensemble(features: Tensor) -> Tensor:
     K, T = features.shape[:2]
     templates = [f"{{}} {template}" for template in range(T)]
-    return zeroshot.class_vectors(_Told(features), [str(k) for k in range(K)], templates)
+    return zero_shot.class_vectors(_Told(features), [str(k) for k in range(K)], templates)
 
 
 def _wrong_ensemble(first=lambda x: F.normalize(x, dim=2), last=lambda x: F.normalize(x, dim=1)):
@@ -152,7 +152,7 @@ ensemble = Check(
         "You divide by the sum, as if the numbers were probabilities; length 1 means that their "
         "squares sum to 1.": _wrong_ensemble(last=lambda mean: mean / mean.sum(1, keepdim=True)),
     },
-    against=zeroshot.class_vectors,
+    against=zero_shot.class_vectors,
 )
 
 
@@ -160,7 +160,7 @@ ensemble = Check(
 
 
 def _find(similarity: Tensor, k: int) -> float:
-    return zeroshot.recall_at(similarity, k)
+    return retrieval.recall_at(similarity, k)
 
 
 def _hits(similarity: Tensor, k: int, largest: bool = True) -> Tensor:
@@ -222,5 +222,5 @@ recall_at_k = Check(
             )
         ),
     },
-    against=zeroshot.recall_at,
+    against=retrieval.recall_at,
 )

@@ -1,0 +1,70 @@
+"""The spatial transformer: pixels as tokens that look at each other, then at a text.
+
+Source: Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models",
+section 3.3 and appendix E.2.1, and the authors' code.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit.nets.attention import CrossAttention, SelfAttention
+from labkit.nets.layers import zero
+
+
+class GEGLU(nn.Module):
+    """x (B, L, width) through 4 · width hidden units, each multiplied by the GELU of a gate
+    (Shazeer 2020); returns (B, L, width)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.inner, self.out = nn.Linear(width, 8 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, gate = self.inner(x).chunk(2, dim=2)
+        return self.out(h * F.gelu(gate))
+
+
+class CrossBlock(nn.Module):
+    """Self-attention, attention to the context, a gated MLP; each branch behind its own norm.
+    Without a context (B, M, context), the tokens look at each other twice."""
+
+    def __init__(self, width: int, heads: int, context: int | None):
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
+        self.self_attention = SelfAttention(width, heads, bias=False)
+        self.cross_attention = CrossAttention(width, heads, context or width)
+        self.mlp = GEGLU(width)
+
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None):
+        x = x + self.self_attention(self.norm1(x))
+        h = self.norm2(x)
+        x = x + self.cross_attention(h, h if context is None else context, mask)
+        return x + self.mlp(self.norm3(x))
+
+
+class SpatialTransformer(nn.Module):
+    """What stands at attention's place in latent diffusion's U-Net: a norm, ``depth`` blocks over
+    the pixels of x (B, C, H, W), and a projection that starts at zero and is added to x.
+
+    context: the length of each of cond.tokens, which the pixels look at; None: they have none.
+    """
+
+    def __init__(
+        self, channels: int, heads: int, groups: int, context: int | None = None, depth: int = 1
+    ):
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.proj_in = nn.Linear(channels, channels)
+        self.blocks = nn.ModuleList(CrossBlock(channels, heads, context) for _ in range(depth))
+        self.proj_out = zero(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor, emb: Tensor | None = None, cond=None) -> Tensor:
+        B, C, H, W = x.shape
+        tokens = cond.tokens if cond is not None else None
+        mask = cond.mask[:, None, None] if tokens is not None and cond.mask is not None else None
+        h = self.proj_in(self.norm(x).permute(0, 2, 3, 1).reshape(B, H * W, C))
+        for block in self.blocks:
+            h = block(h, tokens, mask)
+        return x + self.proj_out(h).reshape(B, H, W, C).permute(0, 3, 1, 2)

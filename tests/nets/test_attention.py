@@ -1,0 +1,63 @@
+"""`attend` against its formula and torch's own; what masks, biases and scales do."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from labkit.nets.attention import CrossAttention, SelfAttention, attend, causal
+
+
+def drawn(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+Q, K, V = drawn(2, 5, 12), drawn(2, 7, 12), drawn(2, 7, 6)
+MASK = torch.rand(2, 7, generator=torch.Generator().manual_seed(1)) > 0.3
+BIAS = drawn(3, 5, 7)
+
+
+@pytest.mark.parametrize("mask", [None, MASK[:, None, None], causal(7)[:5]])
+@pytest.mark.parametrize("bias", [None, BIAS])
+@pytest.mark.parametrize("scale", [None, 1.0])
+def test_it_is_the_formula_with_and_without_its_weights(mask, bias, scale):
+    expected = torch.zeros(2, 5, 6)
+    for head in range(3):
+        at, to = slice(4 * head, 4 * head + 4), slice(2 * head, 2 * head + 2)
+        logits = (1 / math.sqrt(4) if scale is None else scale) * Q[..., at] @ K[..., at].mT
+        if bias is not None:
+            logits = logits + bias[head]
+        if mask is not None:
+            logits = logits.masked_fill(~mask.reshape(-1, *mask.shape[-2:]), -torch.inf)
+        expected[..., to] = logits.softmax(2) @ V[..., to]
+    torch.testing.assert_close(attend(Q, K, V, 3, mask, bias, scale), expected)
+    h, looked = attend(Q, K, V, 3, mask, bias, scale, weights=True)
+    torch.testing.assert_close(h, expected)
+    torch.testing.assert_close(looked.sum(-1), torch.ones(2, 3, 5))
+    if mask is not None:
+        assert looked.masked_select(~mask.expand(2, 3, 5, 7)).eq(0).all()
+
+
+def test_the_heads_may_be_wider_than_the_tokens():
+    layer = SelfAttention(12, 3, head_width=8, bias=False, out_bias=False)
+    assert layer.qkv.weight.shape == (72, 12) and layer.out.weight.shape == (12, 24)
+    assert layer(drawn(2, 4, 12)).shape == (2, 4, 12)
+    assert [name for name, _ in layer.named_parameters()] == ["qkv.weight", "out.weight"]
+
+
+def test_looking_at_others_is_what_torch_s_own_layer_does():
+    torch.manual_seed(0)
+    ours, their = CrossAttention(12, 3, 10, bias=True), nn.MultiheadAttention(
+        12, 3, kdim=10, vdim=10, batch_first=True
+    )  # fmt: skip
+    with torch.no_grad():
+        their.in_proj_bias.normal_()
+        ours.q.weight.copy_(their.q_proj_weight)
+        ours.kv.weight.copy_(torch.cat([their.k_proj_weight, their.v_proj_weight]))
+        ours.q.bias.copy_(their.in_proj_bias[:12])
+        ours.kv.bias.copy_(their.in_proj_bias[12:])
+        ours.out.load_state_dict(their.out_proj.state_dict())
+    x, context = drawn(2, 5, 12), drawn(2, 7, 10)
+    expected, _ = their(x, context, context, key_padding_mask=~MASK)
+    torch.testing.assert_close(ours(x, context, MASK[:, None, None]), expected)
