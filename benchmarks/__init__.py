@@ -5,8 +5,9 @@
     python -m benchmarks.imports          what an import costs
     python -m benchmarks.guided_step      what guidance costs
     python -m benchmarks.guidance_sweep   what the scale of guidance trades (lessons 05 and 06)
-    python -m benchmarks.p_uncond       how often to leave the label out (lesson 06)
+    python -m benchmarks.p_uncond         how often to leave the label out (lesson 06)
     python -m benchmarks.photos_by_class  are painted photographs recognised?
+    python -m benchmarks.reader           what the attribute reader has right
     python -m benchmarks.valid_scenes     how many pictures of scenes are scenes (lesson 08)
     python -m benchmarks.sdg_sweep        sentences that steer (lesson 08)
 

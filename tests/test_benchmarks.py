@@ -1,9 +1,11 @@
 """The benchmarks' own arithmetic; the race itself is run by hand."""
 
+import math
+
 import pytest
 import torch
 
-from benchmarks import guided_step, imports, photos_by_class, profile_step, race, sdg_sweep
+from benchmarks import guided_step, imports, photos_by_class, profile_step, race, reader, sdg_sweep
 from benchmarks.__main__ import table
 from benchmarks.contenders import CHUNK, Labkit, sizes
 from labkit.data import digits
@@ -110,3 +112,19 @@ def test_a_judge_of_photos_never_learns_from_the_pictures_it_is_asked_about():
     assert len(unseen.labels) == 4
     assert sorted(torch.cat([known.bytes, unseen.bytes]).flatten().tolist()) == list(range(40))
     assert (unseen.labels == unseen.bytes.flatten() % 2).all()
+
+
+def test_the_reader_has_less_right_the_worse_it_sees():
+    rows = list(reader.table(60).values())
+    clean, *blurs = rows[:3]
+    assert clean["everything"] > 0.95
+    assert clean["fill"] >= blurs[0]["fill"] > blurs[1]["fill"] - 0.05
+    assert rows[5]["everything"] < clean["everything"]
+
+
+def test_a_blur_keeps_the_mean_and_smears_a_point():
+    point = torch.zeros(1, 3, 16, 16)
+    point[..., 8, 8] = 1
+    seen = reader.blurred(point, 1.0)
+    assert seen.sum().item() == pytest.approx(3, rel=1e-4)
+    assert seen[0, 0, 8, 8].item() == pytest.approx(1 / (2 * math.pi), rel=0.02)
