@@ -67,6 +67,14 @@ def test_noise_from_elsewhere_than_the_given_generator_is_named():
     assert checks.noising_step(careless).mistake == sentences.OWN_GENERATOR
 
 
+def test_the_same_noise_at_every_call_is_named():
+    def careless(x, beta, generator):
+        generator = torch.Generator().manual_seed(0)
+        return (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape, generator=generator)
+
+    assert checks.noising_step(careless).mistake == sentences.SAME_NOISE
+
+
 def test_noise_of_one_s_own_in_place_of_given_noise_is_named():
     def careless(x, eps, t, s, alpha_bar, z):
         z = torch.randn_like(x)

@@ -193,8 +193,9 @@ class Check:
                 if not draws.problem(theirs, mine):
                     near[sentence] = draws.distance(theirs, mine)
         if near:
-            sentence = min(near, key=near.get)
-            return self._named(sentence, worst)
+            return self._named(min(near, key=near.get), worst)
+        if problem == sentences.SAME_NOISE:
+            return self._named(problem, worst)
         return self._result("failed", problem, difference=worst)
 
     def _known(self) -> list[tuple[str, Callable]]:

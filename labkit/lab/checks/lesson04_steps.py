@@ -115,12 +115,15 @@ def _wrong_step(
 
 
 def _draw_step(g: torch.Generator):
-    """Steps without and with noise, and the last one, which has none even at η = 1."""
+    """Steps without noise; long ones with so much that its law tells right from wrong; and the last
+    step, which has none even at η = 1."""
     schedule, (t, s) = random_schedule(g), random_times(g)
+    kind = turn(g, 6)
+    eta = 0.0 if kind in (1, 4) else 1.0 if kind == 3 else between(0.5, 0.85, g)
+    if kind in (0, 2, 5):
+        t = s + whole(15, 30, g)
     x, eps = torch.randn(2, *sizes(g, whole(2, 4, g)), generator=g)
     noise = torch.Generator().manual_seed(whole(0, 10_000, g))
-    kind = turn(g, 6)
-    eta = 0.0 if kind in (1, 4) else 1.0 if kind == 3 else between(0.3, 0.8, g)
     return schedule, from_eps(schedule, x, t, eps), x, t, 0 if kind == 3 else s, noise, eta
 
 

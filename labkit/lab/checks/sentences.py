@@ -20,9 +20,13 @@ OWN_GENERATOR = (
     "What you draw is right, but it does not come from the generator that is given: pass it on, "
     "generator=generator, or no run can be repeated."
 )
+SAME_NOISE = (
+    "You draw the same noise at every call, as from a generator that is made and seeded inside the "
+    "function; take the one that is given, generator=generator."
+)
 FEW_DIGITS = (
     "Your numbers are right in their first digits only: somewhere they went through float32, which "
-    "keeps seven of them; stay in float64 from beginning to end."
+    "keeps seven of them (stay in float64 from beginning to end), or an iteration stopped early."
 )
 OVERFLOW = (
     "Your formula is right in float64, but in the float32 of its inputs the numbers get too small "
@@ -47,25 +51,27 @@ MEANINGS = {
 def of_error(error: BaseException, function: Callable) -> str:
     """What the function raised and in which of its lines, in one sentence."""
     line = _line(error, function)
-    where = f", in the line: {line}" if line else "."
     if isinstance(error, SystemExit):
         return (
             "Your function calls exit(), which would end Python and with it the whole notebook; "
-            f"leave it out and `return` the result{where}"
+            "leave it out and `return` the result." + _at("It stands", line)
         )
     if isinstance(error, TooSlow):
         return (
-            "Your function takes too long and was stopped; is there a loop that never ends? It "
-            f"stood{where}"
-            if line
-            else "Your function takes too long and was stopped."
+            "Your function takes too long and was stopped; is there a loop that never ends?"
+            + _at("It was", line)
         )
     text = text_of(error)
     meaning = next((words for sign, words in MEANINGS.items() if sign in text), None)
     text = text if len(text) <= 160 else text[:157] + "..."
     what = f"{type(error).__name__}" + (f" ({text})" if text else "")
     meaning = f": {meaning}" if meaning else ""
+    where = f", in the line: {line}" if line else "."
     return f"Your function stops with {what}{meaning}{where}"
+
+
+def _at(begin: str, line: str) -> str:
+    return f" {begin} in the line: {line}" if line else ""
 
 
 def forgets_its_gradient(function: Callable, value: object) -> bool:
