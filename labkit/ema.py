@@ -31,33 +31,61 @@ class Average:
                 f"({' '.join(str(error).split())[:150]}): keep such a thing outside of the module"
             ) from None
         self.system.eval().requires_grad_(False)
-        self.means, self.weights, self.copies = [], [], []
-        known = {id(tensor) for tensor in frozen}
-        for mean, own in zip(tensors(self.system), tensors(system), strict=True):
-            if id(own) in known:
+        self.source, self.seen, self.averaged = system, {}, {}
+        self.match(tensors(system))
+
+    def match(self, own: dict[str, Tensor]) -> None:
+        """Finds for each of the system's tensors its mean. A buffer may be another tensor than it
+        was, or a new one: a module may assign its buffers anew whenever it likes."""
+        means, frozen = tensors(self.system), {id(part) for part in frozen_tensors(self.source)}
+        self.means, self.weights, self.copies, self.seen = [], [], [], own
+        for name, weight in own.items():
+            mean = means.get(name)
+            if mean is weight:
                 continue
+            if id(weight) in frozen:
+                put(self.system, name, weight)
+                continue
+            if mean is None or (mean.shape, mean.dtype) != (weight.shape, weight.dtype):
+                mean = put(self.system, name, weight.detach().clone())
             # A mask of -inf has no average, a count of whole numbers neither.
-            dense = own.is_floating_point() and own.layout == torch.strided
-            if dense and own.isfinite().all():
+            dense = weight.is_floating_point() and weight.layout == torch.strided
+            if name not in self.averaged:
+                self.averaged[name] = dense and bool(weight.isfinite().all())
+            if self.averaged[name] and dense:
                 self.means.append(mean)
-                self.weights.append(own)
+                self.weights.append(weight)
             else:
-                self.copies.append((mean, own))
+                self.copies.append((mean, weight))
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """mean <- d mean + (1 - d) weight after update number ``step`` (0 is the first). d starts
         small, min(decay, (1 + n) / (10 + n)), so that the average forgets the untrained weights
         (the warm-up of latent-diffusion's code)."""
+        own = tensors(self.source)
+        if own.keys() != self.seen.keys() or any(own[name] is not self.seen[name] for name in own):
+            self.match(own)
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.means, self.weights, 1 - decay)
-        for mean, own in self.copies:
-            mean.copy_(own)
+        for mean, weight in self.copies:
+            mean.copy_(weight)
 
 
-def tensors(system: nn.Module) -> list[Tensor]:
-    """All parameters and buffers, each once, in an order that a copy shares."""
-    return [*system.parameters(), *system.buffers()]
+def tensors(system: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers, each once, by name."""
+    return dict(system.named_parameters()) | dict(system.named_buffers())
+
+
+def put(system: nn.Module, name: str, tensor: Tensor) -> Tensor:
+    """Makes that tensor the parameter or buffer of that name."""
+    module, _, name = name.rpartition(".")
+    module = system.get_submodule(module)
+    if isinstance(tensor, nn.Parameter):
+        setattr(module, name, tensor)
+    else:
+        module.register_buffer(name, tensor)
+    return tensor
 
 
 def frozen_tensors(system: nn.Module) -> list[Tensor]:

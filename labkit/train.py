@@ -131,8 +131,15 @@ def train(
         )
     if any(map(nn.parameter.is_lazy, system.parameters())):
         raise ValueError("the system has weights without a shape (Lazy…): call it on a batch first")
-    if not any(parameter.requires_grad for parameter in system.parameters()):
+    learned = [weight for weight in system.parameters() if weight.requires_grad]
+    if not learned:
         raise ValueError("the system has no weight that training may change (requires_grad)")
+    if half := {weight.dtype for weight in learned} & {torch.float16, torch.bfloat16}:
+        raise ValueError(
+            f"the system learns weights of {half.pop()}, in which small steps and the average's "
+            "would be lost: bring it to float32 by system.float(), and for speed give a Fabric of "
+            "precision bf16-mixed"
+        )
     if not isinstance(betas, tuple | list) or len(betas) != 2:
         raise ValueError(f"betas is {short(betas)}, but must be two numbers from 0 to below 1")
     recipe = {

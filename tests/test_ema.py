@@ -83,3 +83,41 @@ def test_tied_weights_stay_tied_in_the_average(waves):
     model.net[1].weight = model.net[0].weight
     *_, last = train(model, shuffled(*waves, batch=16), 3)
     assert last.ema.net[1].weight is last.ema.net[0].weight
+
+
+class Running(Fit):
+    """Assigns its statistics anew at each step, as much code does, and finds a scale at the first,
+    as latent diffusion does."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(2, 1))
+        self.register_buffer("running", torch.zeros(2))
+        self.register_buffer("scale", torch.tensor(1.0))
+        self.register_buffer("later", None)
+
+    def loss(self, batch):
+        self.running = 0.9 * self.running + 0.1 * batch[0].mean(0)
+        if self.later is None:
+            del self.scale
+            self.register_buffer("scale", 1 / batch[0].std())
+            self.later = torch.ones(3)
+        return super().loss(batch)
+
+
+def test_a_buffer_that_the_system_assigns_anew_is_averaged_like_one_that_it_changes(waves):
+    model, expected = Running(), torch.zeros(2)
+    for step in train(model, shuffled(*waves, batch=64), 60, ema=0.9):
+        decay = min(0.9, step.step / (9 + step.step))
+        expected = decay * expected + (1 - decay) * model.running
+    torch.testing.assert_close(step.ema.running, expected)
+    assert step.ema.scale.item() == pytest.approx(model.scale.item(), rel=1e-3)
+    assert torch.equal(step.ema.later, model.later) and step.ema.later is not model.later
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_in_half_precision_are_refused_since_their_average_would_stand_still(waves, dtype):
+    model = Fit(nn.Linear(2, 1)).to(dtype)
+    with pytest.raises(ValueError, match="float32.*bf16-mixed"):
+        train(model, shuffled(*waves, batch=4), 1)
+    frozen = nn.Linear(2, 2).to(dtype).requires_grad_(False)
+    train(Fit(frozen, nn.Linear(2, 1)), shuffled(*waves, batch=4), 1)  # a part that only helps
