@@ -130,7 +130,7 @@ def pairs(generator):
 
 model = clip()
 if rank == 1:
-    model.log_scale.data += 1  # it was built otherwise; the first process's weights count
+    model.logit_scale.data += 1  # it was built otherwise; the first process's weights count
 steps = list(train(model, pairs, 3, lr=1e-2, warmup=0, fabric=fabric, checkpoint=sys.argv[4]))
 averages = fabric.all_gather(tiny.weights(steps[-1].ema)).view(processes, -1)
 if fabric.is_global_zero:
