@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -59,21 +60,26 @@ class Conditioning(NamedTuple):
         p: a probability per route (vector=, tokens=, image=), independent of each other.
         Raises ValueError for an unknown route, a probability outside [0, 1], or another shape.
         """
-        n = next((len(field) for field in self if field is not None), 0)
+        n = max((len(field) for field in self if field is not None), default=0)
         check_same_routes(self, null)
         for route in p:
             if route not in ROUTES:
                 raise ValueError(f"unknown route {route!r}: choose from {', '.join(ROUTES)}")
         null = null.rows(n)
-        fields = self._asdict()
-        every = torch.rand(n, generator=generator) < number(together, "together", 0, 1)  # (B,)
+        fields = self.rows(n)._asdict()
+        device = "cpu" if generator is None else generator.device
+
+        def uniform() -> Tensor:
+            return torch.rand(n, generator=generator, device=device)  # (B,)
+
+        every = uniform() < number(together, "together", 0, 1)
         for route, names in ROUTES.items():
             chance = number(p.get(route, 0.0), f"the probability of dropping {route}", 0, 1)
-            gone = every | (torch.rand(n, generator=generator) < chance)  # (B,)
+            gone = every | (uniform() < chance)  # (B,)
             for name in names:
                 if (field := fields[name]) is not None:
                     row = moved(gone, field.device).view(-1, *[1] * (field.ndim - 1))
-                    fields[name] = torch.where(row, getattr(null, name), field)
+                    fields[name] = torch.where(row, getattr(null, name).to(field.dtype), field)
         return Conditioning(**fields)
 
 
@@ -96,20 +102,24 @@ def heard(
     vector: int | None = None,
     tokens: int | None = None,
     image: tuple[int, int, int] | None = None,
+    needed: Sequence[str] = (),
+    dtype: torch.dtype | None = None,
 ) -> Conditioning:
     """`cond` with a row for each of the batch, if a network can hear all of it and has what it
     cannot do without. Raises ValueError otherwise: a condition that nobody hears would guide
     nowhere, without a word.
 
     rows: of the batch. vector, tokens: the length of the vector, and of each token, that the
-    network takes; image: (C, H, W) of the picture beside x. None: it has no such route.
+    network takes; image: (C, H, W) of the picture beside x. None: it has no such route. needed:
+    the routes that may not be empty; dtype: of the weights, None where any will do.
     """
     cond = Conditioning() if cond is None else cond.rows(rows)
-    if image is not None and cond.image is None:
-        raise ValueError(
-            f"the condition has no image, but this network sees one of shape {image} beside x: "
-            "give Conditioning(image=...)"
-        )
+    for route in needed:
+        if getattr(cond, route) is None:
+            raise ValueError(
+                f"the condition has no {route}, without which this network cannot work: "
+                f"give Conditioning({route}=...)"
+            )
     if cond.mask is not None and cond.tokens is None:
         raise ValueError("the condition has a mask, but no tokens that it could hide: give both")
     takes = {"vector": vector, "tokens": tokens, "image": image}
@@ -130,9 +140,15 @@ def heard(
                 f"the condition's {route} has shape {tuple(field.shape)}, but this network needs "
                 f"{shape}: one row for each of the batch"
             )
-    if cond.mask is not None and cond.mask.shape != cond.tokens.shape[:2]:
+        if dtype is not None and field.dtype != dtype:
+            raise ValueError(
+                f"the condition's {route} is {field.dtype}, but this network computes in {dtype}: "
+                f"call .to({dtype}), and scale pictures to [-1, 1]"
+            )
+    mask = cond.mask
+    if mask is not None and (mask.shape != cond.tokens.shape[:2] or mask.dtype != torch.bool):
         raise ValueError(
-            f"the condition's mask has shape {tuple(cond.mask.shape)}, but its tokens need "
-            f"{tuple(cond.tokens.shape[:2])}: True for each real token"
+            f"the condition's mask is {mask.dtype} of shape {tuple(mask.shape)}, but its tokens "
+            f"need torch.bool of shape {tuple(cond.tokens.shape[:2])}: True for each real token"
         )
     return cond

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from labkit.casting import moved
+from labkit.casting import like
 from labkit.conditioning import Conditioning
 from labkit.inputs import float_batch, number, one_of, same_shape
 from labkit.schedule import NoiseSchedule
@@ -91,17 +91,21 @@ class Denoiser(nn.Module):
     def forward(self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None) -> Prediction:
         """x: (B, C, …) float; t: 1 … T, one for all or (B,) long. Raises ValueError otherwise."""
         t = self.schedule.times(t, float_batch(x, "x"), 1)
-        if isinstance(t, Tensor):
-            rows = moved(t, x.device)
-        else:
-            rows = torch.full((len(x),), t, device=x.device)
-        out = self.net(x, rows, cond)
-        var_frac = None
-        if self.learned_variance:
-            out, raw = out.chunk(2, dim=1)
-            var_frac = (raw + 1) / 2
-        same_shape(out, x, "the network's prediction and x")
+        out, raw = self.answer(x, t, cond)
+        var_frac = None if raw is None else (raw + 1) / 2
         return READ[self.predicts](self.schedule, x, t, out)._replace(var_frac=var_frac)
+
+    def answer(
+        self, x: Tensor, t: int | Tensor, cond: Conditioning | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the network says of x, (B, C, …), and of the variance, if it has learned that.
+        Raises ValueError for a network whose answer has another shape."""
+        out, raw = self.net(x, self.schedule.for_network(t, x), cond), None
+        if self.learned_variance:
+            out, raw = out[:, : x.shape[1]], out[:, x.shape[1] :]
+            same_shape(raw, x, "what the network says of the variance and x")
+        same_shape(out, x, "the network's prediction and x")
+        return out, raw
 
     def target(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """(B, …) what the network should answer for x_t = diffuse(x0, t, eps)."""
@@ -118,8 +122,8 @@ class Denoiser(nn.Module):
         """
         unit_size(float_batch(x0, "x0"))
         t, eps, x = self.schedule.draw(x0, generator)
-        out = self.net(x, moved(t, x.device), cond)
-        return (out[:, : x0.shape[1]] - self.target(x0, t, eps)).square().mean()
+        out, _ = self.answer(x, t, cond)
+        return (out - self.target(x0, t, eps)).square().mean()
 
 
 def unit_size(x0: Tensor) -> None:
@@ -149,7 +153,9 @@ class MapX0:
 
     def __call__(self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None) -> Prediction:
         pred = self.denoise(x, t, cond)
-        return from_x0(self.schedule, x, t, self.fn(pred.x0))._replace(var_frac=pred.var_frac)
+        x0 = self.fn(pred.x0)
+        same_shape(x0, pred.x0, "what MapX0's function gave and the x0 that it was given")
+        return from_x0(self.schedule, x, t, x0.to(x.dtype))._replace(var_frac=pred.var_frac)
 
 
 def clip(x0: Tensor) -> Tensor:
@@ -160,7 +166,8 @@ def clip(x0: Tensor) -> Tensor:
 def dynamic_threshold(p: float = 0.995) -> Callable[[Tensor], Tensor]:
     """Imagen's dynamic thresholding (section 2.3): each picture is clipped at its own p-quantile s
     of |x0|, but at least 1, and divided by s. p: a share in (0, 1]."""
-    number(p, "p", 0, 1)
+    if number(p, "p", 0, 1) == 0:
+        raise ValueError("p is 0, but must be a share above 0, such as 0.995")
 
     def threshold(x0: Tensor) -> Tensor:
         s = torch.quantile(x0.abs().flatten(1).float(), p, dim=1).clamp(min=1)  # (B,)
@@ -173,6 +180,11 @@ def dynamic_threshold(p: float = 0.995) -> Callable[[Tensor], Tensor]:
 def keep_known(image: Tensor, mask: Tensor) -> Callable[[Tensor], Tensor]:
     """Inpainting: where mask is 1 the picture is known and stays (GLIDE's `denoised_fn`).
 
-    image: (B, C, H, W) in [−1, 1]; mask: broadcasting to it, 1 = known, 0 = free.
+    image: (B, C, H, W) in [−1, 1]; mask: broadcasting to it, 1 or True = known, 0 = free.
     """
-    return lambda x0: mask * image + (1 - mask) * x0
+
+    def keep(x0: Tensor) -> Tensor:
+        known = like(mask, x0)
+        return known * like(image, x0) + (1 - known) * x0
+
+    return keep

@@ -50,6 +50,17 @@ def of(system: nn.Module) -> torch.device:
 
 
 @contextmanager
+def evaluating(system: nn.Module) -> Iterator[None]:
+    """In evaluation inside, and as it was afterwards, whatever happens."""
+    training = system.training
+    system.eval()
+    try:
+        yield
+    finally:
+        system.train(training)
+
+
+@contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Whatever is drawn on the CPU and on that device begins from the seed; afterwards everybody's
     own random numbers go on as if nothing had been drawn."""

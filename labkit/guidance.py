@@ -109,7 +109,7 @@ def mean_shift(
 
 def check_scale(scale: float | Tensor) -> None:
     """Raises ValueError unless `scale` is a finite number or a tensor (B,) of them."""
-    if not isinstance(scale, Tensor):
+    if not isinstance(scale, Tensor) or scale.ndim == 0:
         number(scale, "scale")
     elif scale.ndim != 1 or not torch.isfinite(scale).all():
         raise ValueError(
@@ -120,7 +120,7 @@ def check_scale(scale: float | Tensor) -> None:
 
 def per_row(scale: float | Tensor, x: Tensor) -> float | Tensor:
     """`scale` shaped to multiply x, (B, 1, …) if every row has its own."""
-    if not isinstance(scale, Tensor):
+    if not isinstance(scale, Tensor) or scale.ndim == 0:
         return scale
     if len(scale) != len(x):
         raise ValueError(f"scale has {len(scale)} rows, but the batch has {len(x)}")
@@ -144,6 +144,6 @@ def gradient(log_prob: Callable, x: Tensor, t: int | Tensor) -> Tensor:
         if pull is None:
             raise ValueError(
                 "log_prob gave numbers without a gradient to x: compute them with torch, without "
-                "no_grad, detach, argmax or a round trip through numpy"
+                "no_grad, inference_mode, detach, argmax or a round trip through numpy"
             )
         return pull

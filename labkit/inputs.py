@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Iterable
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 from torch import Tensor
+
+LARGEST = sys.float_info.max  # also of whole numbers, which may be longer
 
 
 def nearest(name: object, options: Iterable[str], what: str) -> ValueError:
@@ -40,7 +44,7 @@ def number(value: object, name: str, low: float = -math.inf, high: float = math.
     """`value` as a finite float within [low, high]; raises ValueError otherwise."""
     value = value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
     is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not low <= value <= high:
+    if not is_number or not abs(value) <= LARGEST or not low <= value <= high:
         if math.isinf(low) and math.isinf(high):
             allowed = "a finite number"
         elif math.isinf(high):
@@ -58,6 +62,7 @@ def numbers(values: object, name: str, ndim: int) -> Tensor:
         if isinstance(values, Tensor):
             tensor = values.detach().cpu().to(torch.float64, copy=True)
         else:
+            values = values.copy() if isinstance(values, np.ndarray) else values  # or reversed
             tensor = torch.tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         tensor = None
@@ -106,16 +111,17 @@ def same_dtype(x: Tensor, weight: Tensor, who: str) -> None:
         )
 
 
-def class_labels(labels: object, classes: int, rows: int | None = None) -> Tensor:
-    """`labels` as (B,) long, where they lie; a list on the CPU. Raises ValueError unless all are
-    whole and in 0 … classes − 1, and as many as `rows` if given."""
+def class_labels(labels: object, classes: int, pictures: Tensor | None = None) -> Tensor:
+    """`labels` as (B,) long, where the pictures lie, or where they are themselves. Raises
+    ValueError unless all are whole and in 0 … classes − 1, one for each picture."""
     try:
-        tensor = torch.as_tensor(labels)
+        tensor = torch.as_tensor(labels.copy() if isinstance(labels, np.ndarray) else labels)
     except (TypeError, ValueError, RuntimeError):
         tensor = torch.empty(0)
     whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
     ok = tensor.ndim == 1 and tensor.numel() > 0 and whole
     if ok:
+        tensor = tensor.long()
         low, high = extremes(tensor)
         ok = low >= 0 and high < classes
     if not ok:
@@ -123,9 +129,13 @@ def class_labels(labels: object, classes: int, rows: int | None = None) -> Tenso
             f"labels is {short(labels)}, but must be whole numbers from 0 to {classes - 1}, one "
             "per picture: the classes that this model was trained on"
         )
-    if rows is not None and len(tensor) != rows:
-        raise ValueError(f"there are {len(tensor)} labels for {rows} pictures: give one for each")
-    return tensor.long()
+    if pictures is None:
+        return tensor
+    if len(tensor) != len(pictures):
+        raise ValueError(
+            f"there are {len(tensor)} labels for {len(pictures)} pictures: give one for each"
+        )
+    return tensor.to(pictures.device)
 
 
 def float_batch(x: object, name: str) -> Tensor:

@@ -16,7 +16,8 @@ NEARLY_PARALLEL = 1e-4  # radians; below, the chord is the arc to better than ro
 def lerp(z1: Tensor, z2: Tensor, a: float) -> Tensor:
     """The point at share a of the straight line from z1 to z2, (B, …)."""
     same_shape(float_batch(z1, "z1"), float_batch(z2, "z2"), "z1 and z2")
-    return (1 - number(a, "a")) * z1 + a * z2
+    a = number(a, "a")
+    return (1 - a) * z1 + a * z2
 
 
 def slerp(z1: Tensor, z2: Tensor, a: float) -> Tensor:
@@ -27,7 +28,7 @@ def slerp(z1: Tensor, z2: Tensor, a: float) -> Tensor:
     same way have no arc: they get the straight line. Raises ValueError for two that point in
     opposite ways: every arc between them is as short as any other.
     """
-    straight = lerp(z1, z2, a)
+    straight, a = lerp(z1, z2, a), float(a)
     flat1, flat2 = wide(z1).flatten(1), wide(z2).flatten(1)  # (B, D)
     lengths = flat1.norm(dim=1) * flat2.norm(dim=1)  # (B,)
     if not (lengths > 0).all():

@@ -131,9 +131,9 @@ class MixtureDenoiser:
         """log cond.vector, (n, K); raises ValueError for another shape or a weight below 0."""
         K = len(self.mixture.means)
         vector = heard(cond, n, vector=K).vector
-        if vector is None or not (vector >= 0).all():
+        if vector is None or not (vector >= 0).all() or not (vector.sum(1) > 0).all():
             raise ValueError(
                 f"the condition's vector is {short(vector)}, but a mixture of {K} components needs "
-                f"{K} weights per row, none negative"
+                f"{K} weights per row, none negative and not all 0"
             )
         return vector.cpu().double().log()

@@ -6,6 +6,7 @@ any falling list of times is a sampler. `sample` is a generator: a plot or a pro
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -16,8 +17,10 @@ from torch import Tensor
 from labkit.casting import like, moved
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Denoises, Prediction
-from labkit.inputs import float_batch, number, short, whole_number
+from labkit.inputs import float_batch, nearest, number, short, whole_number
 from labkit.schedule import NoiseSchedule
+
+STEP = ("schedule", "pred", "x", "t", "s", "generator")  # what every step is called with
 
 
 class State(NamedTuple):
@@ -32,7 +35,8 @@ class State(NamedTuple):
     @property
     def pictures(self) -> Tensor:
         """The guess as pictures (B, C, H, W) in [−1, 1]: what can be shown of any system."""
-        return (self.decode(self.x0) if self.decode else self.x0).clamp(-1, 1)
+        with torch.no_grad():
+            return (self.decode(self.x0) if self.decode else self.x0).clamp(-1, 1)
 
 
 def ddpm(
@@ -71,7 +75,8 @@ def ancestral(
         return mean, torch.where(small > 0, large**v * small ** (1 - v), 0.0)
     log_small = small.clamp(min=torch.finfo(small.dtype).tiny).log()
     log_large, log_small = like(large.log(), x), like(log_small, x)
-    variance = (pred.var_frac * log_large + (1 - pred.var_frac) * log_small).exp()
+    v = like(pred.var_frac, x)
+    variance = (v * log_large + (1 - v) * log_small).exp()
     return mean, variance * like((small > 0).double(), x)
 
 
@@ -132,15 +137,22 @@ def from_noise(
     cond: Conditioning | None = None,
     step: Callable[..., Tensor] = ddim,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
     **options,
 ) -> Iterator[State]:
     """`sample` from the start: x_T of that shape (B, …) drawn with the seed, evenly spaced.
 
     options: for `step`, such as eta=1.0 or v=1.0. The same seed gives the same pictures, on any
-    device: what is random is drawn on the CPU.
+    device: what is random is drawn on the CPU. dtype: of x, that of the network's weights.
+    Raises ValueError at the call for an option that the step does not have.
     """
+    known = inspect.signature(step).parameters
+    for name in options:
+        if name not in known:
+            raise nearest(name, list(known)[len(STEP) :], "option of the step")
+
     generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
-    x = torch.randn(*shape, generator=generator).to(device)
+    x = torch.randn(*shape, generator=generator).to(dtype).to(device)
     step = partial(step, **options) if options else step
     times = denoise.schedule.timesteps(steps)
     return sample(denoise, x, times, cond, step=step, generator=generator)

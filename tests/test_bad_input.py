@@ -93,7 +93,7 @@ DOORS = {
     "ClassifierFree cond": lambda a: ClassifierFree(EXACT, COND, 2.0)(X, 3, Conditioning(vector=a)),
     "ScoreGuidance scale": lambda a: ScoreGuidance(EXACT, MIXTURE.log_prob, a),
     "mean_shift scale": lambda a: mean_shift(
-        MADE, PRED, X, 5, 3, log_prob=MIXTURE.log_prob, scale=a
+        MADE, PRED, X, 5, 3, log_prob=lambda x, t: MIXTURE.log_prob(x), scale=a
     ),
     "ScoreGuidance log_prob": lambda a: ScoreGuidance(EXACT, lambda x, t: a)(X, 3),
     "drop probability": lambda a: COND.drop(COND, vector=a),

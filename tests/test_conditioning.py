@@ -36,13 +36,17 @@ def test_guidance_of_a_model_that_hears_nothing_is_refused_not_ignored():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"image": None}, "has no image, but this network sees one"),
+        ({"image": None}, "has no image, without which"),
         ({"image": SEEN[:, :1]}, "needs \\(2, 2, 8, 8\\)"),
         ({"image": torch.zeros(2, 2, 4, 4)}, "needs \\(2, 2, 8, 8\\)"),
         ({"vector": torch.ones(2, 4)}, "needs \\(2, 3\\)"),
         ({"vector": torch.ones(3, 3)}, "single row for all"),
         ({"tokens": torch.ones(2, 4, 6)}, "needs \\(2, 4, 5\\)"),
-        ({"mask": torch.ones(2, 3).bool()}, "its tokens need \\(2, 4\\)"),
+        ({"mask": torch.ones(2, 3).bool()}, "need torch.bool of shape \\(2, 4\\)"),
+        ({"mask": torch.ones(2, 4)}, "mask is torch.float32"),
+        ({"mask": torch.ones(2, 4).long()}, "mask is torch.int64"),
+        ({"image": SEEN.byte()}, "image is torch.uint8"),
+        ({"vector": torch.ones(2, 3).double()}, "vector is torch.float64"),
         ({"tokens": None}, "mask, but no tokens"),
     ],
 )
@@ -63,3 +67,16 @@ def test_one_row_of_a_condition_serves_the_whole_batch():
     one = Conditioning(*(field[:1] for field in ALL))
     assert net(X, T, one).abs().max() > 0
     assert torch.equal(net(X, T, one), net(X, T, ALL))
+
+
+def test_a_network_that_looks_at_tokens_only_needs_some():
+    config = UNetConfig(**SMALL, mixer="spatial", tokens=8)
+    with pytest.raises(ValueError, match="has no tokens, without which"):
+        UNet(config)(X, T)
+
+
+def test_rows_are_dropped_one_by_one_though_one_route_has_a_single_row():
+    cond = Conditioning(vector=torch.ones(1, 3), tokens=torch.ones(64, 2, 3).half())
+    null = Conditioning(vector=torch.zeros(1, 3), tokens=torch.zeros(1, 2, 3))
+    kept = cond.drop(null, tokens=0.5, generator=torch.Generator().manual_seed(0)).tokens
+    assert kept.dtype == torch.half and 16 < kept[:, 0, 0].sum() < 48

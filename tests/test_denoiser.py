@@ -148,3 +148,28 @@ def test_dropping_never_and_always():
     null = Conditioning(vector=torch.zeros(1, 4))
     assert torch.equal(cond.drop(null).vector, cond.vector)
     assert not cond.drop(null, vector=1.0).vector.any()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_loss_is_of_an_answer_of_the_right_shape_or_refused(channels, learned):
+    class Says(torch.nn.Module):
+        def forward(self, x, t, cond):
+            return torch.zeros(len(x), channels, *x.shape[2:])
+
+    denoiser = Denoiser(Says(), schedule.cosine(20), learned_variance=learned)
+    with pytest.raises(ValueError, match="the network.* and x have shapes"):
+        denoiser.loss(torch.zeros(4, 3, 2, 2))
+
+
+def test_what_keeps_the_known_may_not_change_the_number_of_pictures():
+    four = keep_known(torch.zeros(4, 1, 2, 2), torch.ones(4, 1, 2, 2))
+    with pytest.raises(ValueError, match="MapX0's function"):
+        MapX0(Denoiser(Constant(0.0), LINEAR), four)(torch.zeros(1, 1, 2, 2), 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float64, torch.float32])
+def test_the_known_may_be_marked_in_any_dtype(dtype):
+    x0, image = torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2).double()
+    kept = keep_known(image, torch.tensor([[1, 0], [0, 1]]).to(dtype))(x0)
+    assert kept.dtype == x0.dtype and kept[0, 0].tolist() == [[1, 0], [0, 1]]

@@ -8,7 +8,7 @@ from torch import nn
 
 from labkit import schedule
 from labkit.conditioning import Conditioning
-from labkit.denoiser import MapX0, Prediction, clip
+from labkit.denoiser import MapX0, Prediction, clip, from_eps
 from labkit.guidance import ClassifierFree, ScoreGuidance, gradient, mean_shift
 from labkit.mixture import GaussianMixture
 from labkit.sampler import ddim, ddpm, sample
@@ -210,3 +210,13 @@ def test_the_last_step_of_algorithm_1_is_the_guess_itself():
     pred = DENOISE(x, 1)
     end = mean_shift(LINEAR, pred, x, 1, 0, log_prob=log_prob, scale=3.0, v=1.0)
     torch.testing.assert_close(end, pred.x0, rtol=0, atol=1e-12)
+
+
+def test_a_scale_may_come_as_a_tensor_of_one_number():
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    number, tensor = (
+        mean_shift(LINEAR, from_eps(LINEAR, x, 5, x), x, 5, 3, torch.Generator().manual_seed(0),
+                   log_prob=lambda x, t: -x.square().sum(1), scale=scale)
+        for scale in (2.0, torch.tensor(2.0))
+    )  # fmt: skip
+    assert torch.equal(number, tensor)

@@ -8,7 +8,7 @@ import torch
 from labkit import schedule
 from labkit.denoiser import MapX0, clip
 from labkit.mixture import GaussianMixture
-from labkit.sampler import State, ddim, ddpm, invert, sample
+from labkit.sampler import State, ddim, ddpm, from_noise, invert, sample
 
 LINEAR = schedule.linear()
 TWO = GaussianMixture([[-0.7], [0.7]], 0.1)
@@ -179,3 +179,11 @@ def test_a_state_shows_pictures_whatever_the_system_samples():
     assert State(0, x0, x0).pictures.max() == 1
     latent = State(5, x0, x0 / 6, stage="base", decode=lambda z: z.repeat(1, 3, 2, 2) - 1)
     assert latent.pictures.shape == (2, 3, 8, 8) and latent.pictures.unique().tolist() == [-0.5]
+
+
+def test_a_misspelt_option_of_the_step_is_named_at_the_call():
+    denoise = GaussianMixture([[0.0]], 1.0).denoiser(schedule.linear())
+    with pytest.raises(ValueError, match="unknown option of the step 'etta'.*did you mean 'eta'"):
+        from_noise(denoise, (2, 1), 3, etta=0.5)
+    with pytest.raises(ValueError, match="unknown option of the step 'guidance_scale'"):
+        from_noise(denoise, (2, 1), 3, step=ddpm, guidance_scale=3.0)

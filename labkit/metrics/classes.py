@@ -38,6 +38,6 @@ def inception_score(probs: Tensor, splits: int = 1) -> float:
     """exp E KL(p(y|x) ‖ p(y)), the mean over `splits` (Salimans et al. 2016), from 1 to K. Only by
     its formula the published score: that one uses Inception's 1,000 classes and splits of 5,000."""
     probs = distributions(probs)
-    parts = probs.chunk(whole_number(splits, "splits", 1, len(probs)))
+    parts = probs.tensor_split(whole_number(splits, "splits", 1, len(probs)))
     gains = [entropy(part.mean(0)) - entropy(part).mean() for part in parts]
     return float(torch.stack(gains).exp().mean())

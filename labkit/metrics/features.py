@@ -33,11 +33,10 @@ def see(classifier, images: Tensor, batch: int = 512) -> Seen:
     `decide(features)`. It looks where it lies, and is set to evaluation and back again.
     """
     parts = quantize(images).split(whole_number(batch, "batch", 1))
-    training, device = classifier.training, devices.of(classifier)
-    classifier.eval()
-    features = torch.cat([classifier.features(part.to(device)) for part in parts])  # (N, D)
-    logits = classifier.decide(features)  # (N, K)
-    classifier.train(training)
+    device = devices.of(classifier)
+    with devices.evaluating(classifier):
+        features = torch.cat([classifier.features(part.to(device)) for part in parts])  # (N, D)
+        logits = classifier.decide(features)  # (N, K)
     return Seen(features.cpu().double(), logits.cpu().double().softmax(1))
 
 

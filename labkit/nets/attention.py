@@ -25,39 +25,57 @@ def attend(
     """softmax(scale q kᵀ + bias) v in each of the heads, (B, Lq, C).
 
     q: (B, Lq, D); k: (B, Lk, D); v: (B, Lk, C); D and C split evenly into the heads.
-    mask: bool, broadcasting to (B, heads, Lq, Lk): True = may be looked at. Of padding (B, Lk) it
-        is ``mask[:, None, None]``; `causal` makes one.
-    bias: broadcasting to (B, heads, Lq, Lk), added to the logits, such as T5's.
+    mask: bool of four axes, broadcasting to (B, heads, Lq, Lk): True = may be looked at. Of padding
+        (B, Lk) it is ``mask[:, None, None]``; `causal` makes one. A query that may look at nothing
+        gets zeros.
+    bias: of four axes, broadcasting likewise, added to the logits, such as T5's.
     scale: None is 1 / √(D / heads).
     weights: also returns what each query looked at, (B, heads, Lq, Lk), rows summing to 1; this
         needs the whole matrix in memory.
+    Raises ValueError for a mask of another dtype or number of axes, which would hide other things.
     """
+    if mask is not None and (mask.dtype != torch.bool or mask.ndim != 4):
+        raise ValueError(
+            f"mask is {mask.dtype} of shape {tuple(mask.shape)}, but must be torch.bool of shape "
+            "(B, heads, Lq, Lk), or 1 in place of some: padding (B, Lk) is mask[:, None, None]"
+        )
     q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (q, k, v))
-    if mask is not None and bias is not None:
-        bias, mask = bias.masked_fill(~mask, -torch.inf), None
     if not weights:
+        if mask is not None and bias is not None:
+            bias = bias.masked_fill(~mask, -torch.inf)
         either = mask if bias is None else bias
         h = F.scaled_dot_product_attention(q, k, v, attn_mask=either, scale=scale)
         return h.transpose(1, 2).flatten(2)
     logits = (q.shape[-1] ** -0.5 if scale is None else scale) * q @ k.mT  # (B, heads, Lq, Lk)
-    if mask is not None:
-        logits = logits.masked_fill(~mask, -torch.inf)
     if bias is not None:
         logits = logits + bias
-    looked = logits.softmax(-1)
+    if mask is None:
+        looked = logits.softmax(-1)
+    else:  # the least number, not -inf, which would make NaN where nothing may be looked at
+        looked = logits.masked_fill(~mask, torch.finfo(logits.dtype).min).softmax(-1) * mask
     return (looked @ v).transpose(1, 2).flatten(2), looked
 
 
 def causal(length: int, device: torch.device | None = None) -> Tensor:
-    """A mask (L, L) for `attend`: each token looks at those before it and at itself."""
-    return torch.ones(length, length, dtype=torch.bool, device=device).tril()
+    """A mask (1, 1, L, L) for `attend`: each token looks at those before it and at itself."""
+    return torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
+
+
+def inner_width(width: int, heads: int, head_width: int | None) -> int:
+    """Of all heads together. Raises ValueError if the width cannot be split among them."""
+    if head_width is None and width % heads:
+        raise ValueError(
+            f"a width of {width} cannot be split into {heads} heads of equal size: choose heads "
+            "that divide it, or give head_width"
+        )
+    return heads * (head_width or width // heads)
 
 
 class SelfAttention(nn.Module):
     """Tokens (B, L, width) look at each other; returns (B, L, width).
 
     head_width: of each head, None: width / heads. bias: of queries, keys and values; out_bias: of
-    what comes out. scale: see `attend`.
+    what comes out. scale: see `attend`. Raises ValueError for heads that do not divide the width.
     """
 
     def __init__(
@@ -70,7 +88,7 @@ class SelfAttention(nn.Module):
         scale: float | None = None,
     ):
         super().__init__()
-        inner = heads * (head_width or width // heads)
+        inner = inner_width(width, heads, head_width)
         self.heads, self.scale = heads, scale
         self.qkv = nn.Linear(width, 3 * inner, bias=bias)
         self.out = nn.Linear(inner, width, bias=out_bias)
@@ -95,7 +113,7 @@ class CrossAttention(nn.Module):
         bias: bool = False,
     ):
         super().__init__()
-        inner = heads * (head_width or width // heads)
+        inner = inner_width(width, heads, head_width)
         self.heads = heads
         self.q = nn.Linear(width, inner, bias=bias)
         self.kv = nn.Linear(context, 2 * inner, bias=bias)

@@ -89,7 +89,7 @@ class Classifier(nn.Module):
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Cross-entropy, a scalar. batch: pictures, and labels (B,) long in 0 … classes − 1."""
         x, labels = batch
-        return F.cross_entropy(self(x), class_labels(labels, self.config.classes, len(x)))
+        return F.cross_entropy(self(x), class_labels(labels, self.config.classes, x))
 
 
 def shifted(x: Tensor, pixels: int = 1, generator: torch.Generator | None = None) -> Tensor:

@@ -29,6 +29,12 @@ class NoisyClassifierConfig:
         if isinstance(self.unet, dict):  # JSON knows no dataclass
             object.__setattr__(self, "unet", UNetConfig(**self.unet))
         whole_number(self.classes, "a classifier's classes", 2)
+        c = self.unet
+        if c.vector or c.tokens or c.image or c.learned_variance:
+            raise ValueError(
+                "the classifier's U-Net has a vector, tokens, an image or a learned variance, of "
+                "which an encoder makes no use: leave them out"
+            )
         last = self.unet.level_widths[-1]
         if last % whole_number(self.pool_channels, "pool_channels", 1):
             raise ValueError(

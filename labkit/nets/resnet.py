@@ -70,7 +70,9 @@ class ConditionalBatchNorm2d(nn.BatchNorm2d):
 
     def __init__(self, channels: int, emb: int | None = None):
         super().__init__(channels)
-        self.modulation = zero(nn.Linear(emb, 2 * channels)) if emb else None
+        self.modulation = None
+        if emb:  # begun without a draw, so that the rest begins as without it
+            self.modulation = zero(nn.utils.skip_init(nn.Linear, emb, 2 * channels))
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
         h = super().forward(x)

@@ -84,7 +84,22 @@ class UNetConfig:
                 f"one for each, not {self.blocks}."
             )
         self.check_size(self.size, self.size)
+        if self.width % 2 or self.first_time not in (0, 1):
+            raise ValueError(
+                f"A U-Net of width {self.width} whose first time is {self.first_time} cannot be "
+                f"built; its width must be even, for sines and cosines, and its first time 0 or 1."
+            )
+        if self.depth != 1 and self.mixer != "spatial":
+            raise ValueError(
+                f'A U-Net whose mixer is "pixels" has no depth, but {self.depth} was given; leave '
+                f'it out, or give mixer="spatial".'
+            )
         for channels in self.level_widths:
+            if self.head_channels and channels % self.head_channels:
+                raise ValueError(
+                    f"A level of {channels} channels cannot be split into heads of "
+                    f"{self.head_channels}; choose head_channels that divide."
+                )
             if channels < 1 or channels % self.groups or channels % self.heads_of(channels):
                 raise ValueError(
                     f"A level of {channels} channels cannot be split into {self.groups} groups and "
@@ -238,4 +253,7 @@ class UNet(nn.Module):
         c.check_size(*x.shape[2:])
         same_dtype(x, self.conv_in.weight, "this U-Net")
         image = (c.image, *x.shape[2:]) if c.image else None
-        return heard(cond, len(x), vector=c.vector, tokens=c.tokens, image=image)
+        needed = ["image"] * bool(c.image) + ["tokens"] * bool(c.tokens and c.mixer == "spatial")
+        dtype = None if torch.is_autocast_enabled(x.device.type) else x.dtype
+        routes = {"vector": c.vector, "tokens": c.tokens, "image": image}
+        return heard(cond, len(x), **routes, needed=needed, dtype=dtype)

@@ -174,11 +174,9 @@ class Reader(nn.Module):
         background first; the answer lies where the pictures do. Raises ValueError for pictures of
         another size or range."""
         picture_batch(pictures, "pictures")
-        training, device = self.training, devices.of(self)
-        self.eval()
-        batches = pictures.split(whole_number(batch, "batch", 1))
-        parts = [self.seen(part.to(device)) for part in batches]
-        self.train(training)
+        batches, device = pictures.split(whole_number(batch, "batch", 1)), devices.of(self)
+        with devices.evaluating(self):
+            parts = [self.seen(part.to(device)) for part in batches]
         return Scenes(*(torch.cat(tensors).to(pictures.device) for tensors in zip(*parts)))
 
     def seen(self, pictures: Tensor) -> Scenes:

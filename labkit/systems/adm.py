@@ -58,24 +58,30 @@ class ADM(nn.Module):
     @property
     def null(self) -> Conditioning:
         """No class in particular: one row of zeros."""
-        return Conditioning(vector=torch.zeros(1, self.classes, device=self.device))
+        return Conditioning(
+            vector=torch.zeros(1, self.classes, device=self.device, dtype=self.dtype)
+        )
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
     def encode(self, prompts: Sequence[int | None] | Tensor) -> Conditioning:
         """One row per label, 0 … classes − 1; None is the null. Raises ValueError for others."""
-        if not isinstance(prompts, Sequence | Tensor | range) or not len(prompts):
+        labels = prompts.tolist() if hasattr(prompts, "tolist") else prompts  # torch's, numpy's
+        if not isinstance(labels, Sequence) or isinstance(labels, str) or not len(labels):
             raise ValueError(
                 f"labels is {short(prompts)}, but must be a list of at least one label"
             )
-        labels = prompts.tolist() if isinstance(prompts, Tensor) else prompts
-        vector = torch.zeros(len(labels), self.classes)
+        vector = torch.zeros(len(labels), self.classes, dtype=self.dtype)
         rows = [row for row, label in enumerate(labels) if label is not None]
         if rows:
             chosen = class_labels([labels[row] for row in rows], self.classes)
-            vector[rows] = F.one_hot(chosen, self.classes).float()
+            vector[rows] = F.one_hot(chosen, self.classes).to(vector.dtype)
         return Conditioning(vector=moved(vector, self.device))
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -83,7 +89,7 @@ class ADM(nn.Module):
         L_hybrid with learned variance; each row loses its class with probability p_uncond."""
         pictures, labels = batch
         picture_batch(pictures, "pictures")
-        labels = class_labels(labels, self.classes, len(pictures))
+        labels = class_labels(labels, self.classes, pictures)
         vector = F.one_hot(labels, self.classes).to(pictures.dtype)
         cond = Conditioning(vector=vector).drop(self.null, vector=self.config.p_uncond)
         if self.denoiser.learned_variance:
@@ -137,6 +143,7 @@ class ADM(nn.Module):
             cond=cond,
             step=step,
             device=self.device,
+            dtype=self.dtype,
             **options,
         )
 
@@ -167,9 +174,9 @@ class NoisyGuide(nn.Module):
         """Cross-entropy on q(x_t | x_0), a scalar, for pictures in [−1, 1] and labels (B,)."""
         pictures, labels = batch
         picture_batch(pictures, "pictures")
-        labels = class_labels(labels, self.config.net.classes, len(pictures))
+        labels = class_labels(labels, self.config.net.classes, pictures)
         t, _, x = self.schedule.draw(pictures)
-        return F.cross_entropy(self.net(x, moved(t, x.device)), labels)
+        return F.cross_entropy(self.net(x, self.schedule.for_network(t, x)), labels)
 
     def log_prob(self, labels: Sequence[int] | Tensor) -> Callable[[Tensor, int | Tensor], Tensor]:
         """log p(label | x_t) as a function of (x (B, C, H, W), t), (B,): a label per row, or one
@@ -182,11 +189,11 @@ class NoisyGuide(nn.Module):
                     f"there are {len(labels)} labels for {len(x)} pictures: give one for each, or "
                     "one for all"
                 )
-            if isinstance(t, Tensor) and t.ndim:
-                times = moved(t, x.device)
-            else:
-                times = torch.full((len(x),), int(t), device=x.device)
             rows = moved(labels, x.device).expand(len(x))
-            return self.net(x, times).log_softmax(1).gather(1, rows[:, None])[:, 0]
+            return (
+                self.net(x, self.schedule.for_network(t, x))
+                .log_softmax(1)
+                .gather(1, rows[:, None])[:, 0]
+            )
 
         return log_prob

@@ -87,5 +87,6 @@ class DDPM(nn.Module):
             cond=cond,
             step=step,
             device=next(self.parameters()).device,
+            dtype=next(self.parameters()).dtype,
             **options,
         )

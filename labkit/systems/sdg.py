@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import devices, schedule
-from labkit.casting import moved
 from labkit.denoiser import MapX0
 from labkit.denoiser import clip as clip_x0
 from labkit.guidance import ScoreGuidance
@@ -101,9 +100,7 @@ class NoisyCLIP(nn.Module):
     def seen(self, x: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
         """Picture and times as the net wants them. Raises ValueError for another size."""
         self.check_size(x)
-        if isinstance(t, Tensor) and t.ndim:
-            return standardized(x), moved(t, x.device).expand(len(x))
-        return standardized(x), torch.full((len(x),), int(t), device=x.device)
+        return standardized(x), self.schedule.for_network(t, x)
 
     def check_size(self, x: Tensor, what: str = "pictures") -> None:
         """Raises ValueError unless x is (B, 3, S, S) of this encoder's S."""
@@ -241,7 +238,7 @@ class SDG(nn.Module):
         range, a weight that asks for a reference where none is, or one that nothing looks at.
         """
         prompts = [prompts] if isinstance(prompts, str) else prompts
-        by_text = not isinstance(prompts, int)
+        by_text = isinstance(prompts, Sequence)
         number_of = len(prompts) if by_text else whole_number(prompts, "the number of pictures", 1)
         seed = whole_number(seed, "seed", 0, 2**63 - 1)
         generator = torch.Generator().manual_seed(seed + APART)
@@ -276,5 +273,6 @@ class SDG(nn.Module):
             seed=seed,
             step=step,
             device=next(self.model.parameters()).device,
+            dtype=next(self.model.parameters()).dtype,
             **options,
         )

@@ -69,16 +69,20 @@ class Machine(TorchDispatchMode):
         if any(there):
             self.judge(func, args, given, there)
         new = any(argument.name == "device" for argument in func._schema.arguments)
+        guessed = False
         if new and self.asked is not None:
             goes = self.asked
         else:
-            goes = any(there) or (new and not given and self.around)
+            # What autograd makes on its own, such as a zero, says nothing of where it belongs.
+            guessed = new and not given and self.around
+            goes = any(there) or guessed
         if goes and self.kind == "mps":
             check_kernel(func.name().removeprefix("aten::"))
         out = func(*args, **kwargs)
         if goes and func not in COPIES:
             for x in leaves(out):
-                if isinstance(x, Tensor):
+                wide = isinstance(x, Tensor) and x.dtype == torch.float64
+                if isinstance(x, Tensor) and not (guessed and wide and self.kind == "mps"):
                     self.put(x)
         return out
 

@@ -65,7 +65,7 @@ def test_new_pictures_that_a_classifier_steers(alike, labels):
 
 
 def test_new_pictures_that_four_scores_steer(alike):
-    weights = {"text": 5.0, "content": 4.0, "structure": 3.0, "style": 2.0}
+    weights = {"scale": 5.0, "content": 4.0, "structure": 3.0, "style": 2.0}
 
     def work(device):
         reference = tiny.pictures(1, tiny.COLORED, device, seed=3)

@@ -15,10 +15,10 @@ def drawn(*shape):
 
 Q, K, V = drawn(2, 5, 12), drawn(2, 7, 12), drawn(2, 7, 6)
 MASK = torch.rand(2, 7, generator=torch.Generator().manual_seed(1)) > 0.3
-BIAS = drawn(3, 5, 7)
+BIAS = drawn(1, 3, 5, 7)
 
 
-@pytest.mark.parametrize("mask", [None, MASK[:, None, None], causal(7)[:5]])
+@pytest.mark.parametrize("mask", [None, MASK[:, None, None], causal(7)[:, :, :5]])
 @pytest.mark.parametrize("bias", [None, BIAS])
 @pytest.mark.parametrize("scale", [None, 1.0])
 def test_it_is_the_formula_with_and_without_its_weights(mask, bias, scale):
@@ -27,9 +27,9 @@ def test_it_is_the_formula_with_and_without_its_weights(mask, bias, scale):
         at, to = slice(4 * head, 4 * head + 4), slice(2 * head, 2 * head + 2)
         logits = (1 / math.sqrt(4) if scale is None else scale) * Q[..., at] @ K[..., at].mT
         if bias is not None:
-            logits = logits + bias[head]
+            logits = logits + bias[0, head]
         if mask is not None:
-            logits = logits.masked_fill(~mask.reshape(-1, *mask.shape[-2:]), -torch.inf)
+            logits = logits.masked_fill(~mask[:, 0], -torch.inf)
         expected[..., to] = logits.softmax(2) @ V[..., to]
     torch.testing.assert_close(attend(Q, K, V, 3, mask, bias, scale), expected)
     h, looked = attend(Q, K, V, 3, mask, bias, scale, weights=True)
@@ -61,3 +61,30 @@ def test_looking_at_others_is_what_torch_s_own_layer_does():
     x, context = drawn(2, 5, 12), drawn(2, 7, 10)
     expected, _ = their(x, context, context, key_padding_mask=~MASK)
     torch.testing.assert_close(ours(x, context, MASK[:, None, None]), expected)
+
+
+def test_who_may_look_at_nothing_gets_zeros_and_spoils_nobody_s_gradient():
+    mask = MASK.clone()
+    mask[0] = False
+    q = Q.clone().requires_grad_()
+    for weights in (False, True):
+        answer = attend(q, K, V, 3, mask[:, None, None], weights=weights)
+        h = answer[0] if weights else answer
+        assert not h[0].any() and h[1].any()
+        (gradient,) = torch.autograd.grad(h[1].sum(), q)
+        assert gradient.isfinite().all() and gradient[1].any()
+        if weights:
+            assert not answer[1][0].any()
+
+
+@pytest.mark.parametrize(
+    "mask", [MASK, MASK[:, None], MASK[:, None, None].float(), MASK[:, None, None].long()]
+)
+def test_a_mask_that_could_mean_something_else_is_refused(mask):
+    with pytest.raises(ValueError, match="must be torch.bool of shape"):
+        attend(Q, K, V, 3, mask)
+
+
+def test_heads_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="10 cannot be split into 4 heads"):
+        SelfAttention(10, 4)

@@ -55,7 +55,7 @@ def test_a_block_computes_what_the_encoder_layer_of_torch_does(masked, post):
     ours.load_state_dict(state | {f"{name}.bias": tensor for name, tensor in biases.items()})
     x = torch.randn(3, 7, 24)
     mask = causal(7) if masked else None
-    expected = their(x, src_mask=None if mask is None else ~mask)  # theirs: True = hidden
+    expected = their(x, src_mask=None if mask is None else ~mask[0, 0])  # theirs: True = hidden
     assert expected.std() > 0.3
     assert torch.allclose(ours(x, mask), expected, atol=1e-4)
 

@@ -248,3 +248,17 @@ def test_an_impossible_configuration_is_refused_in_one_sentence(change):
 def test_an_image_that_cannot_be_halved_is_refused():
     with pytest.raises(ValueError, match="multiples of 2"):
         UNet(TINY)(torch.randn(1, 2, 8, 7), torch.tensor([1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"head_channels": 6}, "heads of 6"),
+        ({"depth": 3}, 'mixer is "pixels"'),
+        ({"first_time": -500}, "0 or 1"),
+        ({"width": 9, "groups": 3}, "must be even"),
+    ],
+)
+def test_what_would_be_ignored_or_built_otherwise_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        replace(TINY, **change)

@@ -86,7 +86,7 @@ def test_a_block_is_the_causal_prior_s():
     same(ours.mlp[0], their.ff.net[0].proj)
     same(ours.mlp[2], their.ff.net[2])
     x, mask = torch.randn(2, 6, 24), causal(6)
-    hidden = torch.zeros(2, 6, 6).masked_fill(~mask, -10_000.0)
+    hidden = torch.zeros(2, 6, 6).masked_fill(~mask[0], -10_000.0)
     expected = their(x, attention_mask=hidden)
     assert expected.std() > 0.5
     torch.testing.assert_close(ours(x, mask), expected, atol=1e-5, rtol=1e-5)

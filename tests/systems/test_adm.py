@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,9 @@ NET = UNetConfig(
     groups=8, scale_shift_norm=True, residual_resampling=True, learned_variance=True, vector=3,
 )  # fmt: skip
 CONFIG = ADMConfig(NET, T=50)
-GUIDE = NoisyGuideConfig(NoisyClassifierConfig(replace(NET, vector=None), 3, 16), T=50)
+GUIDE = NoisyGuideConfig(
+    NoisyClassifierConfig(replace(NET, vector=None, learned_variance=False), 3, 16), T=50
+)
 
 
 def shaken(module, seed=0):
@@ -148,3 +151,21 @@ def test_what_cannot_guide_gets_a_sentence():
         ADMConfig(replace(NET, vector=None))
     with pytest.raises(ValueError, match="pictures lie in"):
         ADM(CONFIG).loss((torch.full((2, 1, 8, 8), 255.0), torch.tensor([0, 1])))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_system_of_another_dtype_draws_in_it(dtype):
+    system = ADM(CONFIG).eval().to(dtype)
+    *_, last = system.generate([0, None], steps=2, scale=2.0)
+    assert last.x.dtype == dtype and last.x.isfinite().all()
+
+
+@pytest.mark.parametrize("t", [0, 51, torch.tensor([1, 60]), 2.5])
+def test_a_guide_asked_about_no_time_of_its_own_says_so(t):
+    with pytest.raises(ValueError, match="(time t|times go)"):
+        NoisyGuide(GUIDE).log_prob([0, 1])(torch.zeros(2, 1, 8, 8), t)
+
+
+def test_labels_may_come_as_numpy_s_own(seed=0):
+    numbers = np.array([2, 0, 1])[::-1]
+    assert ADM(CONFIG).encode(numbers).vector.argmax(1).tolist() == [1, 0, 2]

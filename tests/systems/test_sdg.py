@@ -1,12 +1,13 @@
 """Semantic guidance: the scores by their formulas, the encoder's training, the whole system."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from labkit.guidance import ScoreGuidance
-from labkit.nets.resnet import ResNetConfig
+from labkit.nets.resnet import ResNet, ResNetConfig
 from labkit.nets.transformer import TextConfig
 from labkit.nets.unet import UNetConfig
 from labkit.nets.vit import ViTConfig
@@ -252,3 +253,18 @@ def test_what_cannot_be_asked_for_gets_a_sentence(system, guide, clip):
         NoisyCLIPConfig(ViTConfig(size=16, patch=8, width=16, depth=1, heads=2), 6)
     with pytest.raises(ValueError, match="of the same configuration"):
         NoisyCLIP(NoisyCLIPConfig(TOWER, 7)).begin_from(clip)
+
+
+def test_a_number_of_pictures_may_come_as_numpy_s_own(system):
+    *_, last = system.generate(np.int64(2), steps=2)
+    assert len(last.x) == 2
+
+
+def test_an_encoder_begins_with_the_draws_that_it_began_with_without_the_norms_that_hear():
+    torch.manual_seed(3)
+    plain = ResNet(TOWER, 6)
+    first = torch.nn.Linear(128, 8)
+    torch.manual_seed(3)
+    made = NoisyCLIP(NoisyCLIPConfig(TOWER, 6, hidden=8))
+    assert torch.equal(made.net.time[0].weight, first.weight)
+    assert torch.equal(made.net.net.pool.qkv.weight, plain.pool.qkv.weight)
