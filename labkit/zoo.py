@@ -20,7 +20,6 @@ from labkit.data import folders
 from labkit.data.pictures import Pictures
 from labkit.inputs import one_of
 from labkit.recipes import RECIPES, Recipe
-from labkit.systems.adm import ADM
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -66,7 +65,8 @@ def load(name: str | None = None, path: str | Path | None = None) -> nn.Module:
                 f"{name} has no file of its own, but consists of {', '.join(made.parts.values())}: "
                 "load these from files of yours and put them together"
             )
-        return made.system(**{part: load(other) for part, other in made.parts.items()}).eval()
+        loaded = {other: load(other) for other in set(made.parts.values())}  # each but once
+        return made.system(**{part: loaded[other] for part, other in made.parts.items()}).eval()
     if path is None and not (WEIGHTS / f"{name}.safetensors").exists():
         raise FileNotFoundError(
             f"{name} comes without weights; train it with `labkit train {name}` and give the file "
@@ -151,8 +151,8 @@ def own_pictures(name: str, path: str | Path) -> Pictures:
     Raises ValueError for another system, and unless there is a folder for each of its classes.
     """
     made = recipe(name)
-    if made.system is not ADM:
-        able = [other for other in names() if RECIPES[other].system is ADM]
+    able = [other for other in names() if getattr(RECIPES[other].system, "hears", "") == "classes"]
+    if getattr(made.system, "hears", None) != "classes":
         raise ValueError(
             f"{name} does not learn from pictures by class; these do: {', '.join(able)}"
         )

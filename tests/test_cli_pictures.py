@@ -25,7 +25,7 @@ def flowers(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (9, 12), "red").save(path, "PNG")
     made = zoo.recipe("adm-cifar10")
-    net = replace(made.config.net, size=8, width=8, multipliers=(1,), vector=2)
+    net = replace(made.config.net, size=8, width=8, multipliers=(1,), vector=2, head_channels=8)
     made = replace(made, config=ADMConfig(net, T=20), training={"steps": 1, "lr": 1e-3})
     monkeypatch.setitem(zoo.RECIPES, "tiny", made)
     return tmp_path / "flowers"
