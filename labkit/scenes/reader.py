@@ -65,7 +65,7 @@ class Spots(NamedTuple):
     radius: Tensor
 
 
-class Block(nn.Module):
+class ConvBlock(nn.Module):
     """Two convolutions beside a shortcut."""
 
     def __init__(self, width: int):
@@ -89,16 +89,16 @@ class Reader(nn.Module):
         self.side = c.size // 4  # of the grid
         # 2 x 2 pixels become channels: nothing is lost, and what follows is cheaper
         self.first = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(12, c.width, 3, padding=1), Block(c.width),
+            nn.PixelUnshuffle(2), nn.Conv2d(12, c.width, 3, padding=1), ConvBlock(c.width),
             nn.PixelUnshuffle(2), nn.Conv2d(4 * c.width, c.deep, 1),
-            Block(c.deep), Block(c.deep), nn.GroupNorm(1, c.deep), nn.ReLU(),
+            ConvBlock(c.deep), ConvBlock(c.deep), nn.GroupNorm(1, c.deep), nn.ReLU(),
         )  # fmt: skip
         self.present = nn.Conv2d(c.deep, SHEETS, 1)
         self.radius = nn.Conv2d(c.deep, SHEETS, 1)
         self.background = nn.Linear(c.deep, len(BACKGROUNDS))
         self.second = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(12, c.close, 3, padding=1), Block(c.close),
-            nn.PixelUnshuffle(2), nn.Conv2d(4 * c.close, 2 * c.close, 1), Block(2 * c.close),
+            nn.PixelUnshuffle(2), nn.Conv2d(12, c.close, 3, padding=1), ConvBlock(c.close),
+            nn.PixelUnshuffle(2), nn.Conv2d(4 * c.close, 2 * c.close, 1), ConvBlock(2 * c.close),
             nn.GroupNorm(1, 2 * c.close), nn.ReLU(), nn.Flatten(),
             nn.Linear(2 * c.close * (CLOSE_UP // 4) ** 2, sum(NAMED.values())),
         )  # fmt: skip
