@@ -11,9 +11,8 @@ import contextlib
 import glob
 import json
 import os
-import platform
-import re
-import threading
+import secrets
+import time
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 KEY = "labkit"  # the name in the metadata under which `about` is kept
 SAME = "labkit.same"  # and the one of tensors that are another one under a second name
+ABANDONED = 3600  # seconds after its last byte until a half-written file counts as left behind
 COMPILED = "_orig_mod."  # what torch.compile puts into names
 
 
@@ -98,11 +98,10 @@ def write_whole(path: str | Path, data: bytes) -> None:
     """The file gets all these bytes, or stays as it was. Raises OSError."""
     target = Path(os.path.realpath(path))  # of a link, the file that it points to
     # Nobody else writes to a file of this name: not another process, thread or machine.
-    start = f"{target.name}.{platform.node()}-"
-    part = target.with_name(f"{start}{os.getpid()}-{threading.get_ident()}.part")
+    part = target.with_name(f"{target.name}.{secrets.token_hex(8)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(target.parent, start)
+        remove_leftovers(target)
         write(part, data)
         os.replace(part, target)  # one name, either the old file or the new one
     except BaseException as error:
@@ -117,14 +116,12 @@ def write_whole(path: str | Path, data: bytes) -> None:
         ) from error
 
 
-def remove_leftovers(folder: Path, start: str) -> None:
-    """Removes what processes of this machine left behind that were killed while they wrote."""
-    import psutil
-
-    for file in folder.glob(f"{glob.escape(start)}*.part"):
-        writer = re.fullmatch(r"(\d+)-\d+\.part", file.name.removeprefix(start))
-        if writer and not psutil.pid_exists(int(writer[1])):
-            file.unlink(missing_ok=True)
+def remove_leftovers(target: Path) -> None:
+    """Removes what writers of that file left behind that were killed while they wrote."""
+    for part in target.parent.glob(f"{glob.escape(target.name)}.*.part"):
+        with contextlib.suppress(FileNotFoundError):  # its writer has just finished
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
 
 
 def write(path: Path, data: bytes) -> None:
@@ -158,16 +155,17 @@ def opened(path: str | Path, device: str | torch.device = "cpu") -> safe_open:
     if not path.is_file():
         what = "is a folder, not a" if path.is_dir() else "is not there: no"
         raise FileNotFoundError(f"{path} {what} checkpoint; check the name and the folder.")
-    with open(path, "rb") as file:
-        start = file.read(2)
-    if start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise ValueError(
-            f"{path} is a pickle (torch.save writes those), which could run any code when read; "
-            f"labkit opens only safetensors files, such as those of labkit.checkpoint.save."
-        )
     try:
         return safe_open(path, framework="pt", device=str(device))
     except SafetensorError as error:
+        with open(path, "rb") as file:  # only now: a good file may begin with the same bytes
+            start = file.read(2)
+        if start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise ValueError(
+                f"{path} is a pickle (torch.save writes those), which could run any code when "
+                "read; labkit opens only safetensors files, such as those of "
+                "labkit.checkpoint.save."
+            ) from None
         raise ValueError(
             f"{path} is cut short or is not a safetensors file ({error}); copy it again, or train "
             f"again from the last whole checkpoint."
@@ -181,7 +179,7 @@ def facts(file: safe_open, path: str | Path) -> tuple[dict, dict[str, str]]:
     try:
         about, same = json.loads(metadata[KEY]), json.loads(metadata.get(SAME, "{}"))
         ours = isinstance(about, dict) and set(same.values()) <= set(file.keys())
-    except (KeyError, ValueError, AttributeError, TypeError):
+    except (KeyError, ValueError, AttributeError, TypeError, RecursionError):
         ours = False
     if not ours:
         raise ValueError(

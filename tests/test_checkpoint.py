@@ -2,10 +2,8 @@
 
 import json
 import os
-import platform
-import subprocess
-import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -129,20 +127,37 @@ def test_numbers_of_numpy_and_torch_are_stored_as_plain_ones(tmp_path):
         checkpoint.save(tmp_path / "b", {}, {"fn": lambda: 0})
 
 
-def part(path, pid: int):
-    """The name under which that process would write the file, on this machine."""
-    return path.with_name(f"{path.name}.{platform.node()}-{pid}-1.part")
-
-
 def test_what_killed_writers_left_is_removed_and_what_living_ones_write_is_not(tmp_path):
     path = tmp_path / "run.safetensors"
-    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
-        dead.wait()
-    left, written, other = part(path, dead.pid), part(path, os.getppid()), tmp_path / "b.part"
+    left, written = tmp_path / f"{path.name}.1f.part", tmp_path / f"{path.name}.2e.part"
+    other = tmp_path / "b.part"
     for file in (left, written, other):
         file.write_text("half")
+    yesterday = time.time() - 86400
+    for file in (left, other):
+        os.utime(file, (yesterday, yesterday))
     checkpoint.save(path, {"x": torch.ones(3)}, {})
     assert set(tmp_path.iterdir()) == {path, written, other}
+
+
+@pytest.mark.parametrize("start", [b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK"])
+def test_a_whole_file_is_read_whatever_the_length_of_its_header(tmp_path, start):
+    """Which its first bytes say: those of a pickle are the length 640, those of a zip 19280."""
+    length = int.from_bytes(start, "little")
+    about = {"k": ""}
+    for _ in range(2):  # the second time with what the first one lacked
+        checkpoint.save(tmp_path / "a", {"x": torch.ones(3)}, about)
+        data = (tmp_path / "a").read_bytes()
+        about["k"] += " " * (length - int.from_bytes(data[:8], "little"))
+    assert data.startswith(start)
+    assert checkpoint.load(tmp_path / "a")[0]["x"].all()
+
+
+def test_metadata_nested_without_end_is_not_ours_in_a_sentence(tmp_path):
+    path = tmp_path / "a"
+    safetensors.torch.save_file({"x": torch.ones(1)}, path, metadata={"labkit": "[" * 100_000})
+    with pytest.raises(ValueError, match="not one of labkit's"):
+        checkpoint.load(path)
 
 
 def test_two_writers_of_one_file_never_meet_in_an_unfinished_one(tmp_path, monkeypatch):
