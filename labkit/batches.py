@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 LOOKS = 3  # at a tensor, in directions drawn at random
+PART = 2**20  # values looked at together
 CLOSE = 1e-3  # of a tensor's scale: rounding is far below, other data far above
 
 
@@ -46,25 +48,41 @@ def leaves(batch: Any) -> list:
 
 
 def rows(batch: Any) -> int:
-    """How many samples a batch has: the length of its first tensor."""
-    return next((len(leaf) for leaf in leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim), 0)
+    """How many samples a batch has: the length of its first tensor or array."""
+    return next(
+        (
+            len(leaf)
+            for leaf in leaves(batch)
+            if isinstance(leaf, Tensor | np.ndarray) and leaf.ndim
+        ),
+        0,
+    )
 
 
 def fingerprint(batch: Any) -> list[list]:
     """A few numbers and words by which a batch is known again, as JSON holds them.
 
-    For each tensor its kind, and how far it reaches in three random directions, on the scale of its
-    own values; all else is hashed. A hash of the tensors would also differ where another number of
-    threads rounds otherwise.
+    For each tensor or array its kind, and a hash of its whole numbers. A hash of floats would also
+    differ where another number of threads rounds otherwise: of them, how far they reach in three
+    random directions, on the scale of their own values. All else is hashed.
     """
     found, others = [], hashlib.sha256()
     for leaf in leaves(batch):
+        if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc":
+            leaf = torch.from_numpy(leaf.astype(leaf.dtype.newbyteorder("=")))
         if isinstance(leaf, Tensor):
-            found.append([kind(leaf), *reaches(leaf)])
-        else:
-            known = leaf if isinstance(leaf, str | int | float | None) else type(leaf).__name__
-            others.update(repr(known).encode() + b"\n")
+            inexact = leaf.is_floating_point() or leaf.is_complex()
+            found.append([kind(leaf), *(reaches(leaf) if inexact else [digest(leaf)])])
+            continue
+        known = leaf.tolist() if isinstance(leaf, np.ndarray | np.generic) else leaf
+        if not isinstance(known, str | bytes | int | float | list | None):
+            known = type(leaf).__name__
+        others.update(repr(known).encode() + b"\n")
     return [*found, ["captions and numbers", others.hexdigest()]]
+
+
+def digest(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy()).hexdigest()
 
 
 def kind(tensor: Tensor) -> str:
@@ -74,13 +92,15 @@ def kind(tensor: Tensor) -> str:
 def reaches(tensor: Tensor) -> list[float]:
     """The root mean square of a tensor, and its products with `LOOKS` random directions, which are
     about as large."""
-    values = tensor.detach().cpu().to(torch.float64).flatten().nan_to_num()
+    values = tensor.detach().cpu().flatten()
+    values = torch.view_as_real(values).flatten() if values.is_complex() else values
     generator, root = torch.Generator().manual_seed(0), max(1, len(values)) ** 0.5
-    found = [values.norm().item() / root]
-    for _ in range(LOOKS):
-        direction = torch.randn(len(values), dtype=torch.float32, generator=generator)
-        found.append((direction.double() @ values).item() / root)
-    return found
+    square, found = 0.0, torch.zeros(LOOKS, dtype=torch.float64)
+    for part in values.split(PART):
+        part = part.double().nan_to_num()
+        square += part.square().sum().item()
+        found += torch.randn(LOOKS, len(part), generator=generator).double() @ part
+    return [square**0.5 / root, *(found / root).tolist()]
 
 
 def difference(saved: list[list], own: list[list]) -> str | None:
@@ -89,7 +109,11 @@ def difference(saved: list[list], own: list[list]) -> str | None:
     if kinds[0] != kinds[1]:
         return f"its batches were {kinds[0] or 'without tensors'}, yours are {kinds[1] or 'not'}"
     for number, (theirs, ours) in enumerate(zip(saved[:-1], own[:-1]), start=1):
-        apart = max(abs(a - b) for a, b in zip(theirs[1:], ours[1:]))
-        if apart > CLOSE * max(theirs[1], ours[1]):
-            return f"its first batch held other values in tensor {number}, {theirs[0]}, than yours"
-    return None if saved[-1] == own[-1] else "its first batch held other captions than yours"
+        if isinstance(theirs[1], str):
+            same = theirs[1] == ours[1]
+        else:
+            apart = max(abs(a - b) for a, b in zip(theirs[1:], ours[1:]))
+            same = apart <= CLOSE * max(theirs[1], ours[1])
+        if not same:
+            return f"it held other values in tensor {number}, {theirs[0]}, than yours"
+    return None if saved[-1] == own[-1] else "it held other captions or numbers than yours"

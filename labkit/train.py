@@ -61,6 +61,7 @@ def shuffled(*tensors: Tensor, batch: int) -> Batches:
         drawn = tuple(tensor[rows] for tensor in tensors)
         return drawn if len(drawn) > 1 else drawn[0]
 
+    draw.rows = tensors  # by which a run knows its data again
     return draw
 
 
@@ -104,7 +105,8 @@ def train(
 ) -> Iterator[Step]:
     """Trains the system in place, on the device where it lies; yields a `Step` after every update.
 
-    ``batches(generator)`` gives what ``system.loss`` takes, drawn with that generator alone.
+    ``batches(generator)`` gives what ``system.loss`` takes, drawn with that generator alone. A run
+    knows its data again by the first batch, and by all that ``batches.rows`` holds, if it has that.
     AdamW with the learning rate `learning_rate` gives, the gradient's norm clipped at ``clip``
     (0: not at all). With a ``checkpoint`` the run is saved there at once, every ``save_every``
     updates and at the end; if that file exists, the run goes on from it.
@@ -178,7 +180,8 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
         about = {"settings": recipe, "system": run_file.described(system), "data": None}
         if fabric.is_global_zero:  # other processes may have other data
             with at_step(0, recipe["seed"], fabric):
-                about["data"] = fingerprint(drawn(batches, batch_seed(recipe["seed"], 0)))
+                batch = drawn(batches, batch_seed(recipe["seed"], 0))
+                about["data"] = fingerprint((batch, getattr(batches, "rows", ())))
         if checkpoint.exists():
             first, loss = run_file.restore(checkpoint, system, average.system, optimizer, about)
         elif fabric.is_global_zero:  # what cannot be saved is found now

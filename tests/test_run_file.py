@@ -11,6 +11,7 @@ from torch import nn
 
 from labkit import batches as contents
 from labkit import checkpoint, schedule
+from labkit.data.pictures import Pictures
 from labkit.denoiser import Denoiser
 from labkit.nets.unet import UNet, UNetConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
@@ -106,6 +107,49 @@ def test_captions_labels_and_numbers_are_part_of_the_data():
         IMAGES,
     ):
         assert contents.difference(same, contents.fingerprint(other))
+
+
+def test_arrays_are_known_by_what_they_hold():
+    for array in (IMAGES.numpy(), np.arange(40), np.array(["a", "b"])):
+        same = contents.fingerprint({"x": array, "n": np.float32(0.5)})
+        assert (
+            contents.difference(same, contents.fingerprint({"x": array, "n": np.float32(0.5)}))
+            is None
+        )
+        for other in (
+            {"x": array[::-1].copy(), "n": np.float32(0.5)},
+            {"x": array, "n": np.float32(1)},
+        ):
+            assert contents.difference(same, contents.fingerprint(other))
+
+
+class Labeled(Squares):
+    def loss(self, batch):
+        return super().loss(batch[0] if isinstance(batch, tuple) else batch)
+
+
+def other_last_row(tensor):
+    return torch.cat([tensor[:-1], tensor[:1]])
+
+
+@pytest.mark.parametrize("change", [lambda x: x[:-1], other_last_row])
+def test_all_rows_are_part_of_the_data_not_only_those_of_the_first_batch(change, tmp_path):
+    labels = torch.arange(2000)
+    pictures = torch.arange(2000).remainder(251).byte().view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+    for made in (
+        lambda rows, labels: shuffled(rows / 127.5 - 1, batch=1),
+        lambda rows, labels: Pictures(rows, labels, ("a",)).batches(1),
+    ):
+        path, first = tmp_path / f"{made}", made(pictures, labels)
+        about = [first, made(change(pictures), change(labels))]
+        known = [contents.fingerprint((draws(torch.Generator()), draws.rows)) for draws in about]
+        assert contents.difference(*known)
+        model = layers()
+        model.__class__ = Labeled
+        stop(model, first, path)
+        with pytest.raises(ValueError, match="other data"):
+            go_on(model, about[1], path)
+        assert go_on(model, made(pictures, labels), path).step == 4
 
 
 class Pair(NamedTuple):

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import os
+import secrets
 import shutil
 import urllib.request
 import zlib
@@ -97,10 +98,12 @@ def cache() -> Path:
 def kept(url: str) -> Path:
     """What lies at that address, in the cache, packed by gzip; fetched first if it is not there."""
     path = cache() / (urlsplit(url).path.strip("/") + ".gz")
+    if ".." in path.parts:  # the address comes from a file that was fetched
+        raise ValueError(f"the address {short(url)} leads out of the cache")
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     request = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:

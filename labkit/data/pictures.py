@@ -37,4 +37,5 @@ class Pictures(NamedTuple):
                 pictures[mirrored] = pictures[mirrored].flip(-1)
             return pictures, self.labels[rows]
 
+        draw.rows = (self.bytes, self.labels)  # by which a run knows its data again
         return draw
