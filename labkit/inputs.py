@@ -104,11 +104,17 @@ def sized_pictures(
 
 def same_dtype(x: Tensor, weight: Tensor, who: str) -> None:
     """Raises ValueError if x is of another dtype than the weights, unless autocast chooses."""
-    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+    if x.dtype != weight.dtype and not autocasts(x.device):
         raise ValueError(
             f"the input is {x.dtype}, but {who} has weights of {weight.dtype}: "
             "bring one to the dtype of the other with .to(dtype)"
         )
+
+
+def autocasts(device: torch.device) -> bool:
+    """Does autocast choose the dtypes there at the moment?"""
+    kind = device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def class_labels(labels: object, classes: int, pictures: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.conditioning import Conditioning, heard
-from labkit.inputs import one_of, same_dtype
+from labkit.inputs import autocasts, one_of, same_dtype
 from labkit.nets.attention import PixelAttention
 from labkit.nets.layers import (
     Downsample,
@@ -254,6 +254,6 @@ class UNet(nn.Module):
         same_dtype(x, self.conv_in.weight, "this U-Net")
         image = (c.image, *x.shape[2:]) if c.image else None
         needed = ["image"] * bool(c.image) + ["tokens"] * bool(c.tokens and c.mixer == "spatial")
-        dtype = None if torch.is_autocast_enabled(x.device.type) else x.dtype
+        dtype = None if autocasts(x.device) else x.dtype
         routes = {"vector": c.vector, "tokens": c.tokens, "image": image}
         return heard(cond, len(x), **routes, needed=needed, dtype=dtype)

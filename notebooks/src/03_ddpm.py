@@ -388,7 +388,7 @@ for name in ("linear", "cosine", "scaled_linear"):
 # Everything above, as it runs. The posterior, for any pair of times:
 
 # %%
-show_source(NoiseSchedule.posterior, docstring=False)
+show_source(NoiseSchedule.posterior_weights, NoiseSchedule.posterior, docstring=False)
 
 # %% [markdown]
 # Algorithm 2, one ancestral step. `v` chooses between $\tilde\beta$ (0) and $\beta$ (1). It takes the pair $(t, s)$: so at $s=0$ nothing is left to draw, and there is no rule for "the last step".
@@ -400,7 +400,7 @@ show_source(sampler.ddpm, docstring=False)
 # Algorithm 1, the loss. Draw a time for each picture, noise it by one jump, ask the network, compare with what it was asked for.
 
 # %%
-show_source(Denoiser.loss, Denoiser.target, docstring=False)
+show_source(NoiseSchedule.draw, Denoiser.loss, Denoiser.target, docstring=False)
 
 # %% [markdown]
 # ## 5 · The network

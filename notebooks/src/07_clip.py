@@ -28,6 +28,7 @@ from labkit.lab import checks, clip_plot, plots, quiz, show_source
 from labkit.lab.widgets import watch
 from labkit.lab.widgets.similarity_explorer import SimilarityExplorer
 from labkit.metrics import retrieval, zero_shot
+from labkit.nets.attention import causal
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig, TextTransformer
 from labkit.scenes import tokenizer
@@ -84,7 +85,8 @@ def distinct(number, seed, split="all"):
 def states(ids, by=clip.text):
     """The states of all places, (B, L, dim), as the end's would be taken from them."""
     with torch.no_grad():
-        x = by.transformer(by.tokens(ids) + by.places[: ids.shape[1]])
+        x = by.tokens(ids) + by.pos_emb[: ids.shape[1]]
+        x = by.transformer(x, causal(ids.shape[1]))
         return by.project(by.norm(x))
 
 
