@@ -46,6 +46,14 @@ def save(path: str | Path, system, averaged, optimizer, run: dict, step: int, lo
     checkpoint.save(path, tensors, {"run": run, "step": step, "loss": loss if step else None})
 
 
+def stands_at(path: str | Path, run: dict, step: int) -> bool:
+    """Whether that file is of the same run and was saved after that many updates."""
+    if not Path(path).exists():
+        return False
+    about = checkpoint.read_about(path)
+    return (about.get("run"), about.get("step")) == (checkpoint.as_json(run), step)
+
+
 def restore(path: str | Path, system, averaged, optimizer, run: dict) -> tuple[int, float]:
     """Puts everything back as `save` found it; returns the updates done and the last loss. Raises
     ValueError, naming what differs, for another run."""

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from labkit import devices, run_file
 from labkit.batches import fingerprint, rows
-from labkit.ema import Average
+from labkit.ema import Average, tensors
 from labkit.inputs import number, one_of, short, whole_number
 
 if TYPE_CHECKING:  # importing it takes longer than torch: only who gives one pays for it
@@ -109,7 +109,7 @@ def train(
     knows its data again by the first batch, and by all that ``batches.rows`` holds, if it has that.
     AdamW with the learning rate `learning_rate` gives, the gradient's norm clipped at ``clip``
     (0: not at all). With a ``checkpoint`` the run is saved there at once, every ``save_every``
-    updates and at the end; if that file exists, the run goes on from it.
+    updates, when it is stopped, and at the end; if that file exists, the run goes on from it.
 
     fabric: a launched lightning Fabric, for several processes, each of which then draws batches of
     its own, or for mixed precision: 32-true and bf16-mixed work (in half precision a gradient would
@@ -156,12 +156,13 @@ def train(
         "seed": whole_number(seed, "seed", 0),
     }
     save_every = whole_number(save_every, "save_every", 1)
+    checkpoint = None if checkpoint is None else Path(checkpoint).expanduser()
     if fabric is None:
         fabric, precision = devices.OneDevice(devices.of(system)), "32-true"
     else:
         precision = one_of(fabric.strategy.precision.precision, PRECISIONS, "precision")
     recipe |= {"precision": precision, "processes": fabric.world_size}
-    return run(system, batches, recipe, checkpoint and Path(checkpoint), save_every, fabric)
+    return run(system, batches, recipe, checkpoint, save_every, fabric)
 
 
 def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Step]:
@@ -174,6 +175,7 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
     model, optimizer = fabric.setup(system, optimizer)  # all processes now have the first's weights
     if model is not system:  # a Fabric's: the gradients of several processes meet in its forward
         model.mark_forward_method("loss")
+    optimizer.zero_grad()  # of a run that was stopped in the middle of a step
     average = Average(system, recipe["ema"])
     first, loss, about = 0, math.nan, None
     if checkpoint is not None:
@@ -186,42 +188,68 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
             first, loss = run_file.restore(checkpoint, system, average.system, optimizer, about)
         elif fabric.is_global_zero:  # what cannot be saved is found now
             run_file.save(checkpoint, system, average.system, optimizer, about, 0, loss)
+    firsts = fabric.all_gather(torch.tensor(first, device=fabric.device)).reshape(-1).tolist()
+    if len(set(firsts)) > 1:
+        raise ValueError(
+            f"the processes begin after {', '.join(map(str, firsts))} updates, since {checkpoint} "
+            "is not the same file for each: give one on a disk that all of them share"
+        )
     if first == recipe["steps"]:
         yield Step(first, loss, math.nan, average.system)
 
     images = seconds = 0
-    for step in range(first, recipe["steps"]):
-        started = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(
-                step, recipe["steps"], recipe["lr"], recipe["warmup"], recipe["decay"]
+    done = saved = first
+    state = None  # of the system after the last update; while one is made there is none
+    try:
+        for step in range(first, recipe["steps"]):
+            started = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(
+                    step, recipe["steps"], recipe["lr"], recipe["warmup"], recipe["decay"]
+                )
+            system.train()  # a watcher may have looked at it in evaluation
+            state = versions(system)
+            seed = batch_seed(recipe["seed"], step, fabric.global_rank)
+            with at_step(step, recipe["seed"], fabric):
+                batch = fabric.to_device(drawn(batches, seed))
+                with devices.seeded(seed + 1, fabric.device):  # the watcher's stay as they were
+                    with fabric.autocast(), torch.enable_grad():
+                        value = model.loss(batch)
+                    fabric.backward(value)
+            norm = fabric.clip_gradients(
+                model, optimizer, max_norm=recipe["clip"] or math.inf, error_if_nonfinite=False
             )
-        seed = batch_seed(recipe["seed"], step, fabric.global_rank)
-        with at_step(step, recipe["seed"], fabric):
-            batch = fabric.to_device(drawn(batches, seed))
-            with devices.seeded(seed + 1, fabric.device):  # the watcher's draws stay as they were
-                with fabric.autocast(), torch.enable_grad():
-                    loss = model.loss(batch)
-                fabric.backward(loss)
-        norm = fabric.clip_gradients(
-            model, optimizer, max_norm=recipe["clip"] or math.inf, error_if_nonfinite=False
-        )
-        losses = fabric.all_gather(loss.detach()).reshape(-1)
-        *losses, norm = torch.cat([losses, norm.reshape(1).to(losses)]).tolist()
-        loss = sum(losses) / len(losses)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise not_finite(step, losses, norm, recipe["seed"])
-        optimizer.step()
-        optimizer.zero_grad()
-        average.update(step)
+            losses = fabric.all_gather(value.detach()).reshape(-1)
+            *losses, norm = torch.cat([losses, norm.reshape(1).to(losses)]).tolist()
+            mean = sum(losses) / len(losses)
+            if not (math.isfinite(mean) and math.isfinite(norm)):
+                raise not_finite(step, losses, norm, recipe["seed"])
+            state = None
+            optimizer.step()
+            optimizer.zero_grad()
+            average.update(step)
+            done, loss, state = step + 1, mean, versions(system)
 
-        done = step + 1
-        images += fabric.world_size * rows(batch)
-        seconds += time.perf_counter() - started
-        ends = done % save_every == 0 or done == recipe["steps"]
-        if checkpoint is not None and ends and fabric.is_global_zero:
+            images += fabric.world_size * rows(batch)
+            seconds += time.perf_counter() - started
+            ends = done % save_every == 0 or done == recipe["steps"]
+            if checkpoint is not None and ends and fabric.is_global_zero:
+                run_file.save(checkpoint, system, average.system, optimizer, about, done, loss)
+                saved = done
+            yield Step(done, loss, images / seconds, average.system)
+    except (KeyboardInterrupt, GeneratorExit):
+        # Not where the last update is gone, in part or by a later run of the same system, nor over
+        # what that run has saved since.
+        whole = done > saved and state == versions(system)
+        mine = checkpoint is not None and fabric.is_global_zero
+        if mine and whole and run_file.stands_at(checkpoint, about, saved):
             run_file.save(checkpoint, system, average.system, optimizer, about, done, loss)
-        yield Step(done, loss, images / seconds, average.system)
+        raise
+
+
+def versions(system: nn.Module) -> list[tuple[int, int]]:
+    """Differs as soon as one of the system's weights or statistics has been changed."""
+    return [(id(part), part._version) for part in tensors(system).values()]
 
 
 def drawn(batches: Batches, seed: int) -> Any:

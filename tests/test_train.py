@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from labkit import checkpoint
@@ -142,11 +143,11 @@ def test_a_run_resumed_midway_ends_in_the_same_weights(batches, tmp_path):
     expected = weights(plain), weights(step.ema)
     path = tmp_path / "run.safetensors"
     for step in train(system(), batches, steps=7, warmup=2, checkpoint=path, save_every=3):
-        if step.step == 5:  # saved at 3: what came after is done again
+        if step.step == 5:  # saved on the way out, too
             break
     again = system(seed=9)
     steps = list(train(again, batches, steps=7, warmup=2, checkpoint=path, save_every=3))
-    assert [step.step for step in steps] == [4, 5, 6, 7]
+    assert [step.step for step in steps] == [6, 7]
     assert torch.equal(weights(again), expected[0])
     assert torch.equal(weights(steps[-1].ema), expected[1])
 
@@ -157,6 +158,60 @@ def test_a_finished_run_is_only_read_back(batches, tmp_path):
     (only,) = train(system(1), batches, steps=2, checkpoint=path)
     assert (only.step, only.loss) == (2, first.loss)
     assert torch.equal(weights(only.ema), weights(first.ema))
+
+
+class Stopped(Line):
+    """Somebody presses Ctrl-C within the fourth step."""
+
+    def loss(self, batch):
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls == 4:
+            raise KeyboardInterrupt
+        return super().loss(batch)
+
+
+def fitted(model, path, steps=6):
+    x = torch.linspace(-1, 1, 64)
+    return list(train(model, shuffled(x, 3 * x, batch=8), steps, checkpoint=path))
+
+
+def test_what_was_done_before_ctrl_c_is_saved_and_the_rest_ends_in_the_same_bits(tmp_path):
+    path, whole, rest = tmp_path / "run", Line(), Stopped()
+    rest.calls = 4
+    fitted(whole, None)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(Stopped(), path)
+    assert checkpoint.read_about(path)["step"] == 3
+    assert [step.step for step in fitted(rest, path)] == [4, 5, 6]
+    assert torch.equal(whole.w, rest.w)
+
+
+def test_a_run_that_is_dropped_late_writes_nothing_over_what_came_after_it(tmp_path):
+    path, model, x = tmp_path / "run", Line(), torch.linspace(-1, 1, 64)
+    for change in (lambda: fitted(Line(), path), path.unlink, lambda: model.w.add_(1)):
+        path.unlink(missing_ok=True)
+        dropped = train(model, shuffled(x, 3 * x, batch=8), 6, checkpoint=path)
+        next(dropped)
+        with torch.no_grad():
+            change()
+        before = path.read_bytes() if path.exists() else None
+        dropped.close()
+        assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_a_watcher_that_looks_in_evaluation_does_not_turn_dropout_off(batches):
+    plain, watched = system(), system()
+    list(train(plain, batches, 3))
+    for _ in train(watched, batches, 3):
+        watched.eval()
+    assert torch.equal(weights(plain), weights(watched))
+
+
+def test_processes_that_do_not_see_the_same_file_are_told_so(batches, tmp_path, monkeypatch):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    monkeypatch.setattr(fabric, "all_gather", lambda first: torch.stack([first, first + 2]))
+    with pytest.raises(ValueError, match="begin after 0, 2 updates.*all of them share"):
+        next(train(system(), batches, 3, fabric=fabric, checkpoint=tmp_path / "run"))
 
 
 TWO = """
