@@ -1,7 +1,10 @@
 """The command `labkit`. Each subcommand imports what it needs, so that help comes at once."""
 
+import shlex
 import sys
+import unicodedata
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -57,6 +60,21 @@ def where(name: str | None):
     return devices.named(name or "cpu")
 
 
+class File(click.Path):
+    """The path of a file or folder, where "~" is the home folder."""
+
+    def __init__(self):
+        super().__init__(path_type=Path)
+
+    def convert(self, value, param, ctx):
+        if not value:
+            self.fail("it is empty, but must be the path of a file or folder", param, ctx)
+        try:
+            return super().convert(value, param, ctx).expanduser()
+        except RuntimeError as error:
+            self.fail(f"{value}: {error}", param, ctx)
+
+
 DEVICE = click.option(
     "--device", help="Where to compute: cpu, cuda, cuda:1, mps.  [default: cpu]", metavar="NAME"
 )
@@ -80,10 +98,10 @@ def list_systems() -> None:
 
 @main.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), help="The file; default NAME.safetensors.")
+@click.option("--out", type=File(), help="The file; default NAME.safetensors.")
 @click.option(
     "--pictures",
-    type=click.Path(path_type=Path),
+    type=File(),
     help="Your own: a folder or zip with a folder of pictures for each class.",
 )
 @DEVICE
@@ -102,7 +120,7 @@ def train(
         run = zoo.run_of(out)
         if run.exists() and not overwrite:
             click.echo(f"going on with {run}; --overwrite would begin anew", err=True)
-        elif out.exists() and not overwrite:
+        elif out.is_file() and not overwrite:
             raise ValueError(f"{out} exists; give --overwrite to replace it, or another --out")
         if pictures:
             with warnings.catch_warnings():
@@ -110,8 +128,8 @@ def train(
                 pictures = zoo.own_pictures(name, pictures)
             click.echo(pictures.report, err=True)
         options = {"pictures": pictures, "device": where(device), "overwrite": overwrite}
-        steps = zoo.train(name, out, **options)
-        with tqdm(total=total, unit="step", desc=name) as bar:
+        bar = tqdm(total=total, unit="step", desc=name)
+        with closing(zoo.train(name, out, **options)) as steps, bar:
             for step in steps:
                 bar.update(step.step - bar.n)
                 bar.set_postfix(loss=f"{step.loss:.4f}", images_s=f"{step.images_per_second:.0f}")
@@ -119,9 +137,16 @@ def train(
         raise sentence(error) from None
     except KeyboardInterrupt:
         raise click.ClickException(
-            "stopped; start again, without --overwrite, to go on from the last save"
+            "stopped; start again, without --overwrite, to go on where it was"
         ) from None
-    click.echo(f"{out} is written: labkit sample {out}")
+    draws = hasattr(zoo.recipe(name).system, "generate")
+    say(f"{out} is written" + (f": labkit sample {shlex.quote(str(out))}" if draws else ""))
+
+
+def say(line: str) -> None:
+    """Prints it, with \\x.. for what the terminal cannot show: the work is done by now."""
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def prompts_for(system, name: str, number: int, labels: tuple, sentences: tuple) -> list | int:
@@ -134,25 +159,33 @@ def prompts_for(system, name: str, number: int, labels: tuple, sentences: tuple)
         raise ValueError(f"{name} hears {hears or 'no condition'}: leave out --prompt")
     if hears == "sentences" and not sentences:
         raise ValueError(f'{name} hears sentences: give one, such as --prompt "a large red star"')
+    if not all(sentence.strip() for sentence in sentences):
+        raise ValueError('a --prompt is empty: give words, such as --prompt "a large red star"')
     chosen = [numbered(label, system) for label in labels] or list(sentences)
+    if len(chosen) > number:
+        raise ValueError(f"{len(chosen)} conditions need as many pictures: raise --number {number}")
     if hears == "classes" and not chosen:
         chosen = range(system.classes)
     return [chosen[row % len(chosen)] for row in range(number)] if chosen else number
 
 
 def numbered(label: str, system) -> int:
-    """The number of a class that is given by its name or number. ValueError for neither."""
+    """The number of a class that is given by its name or number. Where a name is a number, only
+    names count. ValueError for neither."""
     from labkit.inputs import nearest
 
-    names = getattr(system, "names", ())
-    if label not in names and not label.isdecimal():
+    names = [unicodedata.normalize("NFC", name) for name in getattr(system, "names", ())]
+    label = unicodedata.normalize("NFC", label)
+    if label in names:
+        return names.index(label)
+    if any(name.isdecimal() for name in names) or not label.isdecimal():
         raise nearest(label, names or map(str, range(system.classes)), "class")
-    return names.index(label) if label in names else int(label)
+    return int(label)
 
 
 @main.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), default="grid.png", show_default=True)
+@click.option("--out", type=File(), default="grid.png", show_default=True)
 @click.option(
     "--number", type=click.IntRange(min=1), default=64, show_default=True, help="How many pictures."
 )
@@ -165,13 +198,13 @@ def numbered(label: str, system) -> int:
 @click.option("--scale", type=float, help="Of guidance.  [default: the system's own]")
 @click.option("--steps", default=50, show_default=True, help="Steps of DDIM.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--weights", type=click.Path(path_type=Path), help="A file that `train` wrote.")
+@click.option("--weights", type=File(), help="A file that `train` wrote.")
 @DEVICE
 @click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
 def sample(
     name, out, number, labels, sentences, scale, steps, seed, weights, device, overwrite
 ) -> None:
-    """Draw pictures with system NAME, or with the file NAME.safetensors that `train` wrote, and
+    """Draw pictures with system NAME, or with the file NAME that `train` wrote, and
     save them side by side.
 
     A class-conditional system draws the labels in turn, all of them unless --label says which; one
@@ -179,15 +212,22 @@ def sample(
     """
     from tqdm import tqdm
 
-    from labkit import zoo
+    from labkit import checkpoint, zoo
     from labkit.lab import plots
 
     try:
+        if out.is_dir():
+            raise ValueError(f"{out} is a folder, but must be the file to write the picture to")
         if out.exists() and not overwrite:
             raise ValueError(f"{out} exists; give --overwrite to replace it, or another --out")
         format = plots.file_format(out)
-        is_file = name.endswith(".safetensors")
-        system = zoo.load(path=name) if is_file else zoo.load(name, weights)
+        file = Path(name).expanduser()
+        if name not in zoo.names() and (file.is_file() or name.endswith(".safetensors")):
+            if weights:
+                raise ValueError(f"{name} is a file with its own weights: leave out --weights")
+            system = zoo.load(path=file)
+        else:
+            system = zoo.load(name, weights)
         system.to(where(device))
         if not hasattr(system, "generate"):
             raise ValueError(f"{name} looks at pictures and draws none; see `labkit list`")
@@ -200,8 +240,7 @@ def sample(
             for state in states:
                 bar.set_postfix_str(state.stage)
                 bar.update()
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(plots.in_format(plots.image_grid(state.pictures), format))
+        checkpoint.write_whole(out, plots.in_format(plots.image_grid(state.pictures), format))
     except (ValueError, OSError) as error:
         raise sentence(error) from None
-    click.echo(f"{out} holds {number} pictures")
+    say(f"{out} holds {number} pictures")

@@ -9,6 +9,7 @@ The recipes themselves stand in `labkit.recipes`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -111,7 +112,9 @@ def train(
 
     pictures: a folder or zip of your own pictures to train on, or what `own_pictures` made of it.
     """
-    made, path, device = trainable(name), Path(path), devices.named(device)
+    made, path, device = trainable(name), Path(path).expanduser(), devices.named(device)
+    if path.is_dir():  # as "" is
+        raise ValueError(f"{path} is a folder, but must be the file to write the weights to")
     state, system = run_of(path), build(name)
     if pictures:
         found = pictures if isinstance(pictures, Pictures) else own_pictures(name, pictures)
@@ -123,11 +126,12 @@ def train(
     )
     if overwrite:
         state.unlink(missing_ok=True)
-    for step in steps:
-        if step.step == made.training["steps"]:
-            save(name, step.ema, path, step=step.step, loss=step.loss)
-            state.unlink(missing_ok=True)
-        yield step
+    with closing(steps):  # what it has done is saved, however this ends
+        for step in steps:
+            if step.step == made.training["steps"]:
+                save(name, step.ema, path, step=step.step, loss=step.loss)
+                state.unlink(missing_ok=True)
+            yield step
 
 
 def trainable(name: str) -> Recipe:

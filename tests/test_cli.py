@@ -1,7 +1,11 @@
 """The command's own decisions: where it computes, what it goes on with, what it calls a class."""
 
+import errno
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from labkit import checkpoint, devices, zoo
-from labkit.cli import main
+from labkit.cli import main, numbered
 from labkit.lab import plots
 from labkit.nets.unet import UNetConfig
 from labkit.recipes import Recipe, digit_class_batches
@@ -133,7 +137,7 @@ def test_the_cpu_is_the_default_and_something_faster_is_only_named(monkeypatch, 
 
 def test_asking_for_help_imports_no_torch():
     code = (
-        "import sys; from click.testing import CliRunner; from labkit.cli import main;"
+        "import sys; from click.testing import CliRunner; from labkit.cli import main, numbered;"
         "CliRunner().invoke(main, ['train', '--help']); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -177,3 +181,92 @@ def test_what_is_made_of_parts_is_listed_as_such_and_not_trained_as_a_whole():
     assert "sdg-scenes  (made of ddpm-scenes, noisy-clip-scenes, clip-scenes)" in run("list").output
     refused = run("train", "sdg-scenes")
     assert refused.exit_code == 1 and "train its parts" in refused.output
+
+
+def sampled(*line, **options):
+    words = ["sample", *line, "--steps", 1, "--number", options.pop("number", 2)]
+    return CliRunner().invoke(main, [str(word) for word in words], **options)
+
+
+def told(result) -> str:
+    """The one line of an error."""
+    (line,) = [row for row in result.output.splitlines() if row.startswith("Error")]
+    return line
+
+
+def test_the_line_that_training_ends_with_can_be_typed_whatever_the_file_is_called(flowers):
+    done = run("train", "flowers", "--pictures", "mine", "--out", "my flowers")
+    assert done.exit_code == 0, done.output
+    line = done.stdout.splitlines()[-1].partition(": labkit ")[2]
+    assert shlex.split(line) == ["sample", "my flowers"]
+    drawn = run(*shlex.split(line), "--number", 2, "--steps", 1)
+    assert drawn.exit_code == 0 and Path("grid.png").exists(), drawn.output
+
+
+def test_a_system_that_draws_nothing_is_not_offered_for_sampling(flowers, monkeypatch):
+    made = replace(zoo.recipe("classifier-digits"), training={"steps": 1})
+    monkeypatch.setitem(zoo.RECIPES, "judge", made)
+    assert run("train", "judge").stdout.splitlines()[-1] == "judge.safetensors is written"
+
+
+def test_a_home_folder_may_be_written_with_a_tilde(flowers, monkeypatch):
+    monkeypatch.setenv("HOME", str(flowers))
+    monkeypatch.setenv("USERPROFILE", str(flowers))
+    done = run("train", "flowers", "--pictures", "~/mine", "--out", "~/sub/f.safetensors")
+    assert done.exit_code == 0 and (flowers / "sub" / "f.safetensors").exists(), done.output
+    done = sampled("flowers", "--weights", "~/sub/f.safetensors", "--out", "~/sub/f.png")
+    assert done.exit_code == 0 and (flowers / "sub" / "f.png").exists(), done.output
+    assert not (flowers / "~").exists()
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        (["train", "flowers", "--out", ""], "is empty"),
+        (["train", "flowers", "--pictures", ""], "is empty"),
+        (["train", "flowers", "--out", "mine"], "mine is a folder"),
+        (["sample", "adm-digits", "--label=3", "--label=4", "--number=1"], "raise --number"),
+        (["sample", "sdg-scenes", "--prompt", ""], "--prompt is empty"),
+        (["sample", "file", "--weights", "file"], "leave out --weights"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_refused_before_any_work(flowers, monkeypatch, line, words):
+    monkeypatch.setattr(ADM, "loss", lambda *_: pytest.fail("a step was trained"))
+    (flowers / "file").write_text("")
+    refused = run(*line)
+    assert refused.exit_code and words in told(refused), refused.output
+    assert not list(flowers.glob("*.run"))
+
+
+def test_where_names_are_numbers_only_names_count():
+    system = zoo.load("adm-digits")
+    system.names = tuple(map(str, range(1, 11)))
+    assert numbered("1", system) == 0 and numbered("10", system) == 9
+    with pytest.raises(ValueError, match="unknown class '0'"):
+        numbered("0", system)
+
+
+def test_a_name_of_a_class_is_found_however_its_accents_are_written():
+    system = zoo.load("adm-digits")
+    system.names = ("caf\u00e9", *"abcdefghi")
+    assert numbered("cafe\u0301", system) == 0
+
+
+def test_a_disk_that_is_full_leaves_the_old_picture_whole(flowers, monkeypatch):
+    def full(path, data):
+        path.write_bytes(data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (flowers / "grid.png").write_text("mine")
+    monkeypatch.setattr(checkpoint, "write", full)
+    refused = sampled("ddpm-digits", "--overwrite")
+    assert refused.exit_code == 1 and "grid.png could not be written" in told(refused)
+    assert (flowers / "grid.png").read_text() == "mine"
+
+
+def test_a_terminal_that_cannot_show_a_name_is_no_error_after_the_work(flowers):
+    done = CliRunner(charset="cp1252").invoke(
+        main, ["sample", "ddpm-digits", "--number", "1", "--steps", "1", "--out", "\u732b.png"]
+    )
+    assert done.exit_code == 0 and (flowers / "\u732b.png").exists()
+    assert done.stdout.splitlines()[-1] == r"\u732b.png holds 1 pictures"
