@@ -7,11 +7,14 @@ stand in `SYSTEMS` are ever built, so that a file from a stranger runs no code.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from labkit import checkpoint
 from labkit.inputs import short
@@ -37,6 +40,7 @@ def save(path: str | Path, system: nn.Module, **facts) -> None:
     """Writes the system in half precision, with whatever else there is to say about it, as JSON.
     Its class names are ``system.names``, if it has them. Raises ValueError for a system that is not
     one of labkit's, and as `labkit.checkpoint.save` does."""
+    system = getattr(system, "_orig_mod", system)  # what torch.compile has wrapped
     kind = type(system).__name__
     if class_named(kind) is not type(system):
         raise ValueError(
@@ -63,12 +67,17 @@ def load(path: str | Path) -> nn.Module:
     config_class = get_type_hints(kind.__init__)["config"]
     try:
         config = config_class(**about["config"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"{path} holds a {about['system']} of a configuration that this labkit cannot build "
-            f"({short(str(error))}); use the labkit that it was trained with, or train it again"
-        ) from None
+    except Exception as error:  # a stranger's configuration raises errors of every kind
+        raise unbuildable(path, kind, error) from None
     return built(kind, config, tensors, about, path)
+
+
+def unbuildable(path: str | Path, kind: type, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} holds a {kind.__name__} of a configuration that this labkit cannot build "
+        f"({short(str(error) or type(error).__name__)}); use the labkit that it was trained with, "
+        "or train it again"
+    )
 
 
 def what(about: dict) -> str:
@@ -79,9 +88,41 @@ def what(about: dict) -> str:
 def built(kind: type, config: Any, tensors: dict[str, Tensor], about: dict, path) -> nn.Module:
     """The system of that class and configuration with those weights. Nobody's random numbers are
     used up for the initial weights, which are replaced at once."""
-    with torch.random.fork_rng(devices=[]):
-        system = kind(config)
+    try:
+        with torch.random.fork_rng(devices=[]), at_most(sum(map(torch.numel, tensors.values()))):
+            system = kind(config)
+    except Exception as error:  # as above
+        raise unbuildable(path, kind, error) from None
     checkpoint.fill(system, tensors, path)
-    if about.get("names"):
-        system.names = tuple(about["names"])
+    if names := about.get("names"):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(
+                f"{path} says its classes are called {short(names)}, not a list of words"
+            )
+        classes = getattr(system, "classes", len(names))
+        if len(names) != classes:
+            raise ValueError(
+                f"{path} has {len(names)} names for {classes} classes, but each needs one: save "
+                "the system again with as many names, or none"
+            )
+        system.names = tuple(names)
     return system.eval()
+
+
+@contextmanager
+def at_most(numbers: int) -> Iterator[None]:
+    """No module built inside has more weights than that together, which are as many as its file
+    holds: a small file cannot ask for all memory, or for hours. Raises ValueError."""
+    left = numbers
+
+    def count(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
+        nonlocal left
+        left -= 0 if weight is None else weight.numel()
+        if left < 0:
+            raise ValueError(f"it needs more than the {numbers:,} numbers that the file holds")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()

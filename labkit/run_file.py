@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labkit import batches, checkpoint
 from labkit.inputs import short
@@ -27,13 +28,34 @@ def described(system: nn.Module) -> dict[str, Any]:
         found[name] = f"{type(module).__name__}({printed})"
         config = getattr(module, "config", None)
         if is_dataclass(config):
-            found[f"{name} configuration"] = checkpoint.as_json(config)
+            found[f"{name} configuration"] = told(config)
             return
         for part, child in module.named_children():
             add(child, f"{name}.{part}")
 
     add(system, "system")
-    return found | {"class names": checkpoint.as_json(getattr(system, "names", None))}
+    return found | {"class names": told(getattr(system, "names", None))}
+
+
+def told(value: Any) -> Any:
+    """A value as JSON holds it; in words what JSON does not know, such as a dtype or a NaN."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): told(part) for key, part in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        return told(value.tolist())
+    if isinstance(value, list | tuple):
+        return [told(part) for part in value]
+    if (
+        value is None
+        or isinstance(value, str | int)
+        or (value == value and isinstance(value, float))
+    ):
+        return value
+    return re.sub(r" at 0x\w+", "", str(value))
 
 
 def save(path: str | Path, system, averaged, optimizer, run: dict, step: int, loss: float) -> None:
@@ -59,6 +81,13 @@ def restore(path: str | Path, system, averaged, optimizer, run: dict) -> tuple[i
     ValueError, naming what differs, for another run."""
     tensors, about = checkpoint.load(path)
     check_same(path, about.get("run"), run)
+    step, loss = about.get("step"), about.get("loss")
+    whole = type(step) is int and 0 <= step <= run["settings"]["steps"]
+    if not whole or not isinstance(loss, float | None):
+        raise ValueError(
+            f"{path} is damaged: it was saved after {short(step)} updates with loss {short(loss)}; "
+            "give another checkpoint file"
+        )
     groups = {"system": {}, "ema": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         group, rest = name.split(".", 1)
@@ -73,12 +102,13 @@ def restore(path: str | Path, system, averaged, optimizer, run: dict) -> tuple[i
         like = torch.empty_like(weights[int(index)]) if tensor.dim() else torch.empty(())
         state["state"].setdefault(int(index), {})[key] = like.copy_(tensor)
     optimizer.load_state_dict(state)
-    return about["step"], math.nan if about["loss"] is None else about["loss"]
+    return step, math.nan if loss is None else loss
 
 
 def check_same(path: str | Path, saved: dict | None, own: dict) -> None:
     """Raises ValueError, naming what differs, unless both say the same of a run."""
-    if not isinstance(saved, dict) or saved.keys() != own.keys():
+    kinds = {"settings": dict, "system": dict, "data": list}
+    if not isinstance(saved, dict) or {name: type(part) for name, part in saved.items()} != kinds:
         raise ValueError(
             f"{path} does not say of which system and data it is a run (it holds a finished model, "
             "or comes from an earlier labkit); give another checkpoint file"

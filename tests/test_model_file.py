@@ -1,6 +1,7 @@
 """A trained system is built from its file alone, and a file can build nothing else."""
 
 import json
+import time
 
 import pytest
 import safetensors.torch
@@ -96,3 +97,42 @@ def test_what_is_saved_of_a_compiled_or_half_precise_system_is_the_system(tmp_pa
         back = model_file.load(tmp_path / name).state_dict()
         for key, tensor in plain.state_dict().items():
             assert torch.equal(back[key], tensor.to(dtype).float()), key
+
+
+def strange(tmp_path, change, about=None):
+    """A file of the shipped painter of digits in which a stranger has changed the configuration."""
+    tensors, said = checkpoint.load(zoo.WEIGHTS / "ddpm-digits.safetensors")
+    config = said["config"] | {"net": said["config"]["net"] | change}
+    checkpoint.save(tmp_path / "a", tensors, said | {"config": config} | (about or {}))
+    return tmp_path / "a"
+
+
+@pytest.mark.parametrize(
+    "change", [{"width": 48_000}, {"blocks": 100_000}, {"width": 10**9}, {"width": 48.5}]
+)
+def test_a_small_file_cannot_ask_for_a_huge_system(change, tmp_path):
+    path, started = strange(tmp_path, change), time.perf_counter()
+    with pytest.raises(ValueError, match="cannot build") as caught:
+        model_file.load(path)
+    assert "\n" not in str(caught.value) and time.perf_counter() - started < 10
+    nn.Linear(1000, 1000)  # afterwards everybody may build what they like
+
+
+@pytest.mark.parametrize("config", [{"net": None}, {"net": [1]}, {"T": "x"}, [], None])
+def test_a_configuration_of_other_types_is_a_sentence_too(config, tmp_path):
+    with pytest.raises(ValueError, match="cannot build"):
+        model_file.load(strange(tmp_path, {}, {"config": config}))
+
+
+@pytest.mark.parametrize("names", [5, "ab", list(range(10)), ["a", "b"], {"a": 1}])
+def test_names_that_are_no_words_or_not_one_for_each_class_are_refused(names, tmp_path):
+    tensors, said = checkpoint.load(zoo.WEIGHTS / "adm-digits.safetensors")
+    checkpoint.save(tmp_path / "a", tensors, said | {"names": names})
+    with pytest.raises(ValueError, match="classes"):
+        model_file.load(tmp_path / "a")
+
+
+def test_a_system_that_is_compiled_as_a_whole_is_saved_as_it_is(tmp_path):
+    plain = zoo.load("classifier-digits")
+    model_file.save(tmp_path / "a", torch.compile(plain, backend="eager"))
+    assert type(model_file.load(tmp_path / "a")) is type(plain)

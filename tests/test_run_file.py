@@ -1,7 +1,9 @@
 """A stopped run goes on with the same system and data, and names what differs in another."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -286,3 +288,52 @@ def test_a_file_of_something_else_is_not_a_run(tmp_path):
         go_on(ddpm(), shuffled(IMAGES, batch=4), path)
     with pytest.raises(FileNotFoundError, match="is a folder"):
         go_on(ddpm(), shuffled(IMAGES, batch=4), tmp_path)
+
+
+@dataclass
+class Odd:
+    """What a configuration of somebody's own may hold."""
+
+    dtype: torch.dtype = torch.float32
+    file: Path = Path("x")
+    sizes: dict = field(default_factory=lambda: {(1, 2): math.nan, "inf": math.inf})
+    table: object = field(default_factory=lambda: np.arange(3))
+    depth: int = 1
+
+
+@pytest.mark.parametrize("names", [{"b", "a"}, np.array(["a", "b"]), str.lower, torch.arange(2)])
+def test_a_configuration_may_hold_what_json_does_not_know(names, tmp_path):
+    path, draw = tmp_path / "run", shuffled(IMAGES, batch=4)
+
+    def odd(**changes):
+        system = layers()
+        system.config, system.names = Odd(**changes), names
+        return system
+
+    stop(odd(), draw, path)
+    assert go_on(odd(), draw, path).step == 4
+    with pytest.raises(ValueError, match="dtype is torch.float32, yours is torch.float64"):
+        go_on(odd(dtype=torch.float64), draw, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"step": "x"}, {"step": None}, {"step": -5}, {"step": 10**9}, {"step": True}, {"loss": "x"}],
+)
+def test_a_run_that_says_impossible_things_is_damaged(change, tmp_path):
+    path, draw = tmp_path / "run", shuffled(IMAGES, batch=4)
+    stop(layers(), draw, path)
+    tensors, about = checkpoint.load(path)
+    checkpoint.save(path, tensors, about | change)
+    with pytest.raises(ValueError, match="is damaged"):
+        go_on(layers(), draw, path)
+
+
+@pytest.mark.parametrize("change", [{"settings": []}, {"system": 3}, {"data": None}])
+def test_a_run_that_does_not_say_what_it_is_is_none(change, tmp_path):
+    path, draw = tmp_path / "run", shuffled(IMAGES, batch=4)
+    stop(layers(), draw, path)
+    tensors, about = checkpoint.load(path)
+    checkpoint.save(path, tensors, about | {"run": about["run"] | change})
+    with pytest.raises(ValueError, match="does not say"):
+        go_on(layers(), draw, path)
