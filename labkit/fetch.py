@@ -88,8 +88,10 @@ def failure(error: Exception, what: str, need: int, folder: Path, setting: str) 
     """The error to raise where the transport failed: what happened, and how to mend it.
 
     what: what was to come; need: its bytes; folder: where it is kept, which the environment
-    variable `setting` can change.
+    variable `setting` can change. Raises the error itself if no transport can be to blame.
     """
+    if isinstance(error, MemoryError | LookupError | TypeError | AttributeError | NameError):
+        raise error
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     local = isinstance(error, OSError) and error.errno in LOCAL and not isinstance(error, SSLError)
     if local or re.search(LOCAL_WORDS, reason):

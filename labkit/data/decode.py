@@ -5,7 +5,7 @@ Folders, zips and `labkit.hub.look` all read here, so the same file is the same 
 - of an animation, a burst or a scan of many pages, the first picture;
 - turned upright as its EXIF says; damaged EXIF is ignored;
 - transparent parts lie on white, whatever color is hidden under them;
-- 16-bit gray is scaled to 8 bits, not cut at 255;
+- gray of 16 bits is scaled to 8 bits, not cut at 255;
 - color profiles (ICC) are ignored, as torchvision and CLIP's code ignore them.
 """
 
@@ -141,18 +141,26 @@ def as_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Gray of more than 8 bits as 8 bits: integers run from 0 to 65,535; floats from 0 to 1, or,
-    if one of them is larger, to 255. Raises ValueError for values outside."""
+    """Gray of more than 8 bits as 8 bits, with the gray that counts as transparent as such: 16 bits
+    run from 0 to 65,535; 32 bits too, but to 255 if none is larger; floats from 0 to 1, or to 255
+    if one is larger. Raises ValueError for values outside."""
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
-    floats = values.dtype.kind == "f"
-    top = (1 if high <= 1 else 255) if floats else 65535
+    if values.dtype.kind == "f":
+        top = 1 if high <= 1 else 255
+    else:
+        top = 255 if values.dtype.itemsize > 2 and high <= 255 else 65535
     if not 0 <= low <= high <= top:  # nor NaN
         raise ValueError(
             f"its gray runs from {low:g} to {high:g}, but may only run from 0 to 65535, or from 0 "
             "to 1 in floating point: save it with 8 bits"
         )
-    if floats:
-        return Image.fromarray((values * (255 / top)).round().astype(np.uint8))
-    table = np.round(np.arange(65536) / 257).astype(np.uint8)
-    return Image.fromarray(table[values])
+    if values.dtype.kind == "f":
+        gray = Image.fromarray((values * (255 / top)).round().astype(np.uint8))
+    else:
+        table = np.round(np.arange(top + 1) * (255 / top)).astype(np.uint8)
+        gray = Image.fromarray(table[values])
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return gray

@@ -179,8 +179,10 @@ def _sorted_out(sources: Sources) -> tuple[list[PurePosixPath], str]:
 
 
 def _text(name: object) -> str:
-    """A name in one form: "é" is one letter or two to a file system; odd bytes become \\x.."""
+    """A name in one form: "é" is one letter or two to a file system; odd bytes and what controls a
+    terminal become \\x.."""
     text = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
     return unicodedata.normalize("NFC", text)
 
 

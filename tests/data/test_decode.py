@@ -313,3 +313,19 @@ def test_damage_anywhere_gives_a_picture_or_a_sentence(kind):
                 assert decode(io.BytesIO(data), 4).mode == "RGB"
         except ValueError as error:
             assert "it cannot be read as a picture" in str(error)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_gray_that_counts_as_transparent_is_white_at_any_depth(tmp_path, dtype):
+    pixels = np.full((4, 4), 7, dtype)
+    pixels[0] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png", transparency=0)
+    seen = np.asarray(decode(tmp_path / "a.png", 4, "L"))
+    assert (seen[0] == 255).all() and (seen[1:] < 8).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_gray_from_0_to_255_is_the_same_picture_in_any_type(tmp_path, dtype):
+    pixels = np.arange(0, 225, dtype=dtype).reshape(15, 15)
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    assert (np.asarray(decode(tmp_path / "a.tif", 15, "L")) == pixels).all()

@@ -271,3 +271,12 @@ def test_a_file_that_stands_twice_in_a_zip_counts_once_as_it_was_last(tmp_path):
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("a/1.png", png(2))
     assert load(path).bytes[:, 0, 0, 0].tolist() == [2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_name_that_would_control_the_terminal_is_shown_in_letters(tmp_path):
+    for name in ("a\x1b[2J", "b\nc"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "1.png")
+    found = folders.load(tmp_path, 8)
+    assert found.names == (r"a\x1b[2J", r"b\x0ac") and found.report.isprintable()

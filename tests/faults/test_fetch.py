@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import constants
 
 from labkit import hub
-from labkit.fetch import File, fetch
+from labkit.fetch import File, failure, fetch
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -217,3 +217,9 @@ def test_without_a_network_one_sentence_comes_quickly(server, monkeypatch):
 
 def test_a_hub_without_the_file_gets_a_sentence(server):
     refused(lambda: fetch(wanted(name="other.bin")), "other.bin", error=ConnectionError)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyError("x"), TypeError("x")])
+def test_a_mistake_of_the_program_is_not_blamed_on_the_network(error, tmp_path):
+    with pytest.raises(type(error)):
+        failure(error, "a file", 1, tmp_path, "HF_HOME")
