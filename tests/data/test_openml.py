@@ -164,3 +164,8 @@ def test_a_full_disk_is_named_as_one(server, tmp_path, monkeypatch):
     ) as told:
         openml.load("cifar10")
     assert not isinstance(told.value, ConnectionError) and kept(tmp_path) == []
+
+
+def test_an_address_that_leads_out_of_the_cache_is_not_followed():
+    with pytest.raises(ValueError, match="out of the cache"):
+        openml.kept("https://www.openml.org/data/../../../../elsewhere")
