@@ -72,8 +72,10 @@ def _frequencies(path: list[int], k: int) -> Tensor:
 def _draw_walk(generator: Generator):
     k = size(generator, 2, 5)
     chain = Chain(random_rows(generator, k, k))
-    # it starts with every state once, so that no row stays empty
-    return [*range(k), *chain.walk(whole(100, 200, generator), 0, generator)], k
+    # it starts with every state once, so that no row stays empty, and ends elsewhere than it began,
+    # so that a state is not entered as often as it is left
+    walk = chain.walk(whole(100, 200, generator), 0, generator)
+    return [*range(k), *walk, k - 1], k
 
 
 count_transitions = Check(
