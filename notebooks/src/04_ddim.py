@@ -964,7 +964,7 @@ plots.show(
 STEPS_2 = (5, 10, 20, 50)
 for name, eta in (("exact, η = 0", 0.0), ("exact, η = 1", 1.0)):
     rows = {
-        spaced.__name__: [
+        spaced.__name__.removesuffix("_spacing"): [
             f"{gaussian_distance(steps, eta, spaced=spaced):.5f}" for steps in STEPS_2
         ]
         for spaced in (uniform_spacing, quadratic_spacing, trailing_spacing)
@@ -972,7 +972,9 @@ for name, eta in (("exact, η = 0", 0.0), ("exact, η = 1", 1.0)):
     show_table([f"{name[7:]}, S ="] + list(STEPS_2), rows)
 found = {"uniform": ours["η = 0"][1]}  # measured above
 for spaced in (quadratic_spacing, trailing_spacing):
-    found[spaced.__name__] = distances(ddim, network.schedule.timesteps(10, spaced))
+    found[spaced.__name__.removesuffix("_spacing")] = distances(
+        ddim, network.schedule.timesteps(10, spaced)
+    )
 for name, each in found.items():
     cells = "   ".join(f"{mean:.4f} ±{sd:.4f}" for mean, sd in zip(each.mean(0), each.std(0)))
     print(f"digits, η = 0, 10 steps, {name:10} features and pixels: {cells}")
