@@ -28,27 +28,27 @@ def described(system: nn.Module) -> dict[str, Any]:
         found[name] = f"{type(module).__name__}({printed})"
         config = getattr(module, "config", None)
         if is_dataclass(config):
-            found[f"{name} configuration"] = told(config)
+            found[f"{name} configuration"] = jsonable(config)
             return
         for part, child in module.named_children():
             add(child, f"{name}.{part}")
 
     add(system, "system")
-    return found | {"class names": told(getattr(system, "names", None))}
+    return found | {"class names": jsonable(getattr(system, "names", None))}
 
 
-def told(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """A value as JSON holds it; in words what JSON does not know, such as a dtype or a NaN."""
     if is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, dict):
-        return {str(key): told(part) for key, part in value.items()}
+        return {str(key): jsonable(part) for key, part in value.items()}
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
     if isinstance(value, Tensor | np.ndarray | np.generic):
-        return told(value.tolist())
+        return jsonable(value.tolist())
     if isinstance(value, list | tuple):
-        return [told(part) for part in value]
+        return [jsonable(part) for part in value]
     if (
         value is None
         or isinstance(value, str | int)

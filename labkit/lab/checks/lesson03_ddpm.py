@@ -148,7 +148,7 @@ simple_loss = Check(
         "You take the root of the mean square; leave it out, the bound holds squares.": (
             lambda *args: _loss(*args).sqrt()
         ),
-        "The network is told t−1; in labkit its times are those of the table, 1 … T.": (
+        "The network gets t−1; in labkit its times are those of the table, 1 … T.": (
             mistaken(_loss, late=1)
         ),
         "You mix with ᾱ_{t−1}: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t].": (

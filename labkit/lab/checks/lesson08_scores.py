@@ -145,7 +145,7 @@ content_score = Check(
         "a noisy picture. Noise it to the same t.": _wrong_content(
             lambda schedule, picture, t, eps: picture, lambda t: 0
         ),
-        "The reference is noised to t, but the encoder is told that it is clean: give it the same "
+        "The reference is noised to t, but the encoder hears that it is clean: give it the same "
         "t.": _wrong_content(seen_at=lambda t: 0),
         "The reference is noised to t − 1: ᾱ has an entry for time 0, so that of time t stands at "
         "t.": _wrong_content(
