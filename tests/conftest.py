@@ -3,7 +3,6 @@
 import os
 import tempfile
 from collections import defaultdict
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,32 +30,19 @@ def part(nodeid: str) -> str:
 
 
 class Apart:
-    """What measures time computes alone: while a test holds `alone`, no other test of this run, in
-    whichever worker, begins, and those that are under way come to their end first."""
+    """A test marked `browser` measures time, so no other test of this run computes beside it."""
 
     def __init__(self, run: str):
         self.path = Path(tempfile.gettempdir(), f"labkit-tests-{run}.lock")
-        self.file = None  # locked as long as a test runs
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         if fcntl is None:
             return (yield)
-        with self.path.open("w") as self.file:
-            fcntl.flock(self.file, fcntl.LOCK_SH)
+        alone = item.get_closest_marker("browser") is not None
+        with self.path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
             return (yield)
-
-    @contextmanager
-    def alone(self):
-        """For a with statement inside a test."""
-        if fcntl is None:
-            yield
-            return
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self.file, fcntl.LOCK_SH)
 
     def pytest_sessionfinish(self):
         if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -89,24 +75,18 @@ class Parts:
 def pytest_configure(config):
     # As plugins, so that they also see the notebooks, which lie outside of tests/.
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    config.pluginmanager.register(Apart(run), "apart")
+    config.pluginmanager.register(Apart(run))
     config.pluginmanager.register(lessons.Notebooks())
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.pluginmanager.register(Parts())
 
 
-@pytest.fixture
-def alone(request):
-    """A context in which nothing else of this run computes."""
-    return request.config.pluginmanager.get_plugin("apart").alone
-
-
 def pytest_collection_modifyitems(items):
-    """What takes longest first, so that the workers end together: the browser, the notebooks."""
+    """Notebooks first, since they take longest; what must run alone last."""
 
     def rank(item):
         if item.get_closest_marker("browser"):
-            return 0
-        return 1 if item.path.suffix == ".ipynb" else 2
+            return 2
+        return 0 if item.path.suffix == ".ipynb" else 1
 
     items.sort(key=rank)

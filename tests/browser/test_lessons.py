@@ -63,12 +63,10 @@ def keep(report: Report) -> None:
 
 
 @pytest.mark.parametrize("name", build.names())
-def test_a_learner_can_run_the_lesson_and_move_what_moves(
-    name, server, browser, record_property, alone
-):
+def test_a_learner_can_run_the_lesson_and_move_what_moves(name, server, browser, record_property):
     shutil.copy(build.FOLDER / f"{name}.ipynb", server.root)
     with Lesson(server, browser, name) as lesson:
-        report = try_lesson(lesson, alone=alone)
+        report = try_lesson(lesson)
     keep(report)
     for control in report.controls:
         record_property("browser", f"{name} {control}")

@@ -15,8 +15,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -91,30 +89,13 @@ class Report:
 
 
 def try_lesson(
-    lesson: Lesson,
-    shots: Path | None = None,
-    moves: int = 12,
-    drag_seconds: float = 1.0,
-    alone: Callable = nullcontext,
+    lesson: Lesson, shots: Path | None = None, moves: int = 12, drag_seconds: float = 1.0
 ) -> Report:
-    """Runs one lesson as a learner would; raises Problem for what must not be.
-
-    alone: a context for what is timed, in which nothing else should compute.
-    """
+    """Runs one lesson as a learner would; raises Problem for what must not be."""
     report = Report(lesson.name)
     lesson.open()
     report.kernel = lesson.kernel
     report.run_seconds = lesson.run_all()
-    with alone():
-        try_cells(lesson, report, moves, drag_seconds, shots)
-    report.complaints = lesson.complaints
-    if shots:
-        photograph(lesson, shots)
-    return report
-
-
-def try_cells(lesson, report, moves, drag_seconds, shots) -> None:
-    """Looks at every output, and moves what moves."""
     for cell in lesson.cells():
         if cell["type"] != "code" or not cell["outputs"]:
             continue
@@ -124,6 +105,10 @@ def try_cells(lesson, report, moves, drag_seconds, shots) -> None:
                 f"{lesson.place(cell)} shows a widget that does not appear: {words[:200]}"
             )
         try_controls(lesson, cell, report, moves, drag_seconds, shots)
+    report.complaints = lesson.complaints
+    if shots:
+        photograph(lesson, shots)
+    return report
 
 
 def show(lesson: Lesson, index: int) -> str:
