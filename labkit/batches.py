@@ -97,7 +97,7 @@ def reaches(tensor: Tensor) -> list[float]:
     generator, root = torch.Generator().manual_seed(0), max(1, len(values)) ** 0.5
     square, found = 0.0, torch.zeros(LOOKS, dtype=torch.float64)
     for part in values.split(PART):
-        part = part.double().nan_to_num()
+        part = part.double().nan_to_num(posinf=1e9, neginf=-1e9)
         square += part.square().sum().item()
         found += torch.randn(LOOKS, len(part), generator=generator).double() @ part
     return [square**0.5 / root, *(found / root).tolist()]

@@ -44,10 +44,10 @@ class Average:
             if mean is weight:
                 continue
             if id(weight) in frozen:
-                put(self.system, name, weight)
+                put(self.system, name, weight, self.source)
                 continue
             if mean is None or (mean.shape, mean.dtype) != (weight.shape, weight.dtype):
-                mean = put(self.system, name, weight.detach().clone())
+                mean = put(self.system, name, weight.detach().clone(), self.source)
             # A mask of -inf has no average, a count of whole numbers neither.
             dense = weight.is_floating_point() and weight.layout == torch.strided
             if name not in self.averaged:
@@ -77,14 +77,15 @@ def tensors(system: nn.Module) -> dict[str, Tensor]:
     return dict(system.named_parameters()) | dict(system.named_buffers())
 
 
-def put(system: nn.Module, name: str, tensor: Tensor) -> Tensor:
-    """Makes that tensor the parameter or buffer of that name."""
+def put(system: nn.Module, name: str, tensor: Tensor, like: nn.Module) -> Tensor:
+    """Makes that tensor the parameter or buffer of that name, stored in files if `like`'s is."""
     module, _, name = name.rpartition(".")
+    stored = like.get_submodule(module).state_dict()
     module = system.get_submodule(module)
     if isinstance(tensor, nn.Parameter):
         setattr(module, name, tensor)
     else:
-        module.register_buffer(name, tensor)
+        module.register_buffer(name, tensor, persistent=name in stored)
     return tensor
 
 

@@ -47,7 +47,10 @@ def save(path: str | Path, system: nn.Module, **facts) -> None:
             f"a file of a {kind} could not be built again: labkit knows {', '.join(SYSTEMS)}. Save "
             "its tensors with labkit.checkpoint.save, and build it yourself"
         )
-    names = {"names": system.names} if getattr(system, "names", None) else {}
+    names = {}
+    if words := getattr(system, "names", None):
+        names = {"names": [str(word) for word in words]}
+        check_names(names["names"], system, "the system")
     about = {"system": kind, "config": system.config, **names, **facts}
     checkpoint.save(path, checkpoint.state(system), about, half=True)
 
@@ -99,12 +102,7 @@ def built(kind: type, config: Any, tensors: dict[str, Tensor], about: dict, path
             raise ValueError(
                 f"{path} says its classes are called {short(names)}, not a list of words"
             )
-        classes = getattr(system, "classes", len(names))
-        if len(names) != classes:
-            raise ValueError(
-                f"{path} has {len(names)} names for {classes} classes, but each needs one: save "
-                "the system again with as many names, or none"
-            )
+        check_names(names, system, path)
         system.names = tuple(names)
     return system.eval()
 
@@ -126,3 +124,13 @@ def at_most(numbers: int) -> Iterator[None]:
         yield
     finally:
         hook.remove()
+
+
+def check_names(names: list[str], system: nn.Module, whose: Any) -> None:
+    """Raises ValueError unless there is a name for each class."""
+    classes = getattr(system, "classes", len(names))
+    if len(names) != classes:
+        raise ValueError(
+            f"{whose} has {len(names)} names for {classes} classes, but each needs one: give as "
+            "many names, or none"
+        )

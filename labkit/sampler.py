@@ -147,8 +147,9 @@ def from_noise(
     Raises ValueError at the call for an option that the step does not have.
     """
     known = inspect.signature(step).parameters
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in known.values())
     for name in options:
-        if name not in known:
+        if name not in known and not takes_any:
             raise nearest(name, list(known)[len(STEP) :], "option of the step")
 
     generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))

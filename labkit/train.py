@@ -207,7 +207,7 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
                 group["lr"] = learning_rate(
                     step, recipe["steps"], recipe["lr"], recipe["warmup"], recipe["decay"]
                 )
-            system.train()  # a watcher may have looked at it in evaluation
+            system.train()  # all of it: a watcher may have looked at it in evaluation
             state = versions(system)
             seed = batch_seed(recipe["seed"], step, fabric.global_rank)
             with at_step(step, recipe["seed"], fabric):
@@ -249,7 +249,8 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
 
 def versions(system: nn.Module) -> list[tuple[int, int]]:
     """Differs as soon as one of the system's weights or statistics has been changed."""
-    return [(id(part), part._version) for part in tensors(system).values()]
+    parts = tensors(system).values()
+    return [(id(part), None if part.is_inference() else part._version) for part in parts]
 
 
 def drawn(batches: Batches, seed: int) -> Any:

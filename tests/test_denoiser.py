@@ -173,3 +173,9 @@ def test_the_known_may_be_marked_in_any_dtype(dtype):
     x0, image = torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2).double()
     kept = keep_known(image, torch.tensor([[1, 0], [0, 1]]).to(dtype))(x0)
     assert kept.dtype == x0.dtype and kept[0, 0].tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_a_time_is_not_rounded_to_the_pictures_dtype(dtype):
+    times = LINEAR.for_network(999, torch.zeros(2, 1, dtype=dtype))
+    assert times.dtype == torch.long and times.tolist() == [999, 999]

@@ -121,3 +121,17 @@ def test_weights_in_half_precision_are_refused_since_their_average_would_stand_s
         train(model, shuffled(*waves, batch=4), 1)
     frozen = nn.Linear(2, 2).to(dtype).requires_grad_(False)
     train(Fit(frozen, nn.Linear(2, 1)), shuffled(*waves, batch=4), 1)  # a part that only helps
+
+
+def test_what_no_file_holds_of_the_system_no_file_holds_of_its_average():
+    class Remembers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(2))
+            self.register_buffer("cache", torch.zeros(2), persistent=False)
+
+    system = Remembers()
+    average = Average(system, 0.9)
+    system.cache = torch.zeros(5)
+    average.update(0)
+    assert average.system.cache.shape == (5,) and list(average.system.state_dict()) == ["w"]

@@ -1,8 +1,10 @@
 """What a network cannot look at is refused by one sentence, before any work."""
 
+import numpy as np
 import pytest
 import torch
 
+from labkit.inputs import number
 from labkit.nets.classifier import Classifier, ClassifierConfig
 from labkit.nets.noisy_classifier import NoisyClassifier, NoisyClassifierConfig
 from labkit.nets.unet import UNet, UNetConfig
@@ -83,3 +85,11 @@ def test_a_guide_told_more_labels_than_there_are_pictures_says_so():
 def test_prompts_that_are_no_labels_get_a_sentence(prompts):
     with pytest.raises(ValueError, match="labels is"):
         ADM_OF_THREE.encode(prompts)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_of_numpy_are_met_as_python_s():
+    assert number(np.float32(0.5), "a") == 0.5 and number(np.int64(3), "a") == 3
+    for bad in (np.float32("inf"), np.float16("nan"), 10**400):
+        with pytest.raises(ValueError, match="finite number"):
+            number(bad, "a")

@@ -136,3 +136,14 @@ def test_a_system_that_is_compiled_as_a_whole_is_saved_as_it_is(tmp_path):
     plain = zoo.load("classifier-digits")
     model_file.save(tmp_path / "a", torch.compile(plain, backend="eager"))
     assert type(model_file.load(tmp_path / "a")) is type(plain)
+
+
+def test_names_that_do_not_fit_are_refused_before_the_file_is_written(tmp_path):
+    system = zoo.build("adm-digits")
+    system.names = tuple(range(10))
+    model_file.save(tmp_path / "numbers.safetensors", system)
+    assert model_file.load(tmp_path / "numbers.safetensors").names == tuple("0123456789")
+    system.names = ("a", "b")
+    with pytest.raises(ValueError, match="2 names for 10 classes"):
+        model_file.save(tmp_path / "words.safetensors", system)
+    assert not (tmp_path / "words.safetensors").exists()

@@ -187,3 +187,15 @@ def test_a_misspelt_option_of_the_step_is_named_at_the_call():
         from_noise(denoise, (2, 1), 3, etta=0.5)
     with pytest.raises(ValueError, match="unknown option of the step 'guidance_scale'"):
         from_noise(denoise, (2, 1), 3, step=ddpm, guidance_scale=3.0)
+
+
+def test_a_step_of_one_s_own_may_take_any_option():
+    seen = {}
+
+    def mine(schedule, pred, x, t, s, generator, **options):
+        seen.update(options)
+        return x
+
+    denoise = GaussianMixture([[0.0]], 1.0).denoiser(schedule.linear())
+    list(from_noise(denoise, (2, 1), 2, step=mine, eta=1.0, twist=3))
+    assert seen == {"eta": 1.0, "twist": 3}

@@ -97,8 +97,9 @@ def cache() -> Path:
 
 def kept(url: str) -> Path:
     """What lies at that address, in the cache, packed by gzip; fetched first if it is not there."""
-    path = cache() / (urlsplit(url).path.strip("/") + ".gz")
-    if ".." in path.parts:  # the address comes from a file that was fetched
+    place = Path(urlsplit(url).path.strip("/") + ".gz")
+    path = cache() / place
+    if ".." in place.parts:  # the address comes from a file that was fetched
         raise ValueError(f"the address {short(url)} leads out of the cache")
     if path.exists():
         return path

@@ -94,8 +94,11 @@ class UNetConfig:
                 f'A U-Net whose mixer is "pixels" has no depth, but {self.depth} was given; leave '
                 f'it out, or give mixer="spatial".'
             )
-        for channels in self.level_widths:
-            if self.head_channels and channels % self.head_channels:
+        resolution = self.size // self.fold
+        for level, channels in enumerate(self.level_widths):
+            last = level == len(self.level_widths) - 1  # the middle looks around in any case
+            looks = last or resolution // 2**level in self.attention
+            if self.head_channels and looks and channels % self.head_channels:
                 raise ValueError(
                     f"A level of {channels} channels cannot be split into heads of "
                     f"{self.head_channels}; choose head_channels that divide."

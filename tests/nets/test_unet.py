@@ -262,3 +262,10 @@ def test_an_image_that_cannot_be_halved_is_refused():
 def test_what_would_be_ignored_or_built_otherwise_is_refused(change, words):
     with pytest.raises(ValueError, match=words):
         replace(TINY, **change)
+
+
+def test_heads_must_divide_only_where_there_is_attention():
+    config = UNetConfig(
+        size=16, width=32, multipliers=(1, 2), blocks=1, attention=(8,), head_channels=64, groups=8
+    )
+    assert awake(config)(*batch(config)).shape == (3, 3, 16, 16)
