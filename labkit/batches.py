@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labkit import casting
+
 LOOKS = 3  # at a tensor, in directions drawn at random
 PART = 2**20  # values looked at together
 CLOSE = 1e-3  # of a tensor's scale: rounding is far below, other data far above
@@ -32,7 +34,9 @@ def mapped(batch: Any, fn: Callable[[Any], Any]) -> Any:
 
 def moved(batch: Any, device: torch.device) -> Any:
     """The same batch with its tensors on that device."""
-    return mapped(batch, lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf)
+    return mapped(
+        batch, lambda leaf: casting.moved(leaf, device) if isinstance(leaf, Tensor) else leaf
+    )
 
 
 def leaves(batch: Any) -> list:

@@ -42,8 +42,7 @@ def whole_number(value: object, name: str, low: int, high: int | None = None) ->
 
 def number(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> float:
     """`value` as a finite float within [low, high]; raises ValueError otherwise."""
-    value = value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.ndim == 0):
         value = value.item()
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not abs(value) <= LARGEST or not low <= value <= high:

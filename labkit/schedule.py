@@ -101,11 +101,9 @@ class NoiseSchedule:
         """Times as networks take them: (B,) long in 1 … T, where `x` lies. Raises ValueError as
         `times` does."""
         t = self.times(t, x, 1)
-        return (
-            moved(t, x.device)
-            if isinstance(t, Tensor)
-            else x.new_full(x.shape[:1], t, dtype=torch.long)
-        )
+        if isinstance(t, Tensor):
+            return moved(t, x.device)
+        return x.new_full(x.shape[:1], t, dtype=torch.long)
 
     def at(self, t: int | Tensor, x: Tensor) -> Tensor:
         """ᾱ_t in float64 on the CPU, shaped to multiply `x`: (B, 1, …) for t of shape (B,), or ()
