@@ -55,7 +55,7 @@ def draw(guided: Guided, labels: Tensor, scale: float, steps: int, seed: int) ->
     return last.x
 
 
-def judge(guided: Guided, scale: float, samples: int, steps: int, seed: int) -> list[float]:
+def evaluate(guided: Guided, scale: float, samples: int, steps: int, seed: int) -> list[float]:
     """Fréchet distance by both classifiers, precision, recall, inception-like score, and the share
     of the right class by both."""
     labels = torch.arange(samples) % 10
@@ -72,11 +72,11 @@ def judge(guided: Guided, scale: float, samples: int, steps: int, seed: int) -> 
 
 
 def table(guided: Guided, scales: Iterable[float], samples: int, steps: int, seeds: int) -> None:
-    """Prints what `judge` says at each scale: the mean over seeds, and their spread."""
+    """Prints what `evaluate` says at each scale: the mean over seeds, and their spread."""
     names = ("distance", "other", "precision", "recall", "score", "right class", "other")
     print(tables.head("scale", *names))
     for scale in scales:
-        runs = [judge(guided, scale, samples, steps, seed) for seed in range(seeds)]
+        runs = [evaluate(guided, scale, samples, steps, seed) for seed in range(seeds)]
         print(tables.row(f"{scale:g}", runs, digits=4), flush=True)
 
 

@@ -1,10 +1,10 @@
-"""Are painted photographs recognised by their class? A judge trained on real ones says.
+"""Are painted photographs recognised by their class? An evaluator trained on real ones says.
 
     python -m benchmarks.photos_by_class CIFAR.zip [--weights FILE] [--samples 500] ...
 
 CIFAR.zip: real pictures in a folder for each class. FILE: what `labkit train adm-cifar10` wrote;
-without it, the shipped weights are judged. The judge, a `Classifier`, is trained on nine tenths of
-the real pictures (a quarter of an hour of one core; a run that was stopped goes on where it was).
+without it, the shipped weights are tried. The evaluator, a `Classifier`, is trained on nine tenths
+of the real pictures (a quarter of an hour of one core; a stopped run goes on where it was).
 How often it is right about the tenth that it never saw is what a perfect model would reach.
 """
 
@@ -35,13 +35,13 @@ def split(real: Pictures) -> tuple[Pictures, Pictures]:
     return tuple(Pictures(real.bytes[p], real.labels[p], real.names) for p in (~kept, kept))
 
 
-def judge_of(real: Pictures, steps: int, folder: Path) -> nn.Module:
+def evaluator_of(real: Pictures, steps: int, folder: Path) -> nn.Module:
     """A classifier of such pictures, with averaged weights."""
     config = ClassifierConfig(32, 3, len(real.names), widths=(32, 64, 128))
     torch.manual_seed(0)
     folder.mkdir(exist_ok=True)
     settings = {"lr": 2e-3, "weight_decay": 0.05, "ema": 0.995}
-    run = folder / f"judge-of-photos-{steps}.run"
+    run = folder / f"evaluator-of-photos-{steps}.run"
     batches = real.batches(128, flip=True)
     *_, last = training.train(Classifier(config), batches, steps, checkpoint=run, **settings)
     return last.ema
@@ -56,9 +56,9 @@ def paint(system: ADM, labels: Tensor, scale: float, steps: int, seed: int) -> T
     return torch.cat(parts)
 
 
-def recognised(judge: nn.Module, pictures: Tensor, labels: Tensor) -> list[float]:
-    """The share of the right class, and the judge's mean confidence."""
-    probs = metrics.see(judge, pictures).probs
+def recognised(evaluator: nn.Module, pictures: Tensor, labels: Tensor) -> list[float]:
+    """The share of the right class, and the evaluator's mean confidence."""
+    probs = metrics.see(evaluator, pictures).probs
     right = (probs.argmax(1) == labels).double().mean().item()
     return [right, probs.max(1).values.mean().item()]
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--steps", type=int, default=50, help="of sampling")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--judge-steps", type=int, default=1500)
+    parser.add_argument("--evaluator-steps", type=int, default=1500)
     parser.add_argument("--folder", type=Path, default=Path("runs"))
     parser.add_argument(
         "--grid", type=Path, help="where ten samples of each class go, as a picture"
@@ -79,14 +79,14 @@ def main() -> None:
 
     system = zoo.load("adm-cifar10", given.weights)
     known, unseen = split(folders.load(given.pictures, 32))
-    judge = judge_of(known, given.judge_steps, given.folder)
+    evaluator = evaluator_of(known, given.evaluator_steps, given.folder)
     print(tables.head("scale", "right class", "confidence"))
-    right = recognised(judge, unseen.floats(slice(None)), unseen.labels)
+    right = recognised(evaluator, unseen.floats(slice(None)), unseen.labels)
     print(tables.row("real pictures", [right], digits=3), flush=True)
     labels = torch.arange(given.samples) % system.classes
     for scale in SCALES:
         painted = [paint(system, labels, scale, given.steps, seed) for seed in range(given.seeds)]
-        runs = [recognised(judge, each, labels) for each in painted]
+        runs = [recognised(evaluator, each, labels) for each in painted]
         print(tables.row(f"{scale:g}", runs, digits=3), flush=True)
         if given.grid:
             ten = painted[0][: 10 * system.classes]

@@ -18,7 +18,7 @@ from contextlib import redirect_stderr
 THRESHOLDS = (0.05, 0.02, 0.01)
 
 
-class Judge:
+class Evaluator:
     """Fréchet distances to the real digits, and seconds of sampling, each computed once."""
 
     def __init__(self, contender, real, samples: int, patience: float, clock):
@@ -90,15 +90,15 @@ def train(make, images, seconds: float, marks: list[float], clock) -> tuple[obje
     return contender, {"steps": contender.count, "seconds": spent, "images/s": rate}, snapshots
 
 
-def first_below(judge, snapshots: dict, threshold: float) -> float | None:
+def first_below(evaluator, snapshots: dict, threshold: float) -> float | None:
     """The earliest snapshot not above the threshold, by halving: distances fall, but for noise."""
     times = sorted(snapshots)
-    if judge.distance(snapshots[times[-1]], times[-1]) > threshold:
+    if evaluator.distance(snapshots[times[-1]], times[-1]) > threshold:
         return None
     low, high = -1, len(times) - 1
     while high - low > 1:
         middle = (low + high) // 2
-        if judge.distance(snapshots[times[middle]], times[middle]) <= threshold:
+        if evaluator.distance(snapshots[times[middle]], times[middle]) <= threshold:
             high = middle
         else:
             low = middle
@@ -115,7 +115,7 @@ def race(name: str, seconds: float, samples: int, patience: float, clock_name: s
     images, _ = digits.load(16)
     marks = [mark for mark in (5, 8, 12, 18, 25, 35, 45) if mark < 0.9 * seconds]
     contender, facts, snapshots = train(CONTENDERS[name], images, seconds, marks, clock)
-    judge = Judge(contender, images, samples, patience, clock)
+    evaluator = Evaluator(contender, images, samples, patience, clock)
     end = max(snapshots)
     result = {
         "name": name,
@@ -123,10 +123,10 @@ def race(name: str, seconds: float, samples: int, patience: float, clock_name: s
         "batch": contender.batch,
         "threads": torch.get_num_threads(),
         **facts,
-        "final": judge(snapshots[end], end),
-        "reached": {str(mark): first_below(judge, snapshots, mark) for mark in THRESHOLDS},
+        "final": evaluator(snapshots[end], end),
+        "reached": {str(mark): first_below(evaluator, snapshots, mark) for mark in THRESHOLDS},
     }
-    result["curve"] = {str(at): judge.known[at] for at in sorted(judge.known)}
+    result["curve"] = {str(at): evaluator.known[at] for at in sorted(evaluator.known)}
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result["peak MB"] = kilobytes / (1024**2 if sys.platform == "darwin" else 1024)
     return result

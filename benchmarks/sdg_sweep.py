@@ -53,7 +53,7 @@ def draw(
     return last.x.clamp(-1, 1)
 
 
-def judge(pictures: Tensor, asked: list[str], each: int) -> list[float]:
+def evaluate(pictures: Tensor, asked: list[str], each: int) -> list[float]:
     """Parts shown, whole sentences shown, valid pictures, spread within a sentence."""
     reader = zoo.load("reader-scenes")
     seen = reader.read(pictures)
@@ -99,9 +99,9 @@ def main() -> None:
                 draw(encoder, asked[i : i + CHUNK], weight, given.steps, 1000 * seed + i, given.eta)
                 for i in starts
             ]
-            runs.append(judge(torch.cat(made), asked, given.each))
+            runs.append(evaluate(torch.cat(made), asked, given.each))
         print(tables.row(f"{weight:g}", runs, digits=3), flush=True)
-    ceiling = judge(real(asked, 5), asked, given.each)
+    ceiling = evaluate(real(asked, 5), asked, given.each)
     print("| real | " + " | ".join(f"{value:.3f}" for value in ceiling) + " |")
 
 

@@ -19,7 +19,7 @@ from labkit.scenes.scores import misfit, valid
 WALKS = ((0.0, 25), (0.0, 50), (1.0, 25), (1.0, 50))
 
 
-def judge(
+def evaluate(
     model: nn.Module, reader: nn.Module, eta: float, steps: int, samples: int, seed: int
 ) -> list[float]:
     """The share of scenes, and the median of the misfits."""
@@ -39,7 +39,7 @@ def main() -> None:
     print(tables.head("eta, steps", "a scene at all", "median misfit"))
     for eta, steps in WALKS:
         runs = [
-            judge(model, reader, eta, steps, given.samples, seed) for seed in range(given.seeds)
+            evaluate(model, reader, eta, steps, given.samples, seed) for seed in range(given.seeds)
         ]
         print(tables.row(f"{eta:g}, {steps}", runs, digits=3), flush=True)
 

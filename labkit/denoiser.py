@@ -114,16 +114,28 @@ class Denoiser(nn.Module):
             return signal * eps - noise * x0
         return eps if self.predicts == "eps" else x0
 
-    def loss(self, x0: Tensor, cond: Conditioning | None = None, generator=None) -> Tensor:
+    def loss(
+        self,
+        x0: Tensor,
+        cond: Conditioning | None = None,
+        generator: torch.Generator | None = None,
+        also: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """L_simple, a scalar: the mean squared error in what the network predicts, at uniform t in
         1 … T (DDPM, equation 14 and algorithm 1).
 
         x0: (B, C, …) float of about unit size, pictures in [−1, 1]. Raises ValueError for bytes.
+        also: a further loss, called as also(predicted x0, x0, ᾱ_t (B,)), added to the first, such
+            as `labkit.systems.perceptual.PerceptualLoss`.
         """
         unit_size(float_batch(x0, "x0"))
         t, eps, x = self.schedule.draw(x0, generator)
         out, _ = self.answer(x, t, cond)
-        return (out - self.target(x0, t, eps)).square().mean()
+        loss = (out - self.target(x0, t, eps)).square().mean()
+        if also is not None:
+            pred = READ[self.predicts](self.schedule, x, t, out)
+            loss = loss + also(pred.x0, x0, like(self.schedule.alpha_bar[t], x0))
+        return loss
 
 
 def unit_size(x0: Tensor) -> None:

@@ -75,13 +75,13 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class OneDevice:
-    """What `labkit.train` asks of a Fabric, for one process: all stays where the system is, in full
-    precision, whatever a cluster's variables say."""
+    """What `labkit.train` asks of a Fabric, for one process: all stays where the system is,
+    whatever a cluster's variables say. bfloat16: what autocast chooses is computed in it."""
 
     world_size, global_rank, is_global_zero = 1, 0, True
 
-    def __init__(self, device: torch.device):
-        self.device = device
+    def __init__(self, device: torch.device, bfloat16: bool = False):
+        self.device, self.bfloat16 = device, bfloat16
 
     def setup(self, system: nn.Module, optimizer: torch.optim.Optimizer):
         return system, optimizer
@@ -90,7 +90,7 @@ class OneDevice:
         return moved(batch, self.device)
 
     def autocast(self) -> AbstractContextManager:
-        return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()

@@ -24,6 +24,7 @@ SYSTEMS = {  # where each is found; imported when a file asks for it
     "CLIP": "labkit.systems.clip",
     "Classifier": "labkit.nets.classifier",
     "DDPM": "labkit.systems.ddpm",
+    "GLIDE": "labkit.systems.glide",
     "NoisyCLIP": "labkit.systems.sdg",
     "NoisyGuide": "labkit.systems.adm",
     "Reader": "labkit.scenes.reader",
@@ -67,12 +68,16 @@ def load(path: str | Path) -> nn.Module:
             f"{path} holds {what(about)}, not a trained system of labkit's ({', '.join(SYSTEMS)}); "
             "give a file that `labkit train` wrote at its end"
         )
-    config_class = get_type_hints(kind.__init__)["config"]
+    return built(kind, config_of(kind, about, path), tensors, about, path)
+
+
+def config_of(kind: type, about: dict, path: str | Path) -> Any:
+    """The configuration in the file of such a system. An option that came later than the file has
+    its default, which is what there was before. Raises ValueError for what is none."""
     try:
-        config = config_class(**about["config"])
+        return get_type_hints(kind.__init__)["config"](**about["config"])
     except Exception as error:  # a stranger's configuration raises errors of every kind
         raise unbuildable(path, kind, error) from None
-    return built(kind, config, tensors, about, path)
 
 
 def unbuildable(path: str | Path, kind: type, error: Exception) -> ValueError:

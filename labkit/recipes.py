@@ -6,6 +6,7 @@ weights again (`labkit.zoo`).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 import torch
@@ -20,10 +21,12 @@ from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig
 from labkit.nets.unet import UNetConfig
 from labkit.scenes import pairs
+from labkit.scenes.descriptions import descriptions
 from labkit.scenes.reader import Reader, ReaderConfig, augmented
 from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
 from labkit.systems.clip import CLIP, CLIPConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
+from labkit.systems.glide import GLIDE, GLIDEConfig
 from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
 
 
@@ -39,6 +42,7 @@ class Recipe:
     training: dict[str, Any] = field(default_factory=dict)  # arguments of `labkit.train.train`
     minutes: float = 0.0  # of processor time that training took, measured; two cores share it
     teacher: str | None = None  # the system it begins from, `system.begin_from`, and learns from
+    perceptual: dict[str, float] = field(default_factory=dict)  # a CLIP → weight of that loss
     names: tuple[str, ...] | None = None  # of the classes, for a system that knows some
     parts: dict[str, str] = field(default_factory=dict)  # argument of the system → name in the zoo
 
@@ -87,6 +91,19 @@ def scene_batches() -> training.Batches:
 
     def batches(generator: torch.Generator):
         return scenes.render(scenes.draw(64, generator, "train"), 32)
+
+    return batches
+
+
+def captioned_scene_batches(batch: int = 64) -> training.Batches:
+    """New scenes, 32 x 32 pixels, none of the combinations that are held out. Half of
+    them come with what people might say of them, half with a sentence that leaves nothing out."""
+
+    def batches(generator: torch.Generator):
+        drawn = scenes.draw(batch, generator, "train")
+        random = Random(int(torch.randint(2**62, (), generator=generator)))
+        said, whole = scenes.captions(drawn, random), descriptions(drawn, random)
+        return scenes.render(drawn, 32), [random.choice(pair) for pair in zip(said, whole)]
 
     return batches
 
@@ -218,6 +235,33 @@ RECIPES = {
         training={"steps": 1_500, "lr": 2e-3, "ema": 0.995},
         minutes=7,
         teacher="clip-scenes",
+    ),
+    "glide-scenes": Recipe(
+        about="scenes of 32 x 32 pixels from a sentence (lesson 09)",
+        system=GLIDE,
+        config=GLIDEConfig(
+            UNetConfig(
+                size=32,
+                width=64,
+                multipliers=(1, 1.25, 1.5),
+                blocks=1,
+                attention=(8, 4),
+                groups=8,
+                head_channels=16,
+                scale_shift_norm=True,
+                residual_resampling=True,
+                fold=2,
+                vector=128,
+                vector_bias=True,
+                tokens=128,
+            ),
+            predicts="x0",
+            text=TextConfig(vocabulary=1009, context=32, width=128, depth=3, heads=4, end=1008),
+            p_uncond=0.15,
+        ),
+        batches=captioned_scene_batches,
+        training={"steps": 100_000, "lr": 1e-3, "ema": 0.9995, "precision": "bf16-mixed"},
+        perceptual={"clip-scenes": 0.2},
     ),
     "sdg-scenes": Recipe(
         about="scenes that a sentence or a picture steers (lesson 08)",

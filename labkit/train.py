@@ -101,6 +101,7 @@ def train(
     seed: int = 0,
     checkpoint: str | Path | None = None,
     save_every: int = 500,
+    precision: str | None = None,
     fabric: Fabric | None = None,
 ) -> Iterator[Step]:
     """Trains the system in place, on the device where it lies; yields a `Step` after every update.
@@ -111,10 +112,13 @@ def train(
     (0: not at all). With a ``checkpoint`` the run is saved there at once, every ``save_every``
     updates, when it is stopped, and at the end; if that file exists, the run goes on from it.
 
+    precision: "32-true" or "bf16-mixed" (weights in full precision, convolutions and products in
+    bfloat16: faster where the processor has units for it; in float16 a gradient would soon
+    overflow). None: full, or the Fabric's.
+
     fabric: a launched lightning Fabric, for several processes, each of which then draws batches of
-    its own, or for mixed precision: 32-true and bf16-mixed work (in half precision a gradient would
-    soon overflow). Its device is where training runs. Without one there is one process in full
-    precision, whatever the variables of a cluster say.
+    its own. Its device is where training runs. Without one there is one process, whatever the
+    variables of a cluster say.
 
     Raises ValueError for impossible settings, for the checkpoint of another run, system or data,
     and for what no checkpoint can hold; OSError if the disk does not take the checkpoint;
@@ -158,9 +162,16 @@ def train(
     save_every = whole_number(save_every, "save_every", 1)
     checkpoint = None if checkpoint is None else Path(checkpoint).expanduser()
     if fabric is None:
-        fabric, precision = devices.OneDevice(devices.of(system)), "32-true"
+        precision = one_of(precision or PRECISIONS[0], PRECISIONS, "precision")
+        fabric = devices.OneDevice(devices.of(system), bfloat16=precision == "bf16-mixed")
     else:
-        precision = one_of(fabric.strategy.precision.precision, PRECISIONS, "precision")
+        own = one_of(fabric.strategy.precision.precision, PRECISIONS, "precision")
+        if precision not in (None, own):
+            raise ValueError(
+                f"precision is {short(precision)}, but the Fabric's is {own}: leave it out, or "
+                "build the Fabric with it"
+            )
+        precision = own
     recipe |= {"precision": precision, "processes": fabric.world_size}
     return run(system, batches, recipe, checkpoint, save_every, fabric)
 

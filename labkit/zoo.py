@@ -21,6 +21,7 @@ from labkit.data import folders
 from labkit.data.pictures import Pictures
 from labkit.inputs import one_of
 from labkit.recipes import RECIPES, Recipe
+from labkit.systems.perceptual import PerceptualLoss
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -46,6 +47,8 @@ def build(name: str) -> nn.Module:
         system.names = made.names
     if made.teacher:
         system.begin_from(load(made.teacher))
+    for other, weight in made.perceptual.items():
+        system.perceptual = PerceptualLoss(load(other), weight)
     return system
 
 
@@ -80,7 +83,7 @@ def load(name: str | None = None, path: str | Path | None = None) -> nn.Module:
             f"{path} holds {about.get('name') or model_file.what(about)}, not {name}; give "
             f"the file that `labkit train {name}` wrote at its end."
         )
-    if about.get("config") != checkpoint.as_json(made.config):
+    if model_file.config_of(made.system, about, path) != made.config:
         raise ValueError(
             f"{path} was trained with another configuration of {name} than this version of labkit "
             f"has; train it again with `labkit train {name}`."

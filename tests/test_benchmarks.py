@@ -12,7 +12,7 @@ from labkit.data import digits
 from labkit.data.pictures import Pictures
 
 
-class FakeJudge:
+class FakeEvaluator:
     """Distances that fall as 1/t, and a list of the snapshots that had to be sampled from."""
 
     def __init__(self):
@@ -26,9 +26,9 @@ class FakeJudge:
 def test_the_first_snapshot_below_a_threshold_is_found_without_judging_all():
     snapshots = dict.fromkeys([1, 5, 10, 20, 30, 50, 60, 80, 100])
     for threshold, expected in ((0.05, 20), (0.02, 50), (0.01, 100), (2.0, 1), (0.001, None)):
-        judge = FakeJudge()
-        assert race.first_below(judge, snapshots, threshold) == expected
-        assert len(judge.asked) <= 5
+        evaluator = FakeEvaluator()
+        assert race.first_below(evaluator, snapshots, threshold) == expected
+        assert len(evaluator.asked) <= 5
 
 
 def test_labkit_trains_for_the_time_it_is_given_and_leaves_snapshots_on_the_way():
@@ -100,13 +100,13 @@ def test_the_sentences_of_the_semantic_sweep_are_shown_by_the_real_pictures_of_i
     assert len(set(asked)) == 4
     pictures = sdg_sweep.real(asked, 5)
     assert len(pictures.flatten(1).unique(dim=0)) == 12
-    parts, whole, scene, spread = sdg_sweep.judge(pictures, asked, 3)
+    parts, whole, scene, spread = sdg_sweep.evaluate(pictures, asked, 3)
     assert min(parts, whole, scene) > 0.9 and 0 < spread < 1
-    parts, whole, *_ = sdg_sweep.judge(pictures.roll(3, 0), asked, 3)
+    parts, whole, *_ = sdg_sweep.evaluate(pictures.roll(3, 0), asked, 3)
     assert whole < 0.5 and parts < 0.8
 
 
-def test_a_judge_of_photos_never_learns_from_the_pictures_it_is_asked_about():
+def test_an_evaluator_of_photos_never_learns_from_the_pictures_it_is_asked_about():
     real = Pictures(torch.arange(40).view(40, 1, 1, 1), torch.arange(40) % 2, ("cat", "dog"))
     known, unseen = photos_by_class.split(real)
     assert len(unseen.labels) == 4

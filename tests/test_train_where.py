@@ -93,6 +93,27 @@ def test_mixed_precision_is_felt_in_one_process_and_weights_stay_in_full_precisi
         assert last.ema.layer.weight.dtype == model.layer.weight.dtype == torch.float32
 
 
+def test_without_a_fabric_mixed_precision_is_the_same_as_with_one():
+    found = []
+    for options in ({"precision": "bf16-mixed"}, {"fabric": "bf16-mixed"}):
+        if precision := options.get("fabric"):
+            options = {"fabric": Fabric(accelerator="cpu", devices=1, precision=precision)}
+        torch.manual_seed(0)
+        model, data = Product(), torch.randn(8, 4)
+        *_, step = train(model, shuffled(data, batch=4), 3, **options)
+        assert model.seen == [torch.bfloat16] * 3
+        found.append(step.ema.state_dict())
+    assert all(map(torch.equal, found[0].values(), found[1].values()))
+
+
+def test_two_precisions_that_contradict_each_other_are_refused():
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    with pytest.raises(ValueError, match="the Fabric's is 32-true"):
+        train(tiny.system(), tiny.batches(), 1, precision="bf16-mixed", fabric=fabric)
+    with pytest.raises(ValueError, match="precision"):
+        train(tiny.system(), tiny.batches(), 1, precision="16-mixed")
+
+
 @pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])
 def test_a_precision_that_would_not_work_is_refused_at_the_call(precision):
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)

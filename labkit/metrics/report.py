@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
 
-from labkit.inputs import short
+from labkit.inputs import short, whole_number
 from labkit.metrics.classes import class_use, confidence, inception_score
 from labkit.metrics.features import Seen, see
 from labkit.metrics.frechet import frechet_distance
@@ -18,7 +18,7 @@ from labkit.metrics.neighbors import precision_recall
 class Scores:
     """What one set of samples scores: a row of the table."""
 
-    n: int  # how many pictures were judged
+    n: int  # how many pictures were evaluated
     frechet: float  # normalized by the variance of the real features
     precision: float
     recall: float
@@ -40,7 +40,8 @@ def score(real: Seen, fake: Seen, k: int = 3) -> Scores:
 
 
 def halves(seen: Seen, seed: int = 0) -> tuple[Seen, Seen]:
-    """Two random halves of the pictures."""
+    """Two random halves of the pictures: one to compare with, and one that is held out, for what
+    real pictures score against the first."""
     order = torch.randperm(len(seen.features), generator=torch.Generator().manual_seed(seed))
     return tuple(Seen(seen.features[part], seen.probs[part]) for part in order.tensor_split(2))
 
@@ -57,7 +58,8 @@ class Report:
     dimension: int  # of the features
     n_real: int
     k: int  # of precision and recall
-    rows: dict[str, Scores]  # "real half" is the floor
+    splits: int
+    rows: dict[str, Scores]  # "real, held out" is the floor
 
     def __str__(self) -> str:
         lines = ["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
@@ -69,8 +71,8 @@ class Report:
         lines.append(
             f"Features: {self.network} ({self.dimension} dimensions); {self.n_real} real pictures; "
             f"Fréchet distance over the real features' variance; k = {self.k}; confident: over 0.9 "
-            "sure. Floor: a random half of the real pictures, against all of them (Fréchet, the "
-            "mean of ten) and against the other half (precision, recall)."
+            "sure. All are compared with a random half of the real pictures, and the floor is the "
+            f"other half; means over {self.splits} such splits."
         )
         return "\n".join(lines)
 
@@ -78,29 +80,37 @@ class Report:
         return str(self)
 
 
-def floor(seen: Seen, k: int = 3, splits: int = 10) -> Scores:
-    """What a random half of the real pictures scores: the Fréchet distance to all of them, the
-    mean over that many splits, and precision and recall against the other half."""
-    distances = [
-        frechet_distance(seen.features, halves(seen, seed)[0].features) for seed in range(splits)
-    ]
-    half, other = halves(seen, 0)
-    return replace(score(other, half, k), frechet=sum(distances) / splits)
+def floor(seen: Seen, k: int = 3, splits: int = 5) -> Scores:
+    """What real pictures score that are held out: a random half of them against the other half,
+    the mean over that many splits."""
+    return mean([score(*halves(seen, seed), k) for seed in range(splits)])
 
 
-def judge(classifier, network: str, real: Tensor, k: int = 3, **samples: Tensor) -> Report:
-    """Judges each named set of samples against real pictures, all (N, C, H, W) in [−1, 1].
+def mean(scores: list[Scores]) -> Scores:
+    """The mean of each number."""
+    rows = zip(*map(astuple, scores), strict=True)
+    n, *numbers = (sum(row) / len(scores) for row in rows)
+    return Scores(round(n), *numbers)
 
-    network: the classifier's name, as in the zoo. The first row is always the `floor`, what real
-    pictures score. Its Fréchet distance is that of a half to all, itself included, so that other
-    samples can come close to it but hardly below.
+
+def evaluate(
+    classifier, network: str, real: Tensor, k: int = 3, splits: int = 5, **samples: Tensor
+) -> Report:
+    """Compares each named set of samples with real pictures, all (N, C, H, W) in [−1, 1].
+
+    network: the classifier's name, as in the zoo. The first row is always the `floor`. Half of the
+    real pictures are the reference, at random, the mean over that many splits; so give about half
+    as many samples as real pictures: distances depend on the number.
     """
     if not isinstance(network, str) or not network:
         raise ValueError(
             f"network is {short(network)}, but must be the classifier's name, such as "
             "'classifier-digits': a distance in features nobody can name says nothing"
         )
-    seen = see(classifier, real)
-    rows = {name: score(seen, see(classifier, images), k) for name, images in samples.items()}
-    rows = {"real half": floor(seen, k), **rows}
-    return Report(network, seen.features.shape[1], len(real), k, rows)
+    seen, splits = see(classifier, real), whole_number(splits, "splits", 1)
+    references = [halves(seen, seed)[0] for seed in range(splits)]
+    rows = {"real, held out": floor(seen, k, splits)}
+    for name, images in samples.items():
+        fake = see(classifier, images)
+        rows[name] = mean([score(reference, fake, k) for reference in references])
+    return Report(network, seen.features.shape[1], len(real), k, splits, rows)

@@ -1,4 +1,4 @@
-"""The transformer's block, of any modules, and the two transformers of CLIP that are made of it.
+"""The transformer's block, of any modules, and the text transformers of CLIP and GLIDE.
 
 Source: Radford et al. 2021, section 2.4, and the authors' code, which is GPT-2's transformer (norms
 before the branches) with a cheaper GELU.
@@ -51,15 +51,17 @@ class Block(nn.Module):
 
 
 class Transformer(nn.ModuleList):
-    """``depth`` blocks, (B, L, width) → the same shape, built and drawn as CLIP's are.
+    """``depth`` blocks, (B, L, width) → the same shape, built and drawn as CLIP's are. activation:
+    of each block's mlp, None: `QuickGELU`.
 
     What ends a branch is drawn smaller the deeper the transformer, so that the sum of all branches
     starts out no larger than one (GPT-2; here also for the vision transformer).
     """
 
-    def __init__(self, width: int, depth: int, heads: int):
+    def __init__(self, width: int, depth: int, heads: int, activation: nn.Module | None = None):
+        activation = activation or QuickGELU()
         super().__init__(
-            Block(nn.LayerNorm(width), SelfAttention(width, heads), mlp(width, QuickGELU()))
+            Block(nn.LayerNorm(width), SelfAttention(width, heads), mlp(width, activation))
             for _ in range(depth)
         )
         end = width**-0.5 * (2 * depth) ** -0.5
@@ -132,3 +134,27 @@ class TextTransformer(nn.Module):
         x = self.transformer(x, causal(x.shape[1], x.device))
         last = x[torch.arange(len(x), device=x.device), ends]  # (B, width)
         return self.project(self.norm(last))
+
+
+class BidirectionalTextTransformer(nn.Module):
+    """A vector for each position of a text, each having looked at all others, earlier and later
+    (GLIDE, section 4.1, and its code).
+
+    Called as net(ids, mask): ids (B, L) long, mask (B, L) bool, L the whole context; returns
+    (B, L, width). Where the mask is False stands padding: not a token, but a vector that was
+    learned for that position, so that the last position is there for a text of any length.
+    """
+
+    def __init__(self, config: TextConfig):
+        super().__init__()
+        self.config = c = config
+        self.tokens = nn.Embedding(c.vocabulary, c.width)
+        self.pos_emb = nn.Parameter(0.01 * torch.randn(c.context, c.width))
+        self.padding_emb = nn.Parameter(0.01 * torch.randn(c.context, c.width))
+        self.transformer = Transformer(c.width, c.depth, c.heads, nn.GELU())
+        self.norm = nn.LayerNorm(c.width)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        x = torch.where(mask[..., None], self.tokens(ids) + self.pos_emb, self.padding_emb)
+        return self.norm(self.transformer(x))

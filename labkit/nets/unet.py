@@ -61,6 +61,7 @@ class UNetConfig:
     learned_variance: bool = False  # twice the output channels
     image: int = 0  # channels of cond.image, which is laid beside x
     vector: int | None = None  # length of cond.vector, which joins the time embedding
+    vector_bias: bool = False  # of the map that does so; without one, zeros say nothing
     tokens: int | None = None  # length of each of cond.tokens, which attention looks at
     fold: int = 1
     asymmetric_pad: bool = False  # of strided convolutions, as in DDPM's own code
@@ -198,8 +199,7 @@ class UNet(nn.Module):
         self.config = c = config
         emb = 4 * c.width
         self.time = time_embedding(c)
-        # No bias: a vector of zeros says nothing, so it can stand for "no condition".
-        self.vector = linear(c.vector, emb, bias=False) if c.vector else None
+        self.vector = linear(c.vector, emb, bias=c.vector_bias) if c.vector else None
 
         self.conv_in, self.down, skips = encoder(c)
         h = skips[-1]

@@ -25,6 +25,7 @@ from labkit.likelihood import hybrid_loss
 from labkit.nets.noisy_classifier import NoisyClassifier, NoisyClassifierConfig
 from labkit.sampler import State, ddim, from_noise
 from labkit.systems.ddpm import DDPMConfig, build_denoiser
+from labkit.systems.perceptual import PerceptualLoss
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class ADM(nn.Module):
         super().__init__()
         self.config = config
         self.denoiser = build_denoiser(config)
+        self.perceptual: PerceptualLoss | None = None  # set for training alone
 
     @property
     def classes(self) -> int:
@@ -94,7 +96,7 @@ class ADM(nn.Module):
         cond = Conditioning(vector=vector).drop(self.null, vector=self.config.p_uncond)
         if self.denoiser.learned_variance:
             return hybrid_loss(self.denoiser, pictures, cond)
-        return self.denoiser.loss(pictures, cond)
+        return self.denoiser.loss(pictures, cond, also=self.perceptual)
 
     def generate(
         self,

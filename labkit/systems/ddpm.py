@@ -16,6 +16,7 @@ from labkit.inputs import whole_number
 from labkit.likelihood import hybrid_loss
 from labkit.nets.unet import UNet, UNetConfig
 from labkit.sampler import State, ddim, from_noise
+from labkit.systems.perceptual import PerceptualLoss
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class DDPM(nn.Module):
         super().__init__()
         self.config = config
         self.denoiser = build_denoiser(config)
+        self.perceptual: PerceptualLoss | None = None  # set for training alone
 
     def encode(self, prompts: int) -> Conditioning | None:
         """None: this model listens to nothing, so its "prompts" are only how many pictures."""
@@ -60,7 +62,7 @@ class DDPM(nn.Module):
         """A scalar: L_simple, or L_hybrid with learned variance. batch: (B, C, H, W) in [-1, 1]."""
         if self.denoiser.learned_variance:
             return hybrid_loss(self.denoiser, batch)
-        return self.denoiser.loss(batch)
+        return self.denoiser.loss(batch, also=self.perceptual)
 
     def generate(
         self,

@@ -67,7 +67,7 @@ class Machine(TorchDispatchMode):
         given = [leaf for leaf in leaves(args, kwargs) if isinstance(leaf, Tensor)]
         there = [self.has(x) for x in given]
         if any(there):
-            self.judge(func, args, given, there)
+            self.examine(func, args, given, there)
         new = any(argument.name == "device" for argument in func._schema.arguments)
         guessed = False
         if new and self.asked is not None:
@@ -86,7 +86,7 @@ class Machine(TorchDispatchMode):
                     self.put(x)
         return out
 
-    def judge(self, func, args, given: list[Tensor], there: list[bool]) -> None:
+    def examine(self, func, args, given: list[Tensor], there: list[bool]) -> None:
         """Raises where tensors of both places meet, and counts where the CPU has to wait."""
         name = func.overloadpacket
         if func in COPIES:

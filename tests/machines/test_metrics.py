@@ -39,7 +39,7 @@ def test_pictures_on_the_cpu_are_seen_by_a_classifier_that_lies_elsewhere(alike)
 def test_a_judgement(alike, kind):
     def work(device):
         real, fake = (tiny.pictures(40, device=device, seed=seed) for seed in (1, 2))
-        report = metrics.judge(tiny.system(kind, device), kind, real, mine=fake, same=real)
+        report = metrics.evaluate(tiny.system(kind, device), kind, real, mine=fake, same=real)
         return {name: asdict(row) for name, row in report.rows.items()}
 
     alike(work)

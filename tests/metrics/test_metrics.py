@@ -186,18 +186,30 @@ def test_features_are_those_of_the_quantized_pictures_and_the_mode_is_restored()
 
 def test_a_report_always_names_network_count_and_floor():
     images = torch.rand(200, 1, 8, 8) * 2 - 1
-    report = metrics.judge(Classifier(NET), "my-net", images, same=images, gray=0 * images[:50] - 1)
+    gray = 0 * images[:50] - 1
+    report = metrics.evaluate(Classifier(NET), "my-net", images, same=images, gray=gray)
     text = report._repr_markdown_()
     assert "my-net" in text and "200 real pictures" in text
-    assert list(report.rows) == ["real half", "same", "gray"]
+    assert list(report.rows) == ["real, held out", "same", "gray"]
     floor, same, gray = report.rows.values()
     assert (floor.n, same.n, gray.n) == (100, 200, 50)
-    assert same.frechet == pytest.approx(0, abs=1e-7)
-    assert 0 < floor.frechet < gray.frechet
-    assert (same.precision, same.recall) == (1, 1)
-    assert floor.precision < 1  # one half against the other, not against itself
+    assert 0 < same.frechet < floor.frechet < gray.frechet  # "same" holds the reference itself
+    assert (same.precision > floor.precision) and same.recall == 1
     for row in text.splitlines()[2:5]:
         assert row.count("|") == 9
+
+
+def test_the_floor_is_held_out_of_what_all_are_compared_with():
+    images = torch.rand(200, 1, 8, 8) * 2 - 1
+    seen = metrics.see(Classifier(NET), images)
+    reference, held_out = metrics.halves(seen, 3)
+    rows = torch.cat([reference.features, held_out.features])
+    assert len(reference.features) == 100
+    assert torch.equal(rows.sort(0).values, seen.features.sort(0).values)
+    pair = [metrics.score(*metrics.halves(seen, seed)) for seed in range(2)]
+    both = metrics.floor(seen, splits=2)
+    assert both.precision == pytest.approx(sum(one.precision for one in pair) / 2)
+    assert both.frechet == pytest.approx(sum(one.frechet for one in pair) / 2)
 
 
 # Bad input
@@ -242,4 +254,4 @@ def test_probabilities_must_be_probabilities():
 def test_an_unnamed_network_is_refused():
     images = torch.rand(20, 1, 8, 8)
     with pytest.raises(ValueError, match="name"):
-        metrics.judge(Classifier(NET), "", images)
+        metrics.evaluate(Classifier(NET), "", images)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.nets.attention import CrossAttention, SelfAttention, attend, causal
+from labkit.nets.attention import CrossAttention, SelfAttention, attend, causal, slow
 
 
 def drawn(*shape):
@@ -88,3 +88,17 @@ def test_a_mask_that_could_mean_something_else_is_refused(mask):
 def test_heads_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="10 cannot be split into 4 heads"):
         SelfAttention(10, 4)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_in_bfloat16_on_a_cpu_what_learns_takes_the_plain_steps_with_the_same_result(masked):
+    mask = causal(7) if masked else None
+    exact = [drawn(2, 7, n).requires_grad_() for n in (16, 16, 20)]
+    rough = [part.detach().bfloat16().requires_grad_() for part in exact]
+    assert slow(rough[0]) and not slow(exact[0]) and not slow(rough[0].detach())
+    there, here = attend(*exact, 4, mask), attend(*rough, 4, mask)
+    assert here.dtype == torch.bfloat16
+    assert torch.allclose(here.float(), there, atol=0.05)
+    there.square().sum().backward(), here.float().square().sum().backward()
+    for one, other in zip(exact, rough, strict=True):
+        assert (one.grad - other.grad.float()).norm() < 0.05 * one.grad.norm()

@@ -8,7 +8,6 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from labkit.conditioning import Conditioning
-from labkit.nets.transformer import Transformer
 from labkit.nets.unet import UNet, UNetConfig
 
 IDDPM = {
@@ -83,20 +82,6 @@ def test_latent_diffusion_s_u_net_has_as_many_parameters_as_stable_diffusion_1()
     )  # fmt: skip
     with torch.device("meta"):
         assert count(UNet(config)) == 859_520_964
-
-
-def test_glide_s_release_has_its_number_of_parameters_with_a_text_transformer_of_our_blocks():
-    config = UNetConfig(
-        size=64, width=192, multipliers=(1, 2, 3, 4), blocks=3, attention=(32, 16, 8),
-        head_channels=64, scale_shift_norm=True, residual_resampling=True, learned_variance=True,
-        tokens=512,
-    )  # fmt: skip
-    with torch.device("meta"):
-        net, text = UNet(config), Transformer(512, 16, 8)
-        tokens, positions = torch.nn.Embedding(50_257, 512), torch.empty(2, 128, 512)
-        norm, pooled = torch.nn.LayerNorm(512), torch.nn.Linear(512, 768)
-    parts = sum(map(count, (net, text, tokens, norm, pooled)))
-    assert parts + positions.numel() == 385_030_726
 
 
 def test_a_level_may_have_blocks_of_its_own_number():
