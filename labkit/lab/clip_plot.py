@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from labkit.lab import plots
-from labkit.lab.forward_plot import paint, pixels
+from labkit.lab.forward_plot import pixels, show_picture
 
 COLORS = "cividis"  # reads the same to eyes of every kind of color vision
 OWN, OTHER = "#F3CE85", "#C9E4F6"  # bars light enough to write on: what belongs, and the others
@@ -67,7 +67,7 @@ def draw_found(figure, pictures: Tensor, similarity: Tensor):
     """Pictures (K, 3, S, S) in a row, over each its similarity (K,). Returns what shows others:
     update(pictures, similarity)."""
     axes = figure.subplots(1, len(pictures), squeeze=False)[0]
-    shown = [paint(axis, picture) for axis, picture in zip(axes, pictures)]
+    shown = [show_picture(axis, picture) for axis, picture in zip(axes, pictures)]
     for axis in axes:
         axis.set_title("0.00", loc="center")
 
@@ -88,7 +88,7 @@ def draw_said(figure, picture: Tensor, sentences: Sequence[str], similarity: Ten
     what shows others: update(picture, sentences, similarity, own).
     """
     left, right = figure.subplots(1, 2, width_ratios=(1, 4))
-    image = paint(left, picture)
+    image = show_picture(left, picture)
     places = range(len(sentences))
     bars = right.barh(places, [1.0] * len(sentences), height=0.9, color=OTHER)
     texts = [right.text(0.012, place, "a", va="center", fontsize=9) for place in places]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from labkit.lab import plots
 from labkit.lab.widgets.canvas import Canvas
@@ -22,12 +23,25 @@ def pixels(image: Tensor) -> np.ndarray:
     return ((image.detach().cpu().clamp(-1, 1) + 1) / 2).expand(3, -1, -1).movedim(0, -1).numpy()
 
 
-def paint(axes, image: Tensor, title: str = ""):
+def show_picture(axes, image: Tensor, title: str = ""):
     """A picture (C, H, W) in [-1, 1], C = 1 or 3, without ticks."""
     axes.set(xticks=[], yticks=[], title=title)
     axes.spines[:].set_visible(False)
     axes.grid(False)
     return axes.imshow(pixels(image))
+
+
+paint = show_picture  # the name that lesson 00 still imports
+
+
+def show_sizes(axes, noised: dict[int, Tensor], titles: dict[int, str], size: int = 32) -> None:
+    """Two rows of axes. Above, pictures (C, H, W) of several sizes, by size. Below, the same after
+    averaging to size × size pixels, divided by their spread so that their contrast is the same."""
+    for column, (each, image) in enumerate(noised.items()):
+        show_picture(axes[0, column], image, titles[each])
+        small = avg_pool2d(image, each // size)
+        show_picture(axes[1, column], small / small.square().mean().sqrt())
+    axes[1, 0].set_ylabel(f"averaged to {size} × {size}")
 
 
 def scatter(axes, points: Tensor, title: str = "", colors=plots.BLUE, size: float = 2):
@@ -38,7 +52,7 @@ def scatter(axes, points: Tensor, title: str = "", colors=plots.BLUE, size: floa
 
 
 def draw_arc(figure, schedules: dict[str, NoiseSchedule], image: Tensor, eps: Tensor) -> None:
-    """The quarter circle of signal and noise with a triangle in it, the pace of two schedules
+    """The quarter circle of signal and noise with a triangle in it, the speed of two schedules
     (a dot for every tenth of the time), and the picture (C, H, W) at six angles."""
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.35])
     arc = torch.linspace(0, math.pi / 2, 100)
@@ -51,14 +65,14 @@ def draw_arc(figure, schedules: dict[str, NoiseSchedule], image: Tensor, eps: Te
     left.text(0.4, 0.03, "signal 0.8", ha="center")
     left.text(0.77, 0.3, "noise 0.6", rotation=90, ha="right", va="center")
     left.text(0.37, 0.34, "length 1", rotation=37, ha="center", va="center")
-    left.set(xlim=(0, 1.14), ylim=(0, 1.14), aspect="equal", title="One arc, two paces")
+    left.set(xlim=(0, 1.14), ylim=(0, 1.14), aspect="equal", title="One arc, two speeds")
     left.set(xlabel="signal √ᾱ", ylabel="noise √(1−ᾱ)")
     left.legend(loc="upper left", bbox_to_anchor=(0.0, 0.86))
     right.axis("off")
     for index, degrees in enumerate((0, 30, 60, 75, 85, 90)):
         place = right.inset_axes([0.34 * (index % 3), 0.54 - 0.54 * (index // 3), 0.32, 0.42])
         turn = math.radians(degrees)
-        paint(place, math.cos(turn) * image + math.sin(turn) * eps, f"{degrees}°")
+        show_picture(place, math.cos(turn) * image + math.sin(turn) * eps, f"{degrees}°")
 
 
 def draw_explorer(
@@ -84,8 +98,8 @@ def draw_explorer(
     axes["ratio"].set(title="log-SNR λ", ylim=(-12, 12), xlabel="time t")
     (share,) = axes["curve"].plot([0], [1], "o", color=plots.BLACK)
     (ratio,) = axes["ratio"].plot([0], [11.5], "o", color=plots.BLACK)
-    picture = paint(axes["photo"], photo[0], "photograph")
-    nine = paint(axes["digits"], tiles(digits), "digits")
+    picture = show_picture(axes["photo"], photo[0], "photograph")
+    nine = show_picture(axes["digits"], tiles(digits), "digits")
     cloud = scatter(axes["points"], points, "petals")
     noises = [normal(data) for data in (photo, digits, points)]
 
@@ -105,6 +119,33 @@ def draw_explorer(
     return update
 
 
+def draw_dots(figure, clouds: dict[str, Tensor], labels: list[Tensor]) -> None:
+    """Clouds of points (N, 2) side by side, by title; each point has the color of its label, a
+    whole number: (N,) for each cloud."""
+    panels = figure.subplots(1, len(clouds))
+    for axes, (title, points), label in zip(panels, clouds.items(), labels, strict=True):
+        scatter(axes, points, title, [plots.COLORS[k] for k in label.tolist()])
+
+
+def draw_loss(figure, losses: list[float], floor: float, window: int = 20) -> None:
+    """The loss of each step, averaged over windows and drawn at their middles, above its floor."""
+    axes = figure.subplots()
+    whole = torch.tensor(losses, dtype=torch.float32)[: len(losses) // window * window].view(
+        -1, window
+    )
+    middles = window * torch.arange(len(whole)) + (window + 1) / 2  # the first step is step 1
+    axes.plot(middles, whole.mean(1), label=f"loss, mean of {window} steps")
+    axes.axhline(floor, color=plots.VERMILLION, label="floor: the exact denoiser")
+    axes.set(xlabel="step", ylabel="loss", ylim=(0.15, 0.6), title="Which noise was added?")
+    axes.legend()
+
+
+def mean_sd(values: Iterable[float], digits: int = 2) -> str:
+    """Mean ± standard deviation of what several seeds gave, as text."""
+    values = torch.tensor(list(values), dtype=torch.float64)
+    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+
+
 def tiles(nine: Tensor) -> Tensor:
     """Nine pictures (9, C, S, S) as a square of three by three, (C, 3S, 3S)."""
     _, channels, size, _ = nine.shape
@@ -121,7 +162,7 @@ def draw_end(figure, image: Tensor, last: float) -> Callable:
     (noise,) = left.plot(empty, color=plots.VERMILLION, label="noise √(1−ᾱ)")
     left.set(xlabel="time t", ylim=(-0.02, 1.05))
     left.legend(loc="center right")
-    end = paint(right, image[0], "the picture at t = 1000")
+    end = show_picture(right, image[0], "the picture at t = 1000")
     eps = normal(image)
 
     def update(last):

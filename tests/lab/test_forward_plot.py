@@ -84,6 +84,39 @@ def test_the_arc_keeps_the_dots_of_a_schedule_at_distance_one():
         assert np.allclose(lengths, radius)
 
 
+def test_averaging_brings_pictures_of_any_size_to_one_size_and_contrast():
+    figure = Figure()
+    axes = figure.subplots(2, 2)
+    noised = {32: torch.full((3, 32, 32), 0.1), 64: torch.full((3, 64, 64), -0.1)}
+    forward_plot.show_sizes(axes, noised, {32: "small", 64: "large"})
+    below = [each.images[0].get_array() for each in axes[1]]
+    assert [each.shape for each in below] == [(32, 32, 3)] * 2
+    assert below[0].min() == 1 and below[1].max() == 0  # a root mean square of 1
+    assert axes[0, 1].get_title() == "large"
+
+
+def test_each_dot_has_the_color_of_its_label():
+    figure = Figure()
+    clouds = {"one": torch.zeros(2, 2), "two": torch.ones(2, 2)}
+    forward_plot.draw_dots(figure, clouds, [torch.tensor([0, 1]), torch.tensor([1, 0])])
+    first, second = (axes.collections[0].get_facecolors() for axes in figure.axes)
+    assert np.array_equal(first, second[::-1]) and not np.array_equal(first[0], first[1])
+    assert figure.axes[1].get_title() == "two"
+
+
+def test_the_smooth_loss_stands_at_the_middle_of_its_window():
+    figure = Figure()
+    forward_plot.draw_loss(figure, [*range(1, 46)], floor=0.2, window=20)
+    smooth, floor = figure.axes[0].lines
+    assert list(smooth.get_xdata()) == list(smooth.get_ydata()) == [10.5, 30.5]
+    assert set(floor.get_ydata()) == {0.2}
+
+
+def test_mean_and_standard_deviation_of_seeds():
+    assert forward_plot.mean_sd([1, 2, 3]) == "2.00 ± 1.00"
+    assert forward_plot.mean_sd(iter([0.5, 0.5]), 1) == "0.5 ± 0.0"
+
+
 def test_the_map_fills_the_lessons_that_are_there_and_names_all_thirteen():
     figure = Figure()
     course_map.draw_map(figure, {"00", "02"})
