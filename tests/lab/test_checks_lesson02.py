@@ -89,7 +89,7 @@ def test_a_step_with_the_signs_of_the_noise_turned_is_as_right():
     assert checks.noising_step(turned).passed
 
 
-def test_two_steps_instead_of_one_are_refused_by_their_law():
+def test_two_steps_instead_of_one_are_refused_by_their_distribution():
     def twice(x, beta, generator):
         for _ in range(2):
             x = (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape, generator=generator)
@@ -100,7 +100,7 @@ def test_two_steps_instead_of_one_are_refused_by_their_law():
     assert "two steps" in result.message or "standard errors" in result.message
 
 
-def test_a_jump_in_float64_is_told_the_dtype():
+def test_a_jump_in_float64_is_refused_by_its_dtype():
     def unconverted(x0, t, alpha_bar, eps):
         left = alpha_bar[t].view(-1, 1, 1, 1)
         return left.sqrt() * x0 + (1 - left).sqrt() * eps
@@ -128,5 +128,45 @@ def other_noise(keep, add, shape=lambda x: x.shape):
         ),
     ],
 )
-def test_a_mistake_is_named_by_its_law_where_the_noise_is_another(step, words):
+def test_a_mistake_is_named_by_its_distribution_where_the_noise_is_another(step, words):
     assert words in (checks.noising_step(step).mistake or "")
+
+
+def step_with(noise):
+    """A step whose noise comes from noise(shape, generator)."""
+    return lambda x, beta, generator: (1 - beta) ** 0.5 * x + beta**0.5 * noise(x.shape, generator)
+
+
+def uniform(shape, generator):
+    return 12**0.5 * (torch.rand(shape, generator=generator) - 0.5)
+
+
+def signs(shape, generator):
+    return torch.randn(shape, generator=generator).sign()
+
+
+@pytest.mark.parametrize("noise", [uniform, signs])
+def test_noise_that_is_not_normal_is_refused_though_its_variance_is_right(noise):
+    for seed in range(5):
+        torch.manual_seed(seed)
+        result = checks.noising_step(step_with(noise))
+        assert result.status == "failed"
+        assert "another shape" in result.message
+
+
+def own_generator(shape, generator):
+    return torch.randn(shape)
+
+
+def one_number_a_row(shape, generator):
+    return torch.randn(shape[0], 1, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("noise", "words"),
+    [(own_generator, "generator that is given"), (one_number_a_row, "one number for each row")],
+)
+def test_noise_of_another_generator_or_one_number_a_row_is_named(noise, words):
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert words in (checks.noising_step(step_with(noise)).mistake or "")

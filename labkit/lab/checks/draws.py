@@ -63,6 +63,7 @@ def problem(expected: list, got: list) -> str | None:
         "the mean of what you draw is off": _shift(a, b),
         "the standard deviation of what you draw is off": _spread(a, b),
         "what you draw hangs together in another way": _ties(a, b),
+        "the distribution of what you draw has another shape": _shape(a, b),
     }
     what = max(together, key=together.get)
     if (z := together[what]) <= LIMIT:
@@ -107,6 +108,13 @@ def _ties(a, b) -> float:
     scale = np.sqrt(a.var(0) + b.var(0)) + 1e-9
     u, v = (((each - each.mean(0)) / scale).sum(1) for each in (a, b))
     return _standard_errors(u**2, v**2).item()
+
+
+def _shape(a, b) -> float:
+    """The fourth powers of all entries, each on its own scale: noise that is uniform, or a sign,
+    may have the right mean and standard deviation, but not this."""
+    fourth = [(((each - each.mean(0)) / (each.std(0) + 1e-9)) ** 4).mean(1) for each in (a, b)]
+    return _standard_errors(*fourth).item()
 
 
 def _flat(value) -> np.ndarray:

@@ -63,8 +63,11 @@ noising_step = Check(
         "You take two steps, each with its own noise; this function is one step.": (
             lambda x, beta, g: _step(_kept, math.sqrt)(_step(_kept, math.sqrt)(x, beta, g), beta, g)
         ),
-        "You draw one row of noise and give it to all rows of the batch; give randn the whole "
-        "shape of x.": _step(_kept, math.sqrt, lambda x, g: _normal(x[0], g)),
+        "You draw one row of noise for all rows of the batch, or one number for each row; give "
+        "randn the whole shape of x.": [
+            _step(_kept, math.sqrt, lambda x, g: _normal(x[0], g)),
+            _step(_kept, math.sqrt, lambda x, g: _normal(x[:, :1], g)),
+        ],
         "You draw one number for the whole batch; every entry needs noise of its own: give randn "
         "the shape of x.": _step(_kept, math.sqrt, lambda x, g: _normal(x[0, 0], g)),
     },
