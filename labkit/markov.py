@@ -178,7 +178,7 @@ def metropolis_hastings(target: object, proposal: Chain) -> Chain:
 
 @dataclass(frozen=True)
 class GaussianChain:
-    """x_n = √(1−β) x_{n−1} + √β ε: the AR(1) chain whose stationary law is N(0, I). 0 < β < 1."""
+    """x_n = √(1−β) x_{n−1} + √β ε: the AR(1) chain, which leaves N(0, I) as it is. 0 < β < 1."""
 
     beta: float
 

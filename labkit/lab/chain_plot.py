@@ -1,6 +1,7 @@
-"""Drawings of Markov chains: the transition graph, the strip of a walk, and a cloud like a cat."""
+"""Drawings of Markov chains: their graphs, walks and distributions, and a cloud like a cat."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -9,15 +10,17 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.path import Path
 from torch import Tensor
 
-from labkit.lab.plots import COLORS, encode
+from labkit.lab.plots import BLACK, BLUE, COLORS, ORANGE, SKY, encode
 from labkit.markov import Chain
 
 NODE = 0.36  # radius of a state's circle; the circles stand on a ring of this radius:
 RING = 1.12
-LABEL = {
+LABEL = {  # on its arrow, in the arrow's color
     "ha": "center",
     "va": "center",
-    "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
+    "fontsize": 9.5,
+    "weight": "bold",
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.8},
 }
 
 
@@ -51,7 +54,7 @@ class Graph:
                     path=path, color=_color(i), arrowstyle="-|>", shrinkA=0, shrinkB=0
                 )
                 self.arrows[i, j] = axes.add_patch(arrow)
-                self.labels[i, j] = axes.text(*label, "", fontsize=9.5, **LABEL)
+                self.labels[i, j] = axes.text(*label, "", color=_color(i), **LABEL)
         for k, place in enumerate(places):
             circle = Circle(place, NODE, facecolor=_color(k), edgecolor="white", linewidth=2)
             axes.add_patch(circle)
@@ -90,6 +93,59 @@ def draw_walk(axes: Axes, path: list[int], states: tuple[str, ...], hours: float
     axes.set_yticks(range(len(states)), states[::-1])
     axes.set_xlim(0, len(path) * hours)
     axes.grid(False)
+
+
+def draw_distributions(axes: Axes, chain: Chain, n: int) -> None:
+    """The distribution after n steps from each start: a group of bars a state, a color a start."""
+    states = range(len(chain.states))
+    width = 0.8 / len(states)
+    for k, start in enumerate(chain.states):
+        places = [j + width * (k - (len(states) - 1) / 2) for j in states]
+        heights = chain.distribution(start, n).tolist()
+        axes.bar(places, heights, 0.93 * width, color=_color(k), label=f"from {start}")
+    axes.set_xticks(states, chain.states)
+    axes.set_title(f"n = {n}")
+
+
+def draw_approach(axes: Axes, chain: Chain, start: str, steps: int) -> None:
+    """The probability of each state over the steps from `start`; dashed: the stationary one."""
+    rows = torch.stack([chain.distribution(start, n) for n in range(steps + 1)])
+    for k, (name, level) in enumerate(zip(chain.states, chain.stationary().tolist(), strict=True)):
+        axes.plot(rows[:, k], color=_color(k), label=name)
+        axes.axhline(level, color=_color(k), linewidth=1, linestyle="--")
+    axes.set(title=f"starting in {start}", xlabel="steps n")
+
+
+def draw_band(axes: Axes, paths: Tensor, moments: Tensor) -> None:
+    """Paths (steps, N) under the mean and two standard deviations around it, of `moments`
+    (steps, 2): mean and variance."""
+    mean, std = moments[:, 0], moments[:, 1].sqrt()
+    axes.plot(paths, color=SKY, linewidth=0.8)
+    axes.fill_between(range(len(mean)), mean - 2 * std, mean + 2 * std, color=BLUE, alpha=0.15)
+    axes.plot(mean, color=BLUE)
+
+
+def draw_target(axes: Axes, target: Tensor, name: str) -> Callable[[Tensor, str], list]:
+    """A distribution (n,) as a line over bars. Returns `update(row, title)`, which sets the bars to
+    another distribution and gives back what it changed."""
+    edges = torch.arange(len(target) + 1) - 0.5
+    bars = axes.stairs(target, edges, fill=True, color=ORANGE, label="the chain")
+    line = axes.stairs(target, edges, color=BLACK, linewidth=2, zorder=2, label=name)
+    heading = axes.set_title(" ")
+    axes.legend(loc="upper left")
+
+    def update(row: Tensor, title: str) -> list:
+        bars.set_data(row)
+        heading.set_text(title)
+        return [bars, line, heading]
+
+    return update
+
+
+def draw_cloud(axes: Axes, points: Tensor) -> None:
+    """Points (n, 2) as dots within ±4 by ±3.5."""
+    axes.scatter(*points.T, s=0.6, color=BLACK, linewidths=0)
+    axes.set(xlim=(-4, 4), ylim=(-3.5, 3.5), aspect="equal", xticks=(-2, 0, 2), yticks=(-2, 0, 2))
 
 
 def cat_cloud(n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -139,10 +195,10 @@ def _bend(start, end):
     left = np.array([-along[1], along[0]])
     a = start + NODE * (0.9 * along + 0.44 * left)
     b = end + NODE * (-0.9 * along + 0.44 * left) - 0.02 * along
-    middle = (a + b) / 2 + 0.15 * left
+    middle = (a + b) / 2 + 0.24 * left
     path = Path([a, middle, b], [Path.MOVETO, Path.CURVE3, Path.CURVE3])
-    # nearer to where it starts, so that the labels of a triangle's inner arrows stay apart
-    return path, 0.74 * a + 0.26 * b + 0.226 * left
+    t = 0.42  # on the curve, nearer to its start: the labels of two crossing arrows stay apart
+    return path, (1 - t) ** 2 * a + 2 * t * (1 - t) * middle + t**2 * b
 
 
 def _loop(place, angle: float):
@@ -152,4 +208,4 @@ def _loop(place, angle: float):
     a, b = (place + NODE * (0.88 * out + sign * 0.48 * side) for sign in (1, -1))
     handles = [place + NODE * (2.6 * out + sign * 1.5 * side) for sign in (1, -1)]
     path = Path([a, *handles, b], [Path.MOVETO] + [Path.CURVE4] * 3)
-    return path, place + NODE * 2.75 * out
+    return path, place + NODE * 2.3 * out

@@ -7,10 +7,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import same_color
 from PIL import Image
 
 from labkit.lab import plots
-from labkit.lab.chain_plot import cat_cloud, cloud_picture, draw_chain, draw_walk
+from labkit.lab.chain_plot import (
+    Graph,
+    cat_cloud,
+    cloud_picture,
+    draw_approach,
+    draw_band,
+    draw_chain,
+    draw_cloud,
+    draw_distributions,
+    draw_target,
+    draw_walk,
+)
 from labkit.lab.widgets.chain_editor import STEP, ChainEditor, rescaled, verdict
 from labkit.markov import Chain
 
@@ -119,7 +131,8 @@ def test_a_rendered_notebook_shows_the_picture_with_its_words():
         (P, "0.741: halves every 2.3 steps"),
         ([[0, 1], [1, 0]], "periodic"),
         ([[1, 0], [0, 1]], "2 groups"),
-        ([[0.5, 0.5], [0.5, 0.5]], "at once"),
+        ([[0.5, 0.5], [0.5, 0.5]], "after 1 step"),
+        ([[0.5, 0.5, 0], [0.3, 0.3, 0.4], [0.4, 0.4, 0.2]], "after 2 steps"),
         ([[0, 1, 0], [0, 0, 1], [1, 0, 0]], "periodic"),
     ],
 )
@@ -144,6 +157,21 @@ def test_the_graph_has_an_arrow_for_each_possible_step_and_wider_ones_for_likeli
     assert {"0.7", "0.3", "1", "rain\n0.200", "dry\n0.800"} <= written
 
 
+@pytest.mark.parametrize("n", [2, 3])
+def test_each_number_of_the_graph_stands_on_its_own_arrow_in_its_color(n):
+    figure, axes = plots.subplots()
+    graph = Graph(axes, tuple("abc"[:n]))
+    graph.update(torch.full((n, n), 1 / n))
+    for here, label in graph.labels.items():
+        place = axes.transData.transform(label.get_position())
+        gaps = {}
+        for pair, arrow in graph.arrows.items():
+            curve = axes.transData.transform(arrow.get_path().to_polygons(closed_only=False)[0])
+            gaps[pair] = np.linalg.norm(curve - place, axis=1).min()
+        assert min(gaps, key=gaps.get) == here
+        assert same_color(label.get_color(), graph.arrows[here].get_edgecolor())
+
+
 def test_a_drawn_walk_fills_every_hour_once():
     figure, axes = plots.subplots()
     path = CAT.walk(50, 0, torch.Generator().manual_seed(0))
@@ -151,6 +179,45 @@ def test_a_drawn_walk_fills_every_hour_once():
     widths = [p.get_extents().width for c in axes.collections for p in c.get_paths()]
     assert sum(widths) == pytest.approx(len(path) * 0.5)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["eat", "play", "sleep"]
+
+
+def test_the_bars_of_a_start_are_the_distribution_from_there():
+    figure, axes = plots.subplots()
+    draw_distributions(axes, CAT, 2)
+    for start, bars in zip(CAT.states, axes.containers, strict=True):
+        heights = [bar.get_height() for bar in bars]
+        assert heights == pytest.approx(CAT.distribution(start, 2).tolist())
+    assert [bars.get_label() for bars in axes.containers] == ["from sleep", "from play", "from eat"]
+
+
+def test_the_curves_of_an_approach_end_near_their_dashed_levels():
+    figure, axes = plots.subplots()
+    draw_approach(axes, CAT, "eat", steps=40)
+    for curve, level in zip(axes.lines[::2], axes.lines[1::2], strict=True):
+        assert len(curve.get_ydata()) == 41
+        assert curve.get_ydata()[-1] == pytest.approx(level.get_ydata()[0], abs=1e-4)
+
+
+def test_a_band_is_two_standard_deviations_wide_on_each_side():
+    figure, axes = plots.subplots()
+    draw_band(axes, torch.zeros(3, 2), torch.tensor([[1.0, 4.0], [0.5, 1.0], [0.0, 0.25]]))
+    corners = axes.collections[0].get_paths()[0].vertices
+    assert (corners[:, 1].min(), corners[:, 1].max()) == (-3, 5)
+
+
+def test_bars_under_a_target_are_moved_and_the_target_stays():
+    figure, axes = plots.subplots()
+    move = draw_target(axes, CAT.stationary(), "goal")
+    bars, line, title = move(CAT.P[0], "words")
+    assert bars.get_data().values.tolist() == CAT.P[0].tolist()
+    assert line.get_data().values.tolist() == CAT.stationary().tolist()
+    assert title.get_text() == "words"
+
+
+def test_a_drawn_cloud_holds_all_points():
+    figure, axes = plots.subplots()
+    draw_cloud(axes, torch.randn(50, 2))
+    assert len(axes.collections[0].get_offsets()) == 50
 
 
 def test_the_cloud_is_a_cat_with_eyes_and_off_center():

@@ -138,8 +138,10 @@ def verdict(chain: Chain) -> str:
     second = chain.eigenvalues()[1].abs().item()
     if second > 1 - 1e-9:
         return "|λ₂| = 1: periodic, it never settles"
-    if second < 1e-6:  # a double eigenvalue of 0 is computed as about the root of 1e-16
-        return "λ₂ = 0: the start is forgotten at once"
+    for n in range(1, len(chain.P)):  # an eigenvalue of 0 may still take several steps
+        rows = torch.linalg.matrix_power(chain.P, n)
+        if (rows - rows[0]).abs().max() < 1e-9:
+            return f"λ₂ = 0: the start is forgotten after {n} step{'s' * (n > 1)}"
     return f"|λ₂| = {second:.3f}: halves every {math.log(0.5) / math.log(second):.1f} steps"
 
 
