@@ -1,23 +1,23 @@
 # %% [markdown]
 # # 01 · Markov chains
 #
-# **A cat sleeps, plays and eats, and what it does next depends only on what it does now. If you leave the house for a day, what can you still say about the cat when you come back?** It turns out that you know everything and nothing: what the cat was doing when you left no longer matters at all, and exactly for that reason you can say, to as many digits as you like, how likely it is to be asleep.
+# **A cat sleeps, plays and eats, and what it does next depends only on what it does now. You leave the house for a day: what can you still say about the cat when you come back?** By then it does not matter any more what the cat did when you left. But you can compute how probable it is that the cat is asleep.
 #
-# That forgetting is the engine of every diffusion model. A picture is put into a chain that forgets, step by step, until only noise is left; the art, from lesson 03 on, is to run the film backwards.
+# A diffusion model uses the same effect: a chain forgets a picture step by step, until only noise is left. In lesson 03 a network learns to go back.
 #
-# **After this lesson you can** write a random process as a matrix, say where it is after $n$ steps, find the law it settles into in three ways, say how fast it settles and when it does not, build a chain for any law that you want, and explain why one particular chain turns every picture into the same bell curve.
+# **After this lesson you can** write a chain as a matrix and compute its distribution after $n$ steps. You can find its stationary distribution in three ways, and say how fast it forgets its start. And you can explain why one particular chain turns every picture into noise.
 #
-# **Before it** you need Python, a little torch, and what a probability is. Eigenvectors are recalled where they are used.
+# **Before it** you need Python, a little torch, and what a probability and an eigenvector are.
 #
-# **Time** about 40 minutes to read (4,000 words), half a minute to run on two cores, and one to two hours for all six exercises.
+# **Time** about 35 minutes to read, 15 to play, half a minute to run on two cores, and 100 minutes for all six exercises. Section 3.5 and exercise 9.4 are optional.
 #
 # **Where you are** [00 start here](00_start_here.ipynb) → **01 Markov chains** → [02 forward diffusion](02_forward_diffusion.ipynb) → 03 DDPM → 04 DDIM → guidance → text to image
 
 # %%
 import torch
 
-from labkit.lab import checks, plots, quiz, show_source
-from labkit.lab.chain_plot import cat_cloud, cloud_picture, draw_chain, draw_walk
+from labkit.lab import chain_plot, checks, plots, quiz, show_source
+from labkit.lab.chain_plot import cat_cloud, draw_chain, draw_walk
 from labkit.lab.widgets import Filmstrip, Redraw, watch
 from labkit.lab.widgets.chain_editor import ChainEditor
 from labkit.markov import (
@@ -40,60 +40,63 @@ asleep = cat.start("sleep")  # all the probability on the first state: (1, 0, 0)
 # %% [markdown]
 # ## 1 · See it first
 #
-# Above: three cats. When you leave, one is asleep (blue), one is playing (orange), one is eating (green). The bars say how likely each of them is to sleep, play or eat after $n$ steps of ten minutes. Below: a cloud of four thousand points, each of which shrinks a little and is nudged a little at every step. Two chains that seem to have nothing in common. Watch both from left to right.
+# **Above:** three cats. When you leave, the first is asleep, the second plays, the third eats. The bars show how likely each of them is to sleep, play or eat after $n$ steps of ten minutes. **Below:** a cloud of 4,000 points. At every step each point moves a little towards 0 and gets a little noise.
 
 # %%
 figure, axes = plots.subplots(2, 5, size=(10, 4.6), sharey="row")
 for n, axis in zip((0, 2, 5, 10, 30), axes[0]):
-    for k, start in enumerate(cat.states):
-        places = [j + 0.27 * (k - 1) for j in range(3)]
-        axis.bar(places, cat.distribution(start, n), 0.25, color=plots.COLORS[k])
-    axis.set_xticks(range(3), cat.states)
-    axis.set_title(f"n = {n}")
+    chain_plot.draw_distributions(axis, cat, n)
+axes[0, 0].set_ylabel("probability")
+axes[0, 4].legend()
 
-x, generator = cat_cloud(4000, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
-moments = (0, 2, 10, 60, 900)
+generator = torch.Generator().manual_seed(0)
+x, moments = cat_cloud(4000, generator), (0, 2, 10, 60, 2000)
 for n in range(max(moments) + 1):
     if n in moments:
-        axis = axes[1, moments.index(n)]
-        axis.scatter(*x.T, s=0.6, color=plots.BLACK, linewidths=0)
-        axis.set(xlim=(-4, 4), ylim=(-3.5, 3.5), aspect="equal", title=f"n = {n}")
-    x = GaussianChain(beta=0.005).step(x, generator)
-axes[0, 0].set_ylabel("probability")
-plots.show(figure, "Above, the laws of three cats that start asleep, playing and eating become one "
-           "and the same. Below, a cloud in the shape of a cat's face becomes a round blob.")  # fmt: skip
+        chain_plot.draw_cloud(axes[1, moments.index(n)], x)
+        axes[1, moments.index(n)].set_title(f"n = {n}")
+    if n < max(moments):
+        x = GaussianChain(beta=0.005).step(x, generator)
+bars = torch.linalg.matrix_power(cat.P, 30)  # row: start, column: state
+assert (bars.amax(0) - bars.amin(0)).max() < 2e-4
+assert x.mean(0).abs().max() < 0.08 and (x.T.cov() - torch.eye(2)).abs().max() < 0.12
+plots.show(figure, "Above, the bars of the three cats are different at n = 0 and equal at n = 30. "
+           "Below, a cat's face at the upper right becomes a round cloud around 0.")  # fmt: skip
 
 # %% [markdown]
-# At the left, everything depends on the start: three cats, three laws; a cloud with ears. At the right, nothing does: the three cats have become one, and the cloud is a round blob that could have been anything. **Both chains forget where they started, and both settle into a law of their own.** This lesson makes that sentence exact, for the cat first, because there every number can be had by hand; then for the cloud, because that one is the forward half of a diffusion model.
+# At the left you see the start: three different distributions, and a cloud with ears. At the right you do not: the three bars of a state differ by less than 0.0002, and the cloud has nearly mean 0 and covariance $I$. **Both chains forget where they started, and both end in a distribution of their own.** We study the cat first, because there every number can be found by hand. Then comes the cloud, the forward half of a diffusion model.
 
 # %% [markdown]
 # ## 2 · The idea
 #
 # ### What is a stochastic process? Tomorrow's rain
 #
-# A **stochastic process** is a quantity that changes at random in time: $X_0, X_1, X_2, \dots$, one random variable per day, and a rule that says how they hang together. How they hang together is everything. Here are two towns in which it rains on one day in four. Would you need the same umbrella?
+# A **stochastic process** is a quantity that changes at random in time: $X_0, X_1, X_2, \dots$, one random variable per day, and a rule for how they depend on each other. In both towns below it rains, in the long run, on one day in four.
 
 # %%
-generator = torch.Generator().manual_seed(54)
+from itertools import groupby
+
+generator = torch.Generator().manual_seed(0)
 remembers = rain.walk(119, "dry", generator)
 forgets = [int(torch.rand((), generator=generator) > 0.25) for _ in range(120)]
-figure, axes = plots.subplots(2, size=(10, 2.6), sharex=True)
-for axis, path in zip(axes, (remembers, forgets)):
+figure, axes = plots.subplots(2, size=(10, 2.8), sharex=True)
+names = "Today's weather shapes tomorrow's", "Every day is independent of the others"
+for axis, path, name in zip(axes, (remembers, forgets), names):
     draw_walk(axis, path, rain.states)
-axes[0].set_title("A town where today's weather shapes tomorrow's")
-axes[1].set_title("A town that flips the same coin every day")
+    spells = [len(list(days)) for state, days in groupby(path) if state == 0]
+    axis.set_title(f"{name}: {sum(spells)} rainy days in {len(spells)} spells")
 axes[1].set_xlabel("day")
-plots.show(figure, "120 days of weather in two towns: in the first, rain comes in spells of several "
-           "days; in the second, rainy days are scattered.")  # fmt: skip
+plots.show(figure, "120 days of weather in two towns. In the first town the rainy days are joined "
+           "to fewer and longer spells than in the second.")  # fmt: skip
 
 # %% [markdown]
-# In the second town the days are independent: yesterday tells nothing. In the first, rain comes in spells. Its rule is short: *after a rainy day it rains again with probability 0.7; after a dry day, with probability 0.1.* To guess tomorrow's weather you need today's, and then **yesterday's adds nothing**. That is the Markov property,
+# The second town draws each day anew. The first has a rule: *after a rainy day it rains with probability 0.7, after a dry day with 0.1.* To predict tomorrow's weather you need today's, and then **yesterday's adds nothing**. This is the Markov property,
 #
 # $$\Pr(X_{n+1}=j \mid X_n=i,\; X_{n-1}=h,\;\dots,\;X_0=a) \;=\; \Pr(X_{n+1}=j \mid X_n=i) \;=\; P_{ij},$$
 #
-# and a process that has it is a **Markov chain**. When the rule is the same every day, a single table holds it all: the **transition matrix** $P$. Row $i$ answers the question "I am in $i$; where to next?", so every row is a list of probabilities, and **every row sums to 1**.
+# and a process that has it is a **Markov chain**. When the rule is the same every day, one table holds it: the **transition matrix** $P$. Row $i$ says where the chain goes from state $i$. So each row is a list of probabilities, and **every row sums to 1**.
 #
-# Our cat is such a chain, with three states and a look every ten minutes:
+# Our cat is such a chain, with a look every ten minutes:
 #
 # | now ↓ &nbsp; next → | sleep | play | eat |
 # |---|---|---|---|
@@ -101,41 +104,41 @@ plots.show(figure, "120 days of weather in two towns: in the first, rain comes i
 # | **play** | 0.15 | 0.8 | 0.05 |
 # | **eat** | 0.25 | 0.25 | 0.5 |
 #
-# The same table as a picture: a circle for each state, an arrow for each possible step, as wide as the step is likely.
+# The same table as a graph: an arrow and its number have the color of the state where the step begins. A wider arrow is a likelier step.
 
 # %%
-figure, axes = plots.subplots(1, 2, size=(10, 4), width_ratios=(1, 1))
+figure, axes = plots.subplots(1, 2, size=(10, 4))
 draw_chain(axes[0], rain)
 draw_chain(axes[1], cat)
 axes[0].set_title("The rain")
 axes[1].set_title("The cat")
-plots.show(figure, "Transition graphs: rain and dry with arrows of 0.7, 0.3, 0.1 and 0.9; sleep, "
-           "play and eat with the nine probabilities of the table.")  # fmt: skip
+plots.show(figure, "Two transition graphs. Rain stays with 0.7 and goes to dry with 0.3; dry stays "
+           "with 0.9 and goes to rain with 0.1. The cat's has the nine numbers of the table.")  # fmt: skip
 
 # %% [markdown]
-# To **walk** the chain is to throw a loaded die per step, the die of the row you are in. Here is a whole day, 144 steps:
+# A **walk** draws one state after the other: the next state comes from the row of the present one. Here is one day, 144 looks (seed 0):
 
 # %%
-day = cat.walk(144, "sleep", torch.Generator().manual_seed(3))
+day = cat.walk(143, "sleep", torch.Generator().manual_seed(0))
 figure, axis = plots.subplots(size=(10, 1.9))
 draw_walk(axis, day, cat.states, hours=1 / 6)
-axis.set(title="One day of the cat", xlabel="hour", xticks=range(0, 25, 3))
-plots.show(figure, "A band of 24 hours: long stretches of sleep, shorter ones of play, and short "
-           "meals in between.")  # fmt: skip
+hours = ", ".join(f"{state} {day.count(k) / 6:.1f} h" for k, state in enumerate(cat.states))
+axis.set(title=f"One day of the cat: {hours}", xlabel="hour", xticks=range(0, 25, 3))
+plots.show(figure, f"A band of 24 hours in three lanes: {hours}.")
 
 # %% [markdown]
-# Another day would look different. The walk is random, so it makes little sense to ask what the cat *will* do. But the **law** of the walk, the probability of each state at each time, is not random at all. From here on we follow the law.
+# The walk is random. But its **distribution**, the probability of each state at each time, is not. From here on we compute the distribution.
 
 # %% [markdown]
 # ## 3 · The derivation
 #
 # ### 3.1 One step is one matrix product
 #
-# Write $S_n$ for the row of probabilities at step $n$: $(S_n)_i = \Pr(X_n = i)$. The cat can only be in $j$ at the next look by being in *some* $i$ now and stepping from there to $j$. These ways exclude each other, so their probabilities add up (the law of total probability):
+# Write $S_n$ for the row of probabilities at step $n$: $(S_n)_i = \Pr(X_n = i)$. To be in $j$ at the next look, the cat is in *some* $i$ now and goes from there to $j$. These cases exclude each other, so their probabilities add up:
 #
 # $$(S_{n+1})_j=\Pr(X_{n+1}=j)=\sum_i \underbrace{\Pr(X_n=i)}_{(S_n)_i}\;\underbrace{\Pr(X_{n+1}=j\mid X_n=i)}_{P_{ij}}=(S_nP)_j .$$
 #
-# So **one step is one product, with the row on the left**: $S_{n+1}=S_nP$. A check by brute force: let 20,000 cats, all asleep, take one step each, and count.
+# So **one step is one product, with the row on the left**: $S_{n+1}=S_nP$. Check: 20,000 cats, all asleep, take one step each, and we count.
 
 # %%
 cats = torch.zeros(20_000, dtype=torch.long)  # state 0 is "sleep"
@@ -148,11 +151,11 @@ assert total_variation(counted, asleep @ cat.P) < 0.01
 # %% [markdown]
 # ### 3.2 Many steps are a power
 #
-# Do it again, and again: $S_2=S_1P=S_0P^2$, and so on,
+# Repeat the step: $S_2=S_1P=S_0P^2$, and so on,
 #
 # $$\boxed{\;S_n=S_0P^n\;}$$
 #
-# (Who counts the first look as number one writes the same thing as $S_{1+n}=S_1P^n$: the power is the number of *steps*.) The entry $(P^n)_{ij}$ is the probability to go from $i$ to $j$ in $n$ steps, by whatever way. And since $P^{m+n}=P^mP^n$, a journey of seven steps is one of three and then one of four: the **Chapman–Kolmogorov equation**, which will come back in lesson 02 as "a thousand small steps of noise are one big one". Look at how the rows of $P^n$ change:
+# The entry $(P^n)_{ij}$ is the probability to go from $i$ to $j$ in $n$ steps, through any states in between. And since $P^{m+n}=P^mP^n$, seven steps are three steps and then four: the **Chapman–Kolmogorov equation**. Lesson 02 uses the same idea to replace many small steps of noise by one large step. Look at how the rows of $P^n$ change:
 
 # %% tags=["nbval-check-output"]
 for n in (1, 4, 16, 64):
@@ -161,31 +164,27 @@ seven, three, four = (torch.linalg.matrix_power(cat.P, n) for n in (7, 3, 4))
 print("P^7 equals P^3 P^4:", torch.allclose(seven, three @ four, rtol=0, atol=1e-14))
 
 # %% [markdown]
-# The rows grow alike. Row $i$ is where a cat that started in $i$ is after $n$ steps; once the rows are equal, **the start is forgotten**. The same as a picture, one panel for each start:
+# Row $i$ is the distribution of a cat that started in $i$. When all rows are equal, **the start is forgotten**. The same in a plot, one panel for each start:
 
 # %%
 figure, axes = plots.subplots(1, 3, size=(10, 3.1), sharey=True)
 for axis, start in zip(axes, cat.states):
-    rows = torch.stack([cat.distribution(start, n) for n in range(31)])
-    for k, name in enumerate(cat.states):
-        axis.plot(rows[:, k], color=plots.COLORS[k], label=name)
-        axis.axhline(pi[k], color=plots.COLORS[k], linewidth=1, linestyle="--")
-    axis.set(title=f"starting in {start}", xlabel="steps n")
+    chain_plot.draw_approach(axis, cat, start, steps=30)
 axes[0].set_ylabel("probability")
 axes[2].legend(loc="upper right")
 plots.show(figure, "From each of the three starts, the probabilities of sleep, play and eat go to "
            "the same dashed levels, 0.625, 0.3125 and 0.0625.")  # fmt: skip
 
 # %% [markdown]
-# ### 3.3 What remains: the stationary law
+# ### 3.3 What remains: the stationary distribution
 #
-# Where do the dashed lines lie? If $S_n$ settles at some $\pi$, then one more step changes nothing:
+# Where are the dashed lines? If $S_n$ converges to some $\pi$, then one more step changes nothing:
 #
 # $$\pi P=\pi,\qquad \sum_i\pi_i=1 .$$
 #
-# Such a $\pi$ is called **stationary**. Stationary does not mean that the cat sits still; it means that as many cats come into each state as leave it.
+# Such a $\pi$ is called **stationary**. The cat still moves, but in each step as much probability enters a state as leaves it.
 #
-# For our cat we can even do it by hand. Guess that the traffic balances between *each pair* of states, as many from $i$ to $j$ as from $j$ to $i$:
+# For our cat we can find it by hand. Guess that between *each pair* of states as much flows from $i$ to $j$ as from $j$ to $i$:
 #
 # $$\pi_iP_{ij}=\pi_jP_{ji}\qquad\text{(detailed balance)}.$$
 #
@@ -193,88 +192,107 @@ plots.show(figure, "From each of the three starts, the probabilities of sleep, p
 #
 # $$\pi=\left(\tfrac{10}{16},\tfrac5{16},\tfrac1{16}\right)=(0.625,\;0.3125,\;0.0625).$$
 #
-# Fifteen hours of sleep a day, seven and a half of play, an hour and a half over the bowl. The guess was a lucky one, since the pair play–eat has to balance too; but if it holds, $\pi$ is stationary without more ado: sum $\pi_iP_{ij}=\pi_jP_{ji}$ over $i$, and the right side is $\pi_j$, because the rows sum to 1. It is sufficient, not necessary: a chain that runs round in a circle has a stationary law and no balance.
+# This is 15 hours of sleep a day, 7.5 of play and 1.5 of food. The guess also holds for the pair play and eat. And detailed balance makes $\pi$ stationary: sum $\pi_iP_{ij}=\pi_jP_{ji}$ over $i$, and the right side is $\pi_j$, because rows sum to 1. It is sufficient, not necessary: section 5 has a chain that goes round in a circle, with a stationary distribution and no balance.
 
 # %% tags=["nbval-check-output"]
 by_hand = torch.tensor([10, 5, 1], dtype=torch.float64) / 16
-traffic = by_hand[:, None] * cat.P  # (3, 3): how many cats go from i to j
-print("traffic from row to column:", traffic.numpy(), sep="\n")
-print("in detailed balance:", torch.allclose(traffic, traffic.T, rtol=0, atol=1e-15))
+flow = by_hand[:, None] * cat.P  # (3, 3): how much probability goes from i to j
+print("flow from row to column:", flow.numpy(), sep="\n")
+print("in detailed balance:", torch.allclose(flow, flow.T, rtol=0, atol=1e-15))
 print("a step changes nothing:", torch.allclose(by_hand @ cat.P, by_hand, rtol=0, atol=1e-15))
 print("hours a day:", dict(zip(cat.states, (24 * by_hand).tolist())))
 
 # %% [markdown]
-# When no guess works, there are three general ways.
+# When no guess works, there are three general methods.
 #
-# 1. **Solve.** $(P^\top-I)\,\pi^\top=0$ is $n$ equations, of which one is superfluous (all the columns of $P-I$ add up to zero); put $\sum_i\pi_i=1$ in its place.
-# 2. **Eigenvector.** $\pi P=\pi$ says that $\pi$ is a *left* eigenvector of $P$ with eigenvalue 1. Left! The right one is $(1,1,1)^\top$, for every chain on earth, and says no more than that the rows sum to 1.
-# 3. **Power iteration.** Start anywhere and keep multiplying, as nature does.
+# 1. **Solve.** $(P^\top-I)\,\pi^\top=0$ is one equation for each state. One follows from the others, because each row of $P-I$ sums to 0. Put $\sum_i\pi_i=1$ in its place.
+# 2. **Eigenvector.** $\pi P=\pi$ says that $\pi$ is a *left* eigenvector of $P$ with eigenvalue 1. The right one is $(1,1,1)^\top$: it only says that the rows sum to 1.
+# 3. **Power iteration.** Start anywhere and multiply by $P$ again and again.
 
 # %% tags=["nbval-check-output"]
-for way in (by_linear_solve, by_eigenvector, by_power_iteration):
-    law = way(cat.P)
-    exact = (law - by_hand).abs().max() < 1e-12
-    print(f"{way.__name__:18}  {law.numpy().round(6)}  right to 12 digits: {exact}")
+for method in (by_linear_solve, by_eigenvector, by_power_iteration):
+    found = method(cat.P)
+    exact = (found - by_hand).abs().max() < 1e-12
+    print(f"{method.__name__:18}  {found.numpy().round(6)}  error below 1e-12: {exact}")
 
 # %% [markdown]
 # ### 3.4 How fast it forgets
 #
-# To say how far two laws are apart we need a ruler. The **total variation distance**
+# We need a distance between two distributions. The **total variation distance**
 #
 # $$\mathrm{TV}(p,q)=\tfrac12\sum_i|p_i-q_i|$$
 #
-# is the most that any event can differ in probability, 0 for equal laws, 1 for laws that never overlap. If someone offers you bets at the odds of $q$ while the truth is $p$, it is the edge of your best bet.
+# is the largest difference in probability that any event can have. It is 0 for equal distributions and 1 for distributions that never overlap.
 #
-# Now write the start as a sum of left eigenvectors of $P$, $S_0=\pi+c_2v_2+c_3v_3$. Multiplying by $P$ multiplies each by its eigenvalue, so after $n$ steps
+# Now write the start as a sum of left eigenvectors of $P$, $S_0=\pi+c_2v_2+c_3v_3$. This is possible if $P$ can be diagonalised; the cat's can, because its three eigenvalues are different. Each product with $P$ multiplies $v_k$ by $\lambda_k$, so after $n$ steps
 #
 # $$S_n=\pi+c_2\lambda_2^n\,v_2+c_3\lambda_3^n\,v_3\qquad\Longrightarrow\qquad \mathrm{TV}(S_n,\pi)\le C\,|\lambda_2|^n .$$
 #
-# All that is left of the start are the terms with $\lambda_2,\lambda_3$, and they shrink like powers. By hand once more: the eigenvalues sum to the trace, $1+\lambda_2+\lambda_3=2.2$, and multiply to the determinant, $\lambda_2\lambda_3=0.34$. Hence $\lambda^2-1.2\lambda+0.34=0$, and $\lambda_{2,3}=0.6\pm\sqrt{0.02}=0.6\pm0.1\sqrt2$.
+# The start is only in the last two terms, and each shrinks by a constant factor a step: **geometric decay**. By hand: the eigenvalues sum to the trace, $1+\lambda_2+\lambda_3=2.2$, and multiply to the determinant, $\lambda_2\lambda_3=0.34$. Hence $\lambda^2-1.2\lambda+0.34=0$ and $\lambda_{2,3}=0.6\pm\sqrt{0.02}=0.6\pm0.1\sqrt2$.
 
 # %% tags=["nbval-check-output"]
 print("eigenvalues:", cat.eigenvalues().real.numpy().round(7), " by hand:", 0.6 + 0.1 * 2**0.5)
+values, vectors = (each.real for each in torch.linalg.eig(cat.P.T))  # columns: left eigenvectors
+parts = torch.linalg.solve(vectors, asleep) * vectors  # column k is c_k v_k
+C = parts[:, values < 0.99].abs().sum() / 2
 for n in (1, 5, 10, 20):
-    distance = total_variation(cat.distribution("sleep", n), pi)
-    print(f"TV after {n:2} steps from sleep: {distance:.6f}")
+    row = cat.distribution("sleep", n)
+    distance, bound = total_variation(row, pi), C * values[values < 0.99].max() ** n
+    print(f"TV after {n:2} steps from sleep: {distance:.6f}, at most {bound:.6f}")
+    assert torch.allclose(row, (parts * values**n).sum(1), atol=1e-12) and distance <= bound
 far, farther = (total_variation(cat.distribution("sleep", n), pi) for n in (40, 41))
-print(f"much later, one more step multiplies it by {farther / far:.6f}")
+print(f"later, one more step multiplies it by {farther / far:.6f}")
 
 # %% [markdown]
-# On a logarithmic axis a power is a straight line, and its slope is $\log|\lambda_2|$. Each start has its own height (those of sleep and of eat happen to be close), but once $\lambda_3^n$ is gone, all have **one slope**: that belongs to the chain.
+# On a logarithmic axis geometric decay is a straight line. Each start has its own height. When $\lambda_3^n$ is small, all have **the same slope**, $\log|\lambda_2|$: it belongs to the chain.
 
 # %%
 figure, axis = plots.subplots(size=(8, 3.4))
-steps = torch.arange(41)
+steps, second = torch.arange(41), cat.eigenvalues()[1].abs()
 for k, start in enumerate(cat.states):
     distance = [total_variation(cat.distribution(start, n), pi) for n in range(41)]
     axis.semilogy(steps, distance, color=plots.COLORS[k], label=f"from {start}")
-pace = cat.eigenvalues()[1].abs()
-axis.semilogy(steps, pace**steps, "--", color=plots.BLACK, linewidth=1, label=r"$|\lambda_2|^n$")
-axis.set(title="The distance from the stationary law falls like a power", xlabel="steps n",
-         ylabel="total variation")  # fmt: skip
+axis.semilogy(steps, second**steps, "--", color=plots.BLACK, linewidth=1, label=r"$|\lambda_2|^n$")
+axis.set(title="The distance from the stationary distribution decays geometrically",
+         xlabel="steps n", ylabel="total variation")  # fmt: skip
 axis.legend()
-plots.show(figure, "Total variation against steps on a logarithmic axis: three parallel straight "
-           "lines with the slope of the dashed line, the second eigenvalue to the n.")  # fmt: skip
+assert total_variation(torch.linalg.matrix_power(cat.P, 18), pi).max() < 0.0031
+plots.show(figure, "Total variation against steps on a logarithmic axis. After the first few "
+           "steps three lines are straight and parallel to the dashed line, λ₂ to the n.")  # fmt: skip
 
 # %% [markdown]
-# With $|\lambda_2|=0.741$ the distance halves every $\log 0.5/\log 0.741\approx2.3$ steps, 23 minutes. After three hours, nothing that you saw when you left is worth a bet of a percent.
+# With $|\lambda_2|=0.741$ the distance halves every $\log 0.5/\log 0.741\approx2.3$ steps, 23 minutes. After three hours (18 steps), the start changes the probability of no event by more than 0.31 %.
 #
-# When is $|\lambda_2|<1$? On finitely many states it is enough that
+# **Careful with $\lambda_2=0$.** It does not mean that the chain forgets in one step. This matrix cannot be diagonalised; $\lambda_2=\lambda_3=0$, and it needs two steps:
+
+# %%
+two_steps = Chain([[0.5, 0.5, 0], [0.3, 0.3, 0.4], [0.4, 0.4, 0.2]], cat.states)
+print("sizes of the eigenvalues:", two_steps.eigenvalues().abs().numpy().round(6))
+for n in (1, 2):
+    left = total_variation(two_steps.distribution("sleep", n), two_steps.stationary())
+    print(f"TV after {n} step{'s' * (n > 1)} from sleep: {left:.6f}")
+assert two_steps.eigenvalues()[1].abs() < 1e-6
+assert total_variation(two_steps.P[0], two_steps.stationary()) > 0.19 and left < 1e-12
+
+# %% [markdown]
+# In general, for $k$ states, the bound is $C\,n^{k-2}|\lambda_2|^n$ if $\lambda_2\ne0$; if $\lambda_2=0$, the start is forgotten after at most $k-1$ steps.
+#
+# When is $|\lambda_2|<1$? For finitely many states it is enough that
 # - **every state can be reached from every other** (the chain is *irreducible*), which makes $\pi$ unique, and
-# - **the lengths of its round trips have no common divisor but 1** (it is *aperiodic*; one state that may stay where it is will do).
+# - **the lengths of its round trips have no common divisor but 1** (it is *aperiodic*). If the chain is irreducible, one state that may stay where it is makes it so.
 #
 # Section 8 breaks each of them.
 
 # %% [markdown]
-# ### 3.5 The other way round: a chain for the law that you want
+# ### 3.5 Optional: a chain for the distribution that you want
 #
-# So far: given $P$, find $\pi$. Turn it round. **Given $\pi$, find a $P$** that settles there. Why would you? Because often you know $\pi$ only up to a factor, as weights $w_i$ whose sum nobody can compute, and still want to draw from it. A chain that walks there does it for you.
+# Now **$\pi$ is given, and we look for a $P$** that converges to it. This is useful when you know $\pi$ only as weights whose sum you cannot compute.
 #
-# The cat lies on a round rug with 24 places, and some are sunnier. It *proposes* to move by some chain $q$, here one place to the left or right, by a fair coin. Left alone, it would spread evenly. So we let it **refuse** some moves, such that the traffic balances, $\pi_iq_{ij}a_{ij}=\pi_jq_{ji}a_{ji}$. If the traffic $\pi_iq_{ij}$ is heavier than what comes back, thin it out to just that; if it is lighter, let all of it pass:
+# The cat lies on a round rug with 24 places, and some are sunnier. It *proposes* a move by some chain $q$: here one place to the left or to the right, each with probability ½. It accepts the move with a probability $a_{ij}$ that balances the flow, $\pi_iq_{ij}a_{ij}=\pi_jq_{ji}a_{ji}$:
 #
 # $$a_{ij}=\min\left\{1,\;\frac{\pi_j\,q_{ji}}{\pi_i\,q_{ij}}\right\}.$$
 #
-# Both directions now carry $\min(\pi_iq_{ij},\pi_jq_{ji})$: detailed balance, hence stationary. Whoever is refused stays. Only *ratios* of $\pi$ occur, so the factor cancels. This is the **Metropolis–Hastings** chain.
+# Both directions now carry $\min(\pi_iq_{ij},\pi_jq_{ji})$, so $\pi$ is stationary. After a refused move the chain stays. Only *ratios* of $\pi$ occur, so the unknown sum cancels. This is the **Metropolis–Hastings** chain.
 
 # %%
 places = torch.arange(24)
@@ -287,32 +305,23 @@ goal = (sunshine / sunshine.sum()).double()
 assert torch.allclose(rug.stationary(), goal, atol=1e-12)
 flow = goal[:, None] * rug.P
 assert torch.allclose(flow, flow.T, atol=1e-15)
-print(f"period of the proposal {Chain(one_aside).period()}, of the chain {rug.period()}; "
-      f"|λ₂| = {rug.eigenvalues()[1].abs():.4f}")  # fmt: skip
+sunny, dark = (total_variation(rug.distribution(start, 100), goal) for start in (5, 9))
+print(f"TV after 100 steps: {sunny:.3f} from the sunny place 5, {dark:.3f} from the dark place 9")
+assert sunny > 3 * dark
 
 # %% [markdown]
-# (The proposal alone has period 2: on an even ring, steps of one alternate between odd and even places. The refusals cure that, too: who may stay is aperiodic.)
-#
-# Drag the steps. The cat lies down in a dark corner, and its law creeps round the rug until it fits the sunshine. Where does it cross late, and why? (Look at the dark stretch between the two spots: from a sunny place, moves into the dark are mostly refused. Chains that must cross a desert forget slowly; remember that when you hear of *modes*.)
+# Move the slider. The cat starts in the sunny place 5. Its own spot fills soon, the other one late: a step down into the dark places between them is often refused, and several in a row are rare. Such peaks are called *modes*, and this chain of small steps crosses between them slowly.
 
 
 # %%
-def draw_rug(figure, n=10, start=22):
+def draw_rug(figure, n=100, start=5):
     axis = figure.subplots()
-    edges = torch.arange(25) - 0.5
-    bars = axis.stairs(goal, edges, fill=True, color=plots.ORANGE, label="the cat")
-    line = axis.stairs(
-        goal, edges, color=plots.BLACK, linewidth=2, zorder=2, label="sunshine, as a probability"
-    )
     axis.set(xlabel="place on the rug (23 lies beside 0)", ylabel="probability", ylim=(0, 0.25))
-    title = axis.set_title("total variation")
-    axis.legend(loc="upper left")
+    show = chain_plot.draw_target(axis, goal, "sunshine, as a probability")
 
     def update(n, start):
-        law = rug.distribution(start, n)
-        bars.set_data(law)
-        title.set_text(f"total variation {total_variation(law, goal):.3f} after {n} steps")
-        return [bars, line, title]
+        row = rug.distribution(start, n)
+        return show(row, f"total variation {total_variation(row, goal):.3f} after {n} steps")
 
     update(n, start)
     return update
@@ -321,26 +330,27 @@ def draw_rug(figure, n=10, start=22):
 # %%
 from ipywidgets import SelectionSlider
 
-slider = SelectionSlider(options=sorted({round(1.3**k) - 1 for k in range(28)}), value=10)
+slider = SelectionSlider(options=sorted({round(1.3**k) - 1 for k in range(28)} | {100}), value=100)
 Redraw(draw_rug, n=slider, start=(0, 23), labels={"n": "steps n", "start": "starts at"},
-       alt=lambda n, start: f"The law of the cat, {n} steps after place {start}, and the sunshine.")  # fmt: skip
+       alt=lambda n, start: f"Bars, the distribution {n} steps after place {start}, and a line with "
+       "two peaks, the sunshine.")  # fmt: skip
 
 # %% [markdown]
-# ### 3.6 The bridge: a chain whose stationary law is the bell curve
+# ### 3.6 The bridge: a chain whose stationary distribution is the normal one
 #
-# Nothing above needs the states to be few. Let the state be a number $x$, and let a step shrink it a little and add a little noise:
+# The states may also be numbers. Let one step shrink $x$ a little and add a little noise:
 #
 # $$x_n=\sqrt{1-\beta}\;x_{n-1}+\sqrt\beta\;\varepsilon_n,\qquad \varepsilon_n\sim\mathcal N(0,1),\quad 0<\beta<1 .$$
 #
-# Time-series people call it AR(1). Why the two roots? Follow the first two moments. Means scale, variances scale by squares and add, since $\varepsilon_n$ is independent of the past:
+# Why the two roots? Compute mean and variance. A factor multiplies the variance by its square. The variances add, since $\varepsilon_n$ is independent of the past:
 #
 # $$m_n=\sqrt{1-\beta}\;m_{n-1},\qquad v_n=(1-\beta)\,v_{n-1}+\beta .$$
 #
-# The mean dies out: $m_n=(1-\beta)^{n/2}m_0$. For the variance subtract 1 on both sides: $v_n-1=(1-\beta)(v_{n-1}-1)$, so
+# So the mean goes to 0: $m_n=(1-\beta)^{n/2}m_0$. For the variance subtract 1 on both sides, $v_n-1=(1-\beta)(v_{n-1}-1)$. Then
 #
 # $$v_n=1+(1-\beta)^n\,(v_0-1)\;\longrightarrow\;1 .$$
 #
-# **The roots are there for the squares to sum to one**, $(1-\beta)+\beta=1$: then $v=1$ stays put. And sums of Gaussians are Gaussian, so $\mathcal N(0,1)$ goes to $\mathcal N(0,1)$: it is stationary. For a vector or a picture the same holds in each coordinate, and the stationary law is $\mathcal N(0,I)$. Check by number, from a start at $\mathcal N(3,0.5^2)$ with $\beta=0.02$:
+# **With the roots, the squares of the two factors sum to one**, $(1-\beta)+\beta=1$, so a variance of 1 stays 1. And a sum of independent Gaussians is Gaussian. So $\mathcal N(0,1)$ is stationary. For a picture the same holds in each coordinate, and the stationary distribution is $\mathcal N(0,I)$. A check with $\beta=0.02$ and the start $\mathcal N(3,0.5^2)$:
 
 # %% tags=["nbval-check-output"]
 chain = GaussianChain(beta=0.02)
@@ -349,74 +359,77 @@ for n in (0, 10, 100, 1000):
     print(f"after {n:4} steps: mean {mean:.5f}, variance {variance:.6f}")
 print("from N(0, 1), after 1000 steps:", chain.moments(0, 1, 1000))
 
+# %% [markdown]
+# And by simulation, with 5,000 walks:
+
 # %%
-x = 3 + 0.5 * torch.randn(5000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-paths, noise = [x[:, 0]], torch.Generator().manual_seed(1)
+generator = torch.Generator().manual_seed(0)
+x = 3 + 0.5 * torch.randn(5000, 1, generator=generator, dtype=torch.float64)
+paths = [x[:, 0]]
 for _ in range(200):
-    x = chain.step(x, noise)
+    x = chain.step(x, generator)
     paths.append(x[:, 0])
 paths = torch.stack(paths)  # (201, 5000)
-mean, variance = chain.moments(3, 0.5, 200)
-assert abs(paths[-1].mean() - mean) < 0.08 and abs(paths[-1].var() - variance) < 0.1
-
-law = torch.tensor([chain.moments(3, 0.5, n) for n in range(201)])  # (201, 2)
+exact = torch.tensor([chain.moments(3, 0.5, n) for n in range(201)])  # (201, 2)
+assert (paths.mean(1) - exact[:, 0]).abs().max() < 0.07  # five standard errors
+assert (paths.var(1) - exact[:, 1]).abs().max() < 0.1
 figure, axis = plots.subplots(size=(9, 3.2))
-axis.plot(paths[:, :12], color=plots.SKY, linewidth=0.8)
-axis.fill_between(range(201), law[:, 0] - 2 * law[:, 1].sqrt(), law[:, 0] + 2 * law[:, 1].sqrt(),
-                  color=plots.BLUE, alpha=0.15)  # fmt: skip
-axis.plot(law[:, 0], color=plots.BLUE)
-axis.set(title="Twelve walks, the mean, and two standard deviations around it",
+chain_plot.draw_band(axis, paths[:, :12], exact)
+axis.set(title="Twelve walks, the exact mean, and two standard deviations around it",
          xlabel="steps n", ylabel="x")  # fmt: skip
-plots.show(figure, "Walks that start near 3 wander down to 0 while the band around their mean "
-           "widens from half a unit to one.")  # fmt: skip
+plots.show(figure, "Twelve walks start around 3. Their mean falls to 0.4 in 200 steps, and the band "
+           "around it becomes twice as wide.")  # fmt: skip
 
 # %% [markdown]
-# Is this really the same theory? Cut the line from −6 to 6 into 161 small cells, write down the probability to step from each cell to each other one, and you have an ordinary `Chain` with an ordinary matrix. Then ask it the questions of section 3.3 and 3.4.
+# Is this the same theory? Cut the line from −6 to 6 into 161 cells and write down the probability to step from each cell to each other one. This gives an ordinary `Chain`. Ask it the questions of sections 3.3 and 3.4:
 
 # %% tags=["nbval-check-output"]
 beta, x = 0.2, torch.linspace(-6, 6, 161, dtype=torch.float64)
 weight = torch.exp(-((x - (1 - beta) ** 0.5 * x[:, None]) ** 2) / (2 * beta))  # (from, to)
 grid = Chain(weight / weight.sum(1, keepdim=True))
-bell = torch.exp(-(x**2) / 2)
-distance = total_variation(grid.stationary(), bell / bell.sum())
-print(f"from the bell curve, its stationary law is {distance:.6f} away")
-print("its eigenvalues:", grid.eigenvalues().real[:5].numpy().round(5))
-print("√(1 − β)^k     :", [round((1 - beta) ** (k / 2), 5) for k in range(5)])
+normal = torch.exp(-(x**2) / 2)
+distance = total_variation(grid.stationary(), normal / normal.sum())
+values = grid.eigenvalues().real[:4]
+powers = torch.tensor([(1 - beta) ** (k / 2) for k in range(4)]).double()
+print(f"TV between its stationary distribution and the normal one: {distance:.6f}")
+print("its eigenvalues:", values.numpy().round(5))
+print("√(1 − β)^k     :", powers.numpy().round(5))
+assert distance < 1e-8 and (values - powers).abs().max() < 1e-5
 
 # %% [markdown]
-# The stationary law comes out as the bell curve, and the eigenvalues are the powers of $\sqrt{1-\beta}$ (to within what it costs to cut the line off at ±6): the $\lambda_2$ of this chain is the very factor by which the mean decays. **Everything the cat taught you holds for the cloud.**
+# The stationary distribution is the normal one, and $\lambda_2=\sqrt{1-\beta}$ is the factor by which the mean decays in one step. **The theory of the cat holds for numbers, too.**
 #
-# And for the cat in the cloud. Drag it into oblivion:
+# Now the cloud. Which goes first, the whiskers or the ears?
 
 
 # %%
 def film(beta, times):
-    x, generator = (
-        cat_cloud(3000, torch.Generator().manual_seed(0)),
-        torch.Generator().manual_seed(5),
-    )
+    generator = torch.Generator().manual_seed(0)
+    x = cat_cloud(3000, generator)
     for n in range(max(times) + 1):
         if n in times:
-            yield cloud_picture(x)
+            yield chain_plot.cloud_picture(x)
         x = GaussianChain(beta).step(x, generator)
 
 
+for n in (1, 34, 100):
+    noise = GaussianChain(0.005).moments(0, 0, n)[1] ** 0.5
+    print(f"β = 0.005, n = {n:3}: standard deviation of the noise {noise:.2f}")
 times = sorted({round(1.16**k) - 1 for k in range(43)})  # 0 … 500, dense at the start
 Filmstrip({f"{beta}": list(film(beta, times)) for beta in (0.005, 0.02, 0.08)}, choose="β",
           labels=[f"n = {n}" for n in times], start=4,
-          alt="A cloud in the shape of a cat's face walking to the standard normal law")  # fmt: skip
+          alt="A cloud of dots that was a cat's face, and a dashed circle around 0")  # fmt: skip
 
 # %% [markdown]
-# The dashed circle has radius 2: of a standard normal cloud in the plane, $1-e^{-2}\approx86\,\%$ lies inside. Which goes first, the whiskers or the ears? (Fine detail drowns first, in noise of small size; the place of the cloud and its coarse shape last. In lesson 03 the film runs backwards, and then coarse shapes come first.)
-
-# %% [markdown]
+# A whisker is 0.03 thick, an ear about 0.6 wide. A detail disappears when the noise is about as large: a whisker in the first steps, an ear after some dozens. The place of the whole cloud goes last. The dashed circle has radius 2; $1-e^{-2}\approx86\,\%$ of a standard normal cloud lies inside it.
+#
 # ### 3.7 And backwards?
 #
-# The cat is eating. What was it doing ten minutes ago? Bayes turns the arrow round:
+# The cat eats. What did it do ten minutes ago? Bayes' rule answers:
 #
 # $$\Pr(X_{n-1}=i\mid X_n=j)=\frac{(S_{n-1})_i\,P_{ij}}{(S_n)_j} .$$
 #
-# Forward, a step depended on the table $P$ alone. **Backward, it also depends on where the chain was likely to be**, so on the start and on $n$. Only in the stationary law, and with detailed balance, the film looks the same both ways:
+# Forward, a step depends on $P$ alone. **Backward, it also depends on $S_{n-1}$**, and so on the start and on $n$. In the stationary distribution, and with detailed balance, the backward step is equal to the forward step:
 
 
 # %% tags=["nbval-check-output"]
@@ -425,26 +438,34 @@ def one_step_back(S, P):
     return (joint / joint.sum(0)).T  # row: now, column: before
 
 
-looks = {"one step after sleep": cat.distribution("sleep", 0), "after a long time": pi}
-for name, S in looks.items():
+looks = {f"at step {n + 1}": cat.distribution("sleep", n) for n in (1, 4)}
+for name, S in (looks | {"after a long time": pi}).items():
     back = one_step_back(S, cat.P)[2]
     before = ", ".join(f"{state} {share:.3f}" for state, share in zip(cat.states, back))
-    print(f"it eats, and we look {name:20} → ten minutes ago: {before}")
+    print(f"it eats {name:17} → ten minutes ago: {before}")
 print("after a long time, backward is forward:", torch.allclose(one_step_back(pi, cat.P), cat.P))
 
+# %%
+generator = torch.Generator().manual_seed(0)
+first = torch.multinomial(asleep @ cat.P, 200_000, replacement=True, generator=generator)
+second = torch.multinomial(cat.P[first], 1, generator=generator)[:, 0]
+counted = torch.bincount(first[second == 2], minlength=3).double() / (second == 2).sum()
+print("counted, it eats at step 2 → before:", counted)
+assert total_variation(counted, one_step_back(asleep @ cat.P, cat.P)[2]) < 0.02
+
 # %% [markdown]
-# Keep this in mind: *to run a forgetting chain backwards, you must know what it forgot.* For a chain that started with photographs, "where it was likely to be" is the law of all photographs, and no table holds that. A network will have to learn it.
+# So *to run a chain backwards you need the distributions that it went through*. If it starts with photographs, you need the distribution of photographs, and no formula for it is known. In lesson 03 a network learns the backward step.
 
 # %% [markdown]
 # ## 4 · The real code
 #
-# This is not a sketch of what ran above: it is what ran above. First $S_n=S_0P^n$ and the walk, which throws the die of the row it is in:
+# These functions ran above. First $S_n=S_0P^n$, and the walk, which draws from the row of its state:
 
 # %%
 show_source(Chain.distribution, Chain.walk)
 
 # %% [markdown]
-# The stationary law, three ways, $(P^\top-I)\pi^\top=0$ with one row replaced; the left eigenvector, made real and scaled; $S\leftarrow SP$ until it no longer moves. Then the ruler, $\frac12\sum|p-q|$:
+# The stationary distribution in three ways: $(P^\top-I)\pi^\top=0$ with one row replaced; the left eigenvector, made real and scaled; $S\leftarrow SP$ until it stops moving. Then the distance, $\frac12\sum|p-q|$:
 
 # %%
 show_source(by_linear_solve, by_eigenvector, by_power_iteration, total_variation)
@@ -458,20 +479,21 @@ show_source(metropolis_hastings, GaussianChain)
 # %% [markdown]
 # ## 5 · Play: what makes a chain forget?
 #
-# Every entry of the matrix has a slider. Rows stay stochastic: when you move one entry, the others of its row share what is left. The numbers in the circles and the curves answer at once; the dashed lines are $\pi$. Try to
+# Each entry of the matrix has a slider. When you move one, the others of its row share what is left. The circles show the distribution at $n=40$, and the dashed lines are $\pi$. Try to
 #
-# 1. make the cat eat half of its life, by moving **one** slider;
+# 1. make the cat eat about half of the time, by moving **one** slider;
 # 2. make it forget as *slowly* as you can, and yet forget;
-# 3. make it forget in a **single** step ($\lambda_2=0$). What do the rows have in common?
-# 4. choose "round and round" and "two rooms" from the menu. Which of them has one stationary law, which has several, and what do the curves do? Then move one slider by a hair: which one cures which chain?
+# 3. make it forget in a **single** step. What do the rows have in common? Compare with "two steps" in the menu;
+# 4. choose "round and round" and "two rooms" from the menu. Which has one stationary distribution, which has several? Then move one slider a little: which slider repairs which chain?
 
 # %%
 names = cat.states
 ChainEditor(
     cat,
     presets={
-        "a coin flipper": Chain([[0.5, 0.3, 0.2]] * 3, names),
-        "a sluggish cat": Chain(0.1 * cat.P + 0.9 * torch.eye(3).double(), names),
+        "independent": Chain([[0.5, 0.3, 0.2]] * 3, names),
+        "two steps": Chain([[0.5, 0.5, 0], [0.3, 0.3, 0.4], [0.4, 0.4, 0.2]], names),
+        "a slow cat": Chain(0.1 * cat.P + 0.9 * torch.eye(3).double(), names),
         "round and round": Chain([[0, 1, 0], [0, 0, 1], [1, 0, 0]], names),
         "two rooms": Chain([[0.9, 0.1, 0], [0.3, 0.7, 0], [0, 0, 1]], names),
     },
@@ -480,70 +502,99 @@ ChainEditor(
 # %% [markdown]
 # <details><summary>What you may have found</summary>
 #
-# 1. Raise eat → eat. At about 0.967 the cat eats half of its life: it goes to the bowl no more often, but stays fifteen times as long.
-# 2. Push every "stay" towards 1: $|\lambda_2|\to1$. At exactly 1 it no longer forgets: each state is a prison of its own.
-# 3. All rows equal: the next state does not depend on the present one. That is the town that flips the same coin every day.
-# 4. "Round and round" has the one stationary law $(\frac13,\frac13,\frac13)$ and never gets there: it is periodic. "Two rooms" has infinitely many, and where it ends depends on where it starts. Any slider cures the first: a hair of irregularity is enough to lose the beat. The second needs a way out: with a hair of eat → sleep, every cat ends among sleep and play, and never eats again.
+# 1. Raise eat → eat. At 0.965 the cat eats 49 % of the time, at 0.97 it eats 53 %: a meal lasts 29 or 33 looks on average, and not 2.
+#
+# 2. Push each "stay" towards 1: $|\lambda_2|\to1$. At exactly 1 it forgets nothing.
+#
+# 3. All rows must be equal. Then $\lambda_2=\lambda_3=0$. The reverse is not true: "two steps" has the same eigenvalues and different rows.
+#
+# 4. "Round and round" has one, $(\frac13,\frac13,\frac13)$, and does not converge to it: it has period 3. Each slider repairs it, because it adds a round trip of another length.
+#
+# "Two rooms" has infinitely many. It needs an arrow between the rooms. With a little eat → sleep, the cat in the end never eats; with a little sleep → eat, it only eats. A slider that moves only sleep and play repairs nothing.
 # </details>
+
+# %% jupyter={"source_hidden": true}
+for arrow, end in (((2, 0), [0.75, 0.25, 0]), ((0, 2), [0, 0, 1])):
+    P = torch.tensor([[0.9, 0.1, 0], [0.3, 0.7, 0], [0, 0, 1]]).double()
+    P[arrow], P[arrow[0], arrow[0]] = 0.02, P[arrow[0], arrow[0]] - 0.02
+    assert torch.allclose(Chain(P).stationary(), torch.tensor(end).double(), atol=1e-6)
+for meal, share in ((0.965, 0.49), (0.97, 0.53)):  # the other two share the rest evenly
+    P = torch.stack([*cat.P[:2], torch.tensor([(1 - meal) / 2, (1 - meal) / 2, meal]).double()])
+    assert abs(Chain(P).stationary()[2] - share) < 0.005
 
 # %% [markdown]
 # ## 6 · Learn it: counting
 #
-# Up to now somebody gave us $P$. Suppose that you have only watched: a long list, sleep, sleep, sleep, eat, play, … How would you *learn* the matrix? In this course learning nearly always means the same: **choose the parameters under which what you saw was most likely.** Here the sum can be done on paper. If $N_{ij}$ is how often you saw a step from $i$ to $j$, the log-probability of the whole walk is
+# Suppose that $P$ is unknown, but you have a long list: sleep, sleep, sleep, eat, play, … How can you *learn* the matrix? **Choose the parameters under which your data are most likely.** This is maximum likelihood, and lesson 03 starts from it, too. Here it can be solved on paper. If $N_{ij}$ is how often you saw a step from $i$ to $j$, the log-probability of the whole walk is
 #
 # $$\log\Pr(\text{walk})=\text{const}+\sum_{ij}N_{ij}\log P_{ij},\qquad\text{under}\quad\sum_jP_{ij}=1 .$$
 #
-# With a Lagrange multiplier $\mu_i$ for each row, $\partial/\partial P_{ij}$ gives $N_{ij}/P_{ij}=\mu_i$, so $P_{ij}$ is proportional to $N_{ij}$, and since rows sum to 1,
+# With a Lagrange multiplier $\mu_i$ for each row, $\partial/\partial P_{ij}$ gives $N_{ij}/P_{ij}=\mu_i$. So $P_{ij}$ is proportional to $N_{ij}$, and since rows sum to 1,
 #
 # $$\hat P_{ij}=\frac{N_{ij}}{\sum_kN_{ik}} .$$
 #
-# **Learning is counting.** A. A. Markov did just that in 1913, by hand, with 20,000 letters of *Eugene Onegin*. Watch it happen; in later lessons this place belongs to a network and its loss.
+# **Here, learning is counting.** A. A. Markov did this in 1913, by hand, with 20,000 letters of *Eugene Onegin*. We watch 100 cats at the same time and learn one matrix from each.
 
 
 # %%
-def learning(chain, steps, every, seed):
-    """Watch a walk; now and then, yield the number of steps and what was learned so far."""
-    counts = torch.zeros(3, 3, dtype=torch.float64)
-    path = chain.walk(steps, 0, torch.Generator().manual_seed(seed))
-    for n, (i, j) in enumerate(zip(path, path[1:]), 1):
-        counts[i, j] += 1
+def learning(chain, cats, steps, every, generator):
+    """Watch cats walk; yield now and then the number of steps and what each walk has taught."""
+    edges, now = chain.P.cumsum(1)[:, :-1], torch.zeros(cats, dtype=torch.long)
+    counts, rows = torch.zeros(cats, 3, 3, dtype=torch.float64), torch.arange(cats)
+    for n in range(1, steps + 1):
+        after = (torch.rand(cats, 1, generator=generator) > edges[now]).sum(1)
+        counts[rows, now, after] += 1
+        now = after
         if n % every == 0:
-            yield n, Chain(counts / counts.sum(1, keepdim=True), chain.states)
+            yield n, counts / counts.sum(2, keepdim=True)
 
 
 # %%
+def errors(learned):
+    """(cats, 3): the largest error in each row of the learned matrices (cats, 3, 3)."""
+    return (learned - cat.P).abs().amax(2)
+
+
 def draw(figure, seen):
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
-    n = [n for n, _ in seen]
-    errors = [(learned.P - cat.P).abs().max() for _, learned in seen]
-    left.loglog(n, errors, label="largest error of an entry")
-    left.loglog(n, [2 / m**0.5 for m in n], "--", color=plots.BLACK, label=r"slope $n^{-1/2}$")
-    left.set(xlabel="steps watched", title=f"{n[-1]:,} steps watched")
+    n = torch.tensor([n for n, _ in seen])
+    means = torch.stack([errors(learned).mean(0) for _, learned in seen])
+    for k, name in enumerate(cat.states):
+        left.loglog(n, means[:, k], color=plots.COLORS[k], label=f"row of {name}")
+    left.loglog(n, n**-0.5, "--", color=plots.BLACK, linewidth=1, label=r"$n^{-1/2}$")
+    left.set(xlabel="steps watched", title="Largest error in a row, mean of 100 walks")
     left.legend()
-    draw_chain(right, seen[-1][1])
+    draw_chain(right, Chain(seen[-1][1][0], cat.states))
+    right.set_title(f"From one walk of {n[-1]:,} steps")
 
 
-seen = watch(learning(cat, 40_000, 200, seed=0), draw, size=(10, 3.6),
-             alt="The error of the learned matrix falls with the root of the steps watched.")  # fmt: skip
-assert (seen[-1][1].P - cat.P).abs().max() < 0.05
-
-# %% [markdown]
-# Where a network would be compared with shipped weights, trained for longer, we can compare with the truth. (And mind the row of *eat*: the cat is there one time in sixteen, so this row is learned from a sixteenth of the data. What is rare is learned badly; that will not change with networks.)
+walks = learning(cat, 100, 20_000, 500, torch.Generator().manual_seed(0))
+seen = watch(walks, draw, size=(10, 3.8),
+             alt="Left: three lines fall in parallel to the dashed one, eat highest, sleep lowest. "
+             "Right: the learned graph is close to the true one.")  # fmt: skip
 
 # %%
-print(f"{'steps watched':>13}  {'largest error, by row':34} sleep, from the learned matrix")
-for n in (200, 2_000, 40_000):
-    learned = seen[n // 200 - 1][1]
-    errors = (learned.P - cat.P).abs().max(1).values.tolist()
-    shown = ", ".join(f"{name} {error:.3f}" for name, error in zip(cat.states, errors))
-    print(f"{n:13,}  {shown:34} {learned.stationary()[0]:.3f}   (truth 0.625)")
+print("steps watched   largest error in the row, mean ± standard error of 100 walks")
+for n in (500, 2_000, 20_000):
+    learned = errors(seen[n // 500 - 1][1])
+    mean, error = learned.mean(0), learned.std(0) / 100**0.5
+    shown = "   ".join(f"{name} {m:.4f} ± {e:.4f}" for name, m, e in zip(cat.states, mean, error))
+    print(f"{n:13,}   {shown}")
+    assert mean[2] - mean[1] > 4 * error[2] and mean[1] - mean[0] > 4 * error[1]
+first, last = errors(seen[0][1]).mean(0), errors(seen[39][1]).mean(0)
+slope = (last / first).log() / torch.tensor(40.0).log()
+print("slopes of the lines:", slope.numpy().round(2))
+assert (slope + 0.5).abs().max() < 0.1
+
+# %% [markdown]
+# The error falls about as one over the root of the number of steps. The row of *eat* is learned worst on average, in all three lines of the table. One reason: the cat eats one time in sixteen, so this row has a sixteenth of the data. In a single walk the order can be another one.
 
 # %% [markdown]
 # ## 7 · Measure
 #
-# The theorem says: an irreducible, aperiodic chain has constants with $\mathrm{TV}(S_n,\pi)\le C\alpha^n$, $\alpha<1$ (the convergence theorem; Levin, Peres and Wilmer, *Markov Chains and Mixing Times*, Theorem 4.9), and for ours $\alpha=|\lambda_2|=0.7414$. Does a crowd of simulated cats obey? We count where $N=20{,}000$ of them are, five times with other dice.
+# A finite, irreducible, aperiodic chain has constants with $\mathrm{TV}(S_n,\pi)\le C\alpha^n$, $\alpha<1$ (Levin, Peres and Wilmer, *Markov Chains and Mixing Times*, Theorem 4.9). For ours $\alpha=|\lambda_2|=0.7414$. Do simulated cats agree? We count where $N=20{,}000$ of them are, with 20 seeds.
 #
-# One honest line belongs in every such table, in this lesson as in the last: the **floor**. Even cats drawn from $\pi$ itself, counted, are not exactly at $\pi$. Below that, there is nothing to see.
+# Such a table needs a **floor**: counts of 20,000 cats drawn from $\pi$ itself also differ a little from $\pi$. A distance at the floor cannot be told from 0.
 
 
 # %%
@@ -553,69 +604,73 @@ def count_cats(start, seed, N=20_000, steps=20):
     cats = torch.multinomial(start, N, replacement=True, generator=generator)
     for _ in range(steps + 1):
         distances.append(total_variation(torch.bincount(cats, minlength=3) / N, pi))
-        throw = torch.rand(N, 1, generator=generator)
-        cats = (throw > cat.P.cumsum(1)[cats, :2]).sum(1)  # which part of the row it falls into
+        uniform = torch.rand(N, 1, generator=generator)
+        cats = (uniform > cat.P.cumsum(1)[cats, :2]).sum(1)  # which part of the row it falls into
     return torch.stack(distances)
 
 
-runs = torch.stack([count_cats(asleep, seed) for seed in range(5)])  # (5, 21)
-floor = torch.stack([count_cats(pi, 50 + seed) for seed in range(5)]).mean()
+runs = torch.stack([count_cats(asleep, seed) for seed in range(20)])  # (20, 21)
+floor = torch.stack([count_cats(pi, 100 + seed) for seed in range(20)]).mean()
 exact = torch.stack([total_variation(cat.distribution("sleep", n), pi) for n in range(21)])
 
 # %%
-print(" n   theory    counted: mean ± sd of 5     floor")
+print(" n   theory    counted: mean ± sd of 20    floor")
 for n in (0, 1, 5, 10, 15, 20):
     mean, sd = runs[:, n].mean(), runs[:, n].std()
     print(f"{n:2}   {exact[n]:.4f}    {mean:.4f} ± {sd:.4f}             {floor:.4f}")
-fit = (runs.mean(0)[10] / runs.mean(0)[2]) ** (1 / 8)
-print(f"pace counted from n = 2 to n = 10: {fit:.4f}; |λ₂| = {cat.eigenvalues()[1].abs():.4f}")
-assert abs(fit - 0.7414) < 0.02
+factors = (runs[:, 10] / runs[:, 2]) ** (1 / 8)
+mean, error, theory = factors.mean(), factors.std() / 20**0.5, (exact[10] / exact[2]) ** (1 / 8)
+print(f"factor per step from n = 2 to 10: counted {mean:.4f} ± {error:.4f} (standard error), "
+      f"theory {theory:.4f}, |λ₂| {cat.eigenvalues()[1].abs():.4f}")  # fmt: skip
+assert abs(mean - theory) < 3 * error and runs[:, 20].mean() > 2 * exact[20]
 
 # %%
 figure, axis = plots.subplots(size=(8, 3.2))
 axis.semilogy(exact, "--", color=plots.BLACK, linewidth=1, label="theory")
 axis.errorbar(range(21), runs.mean(0), runs.std(0), fmt="o", color=plots.BLUE, markersize=4,
-              linewidth=1, label="20,000 cats, 5 seeds, mean ± sd")  # fmt: skip
+              linewidth=1, label="20,000 cats, 20 seeds, mean ± sd")  # fmt: skip
 axis.axhline(floor, color=plots.VERMILLION, linewidth=1, label="floor: cats drawn from π")
 axis.set(title="The counted distance follows the theory down to the floor", xlabel="steps n",
          ylabel="total variation", xticks=range(0, 21, 5))  # fmt: skip
 axis.legend()
-plots.show(figure, "Counted total variation lies on the theoretical line until it meets the floor "
-           "of sampling noise at about 0.003.")  # fmt: skip
+plots.show(figure, "The counted total variation lies on the line of the theory down to about 0.01. "
+           "Then it leaves the line and stays near the floor, 0.003.")  # fmt: skip
 
 # %% [markdown]
 # ## 8 · Break it
 #
-# Four classic failures. Learn how they look, and you will know them when you meet them at midnight.
+# Four mistakes, and what they look like.
 
 # %%
 swing = Chain([[0, 1], [1, 0]], ("tick", "tock"))
 rooms = Chain([[0.9, 0.1, 0, 0], [0.2, 0.8, 0, 0], [0, 0, 0.6, 0.4], [0, 0, 0.4, 0.6]])
-rules = {"√(1−β) and √β": (0.98, 0.02), "β for √β": (0.98, 0.02**2), "no shrinking": (1, 0.02)}
-variances = {name: [0.25] for name in rules}
-for name, (kept, added) in rules.items():
+factors = {"√(1−β) and √β": (0.98, 0.02), "β for √β": (0.98, 0.02**2), "no shrinking": (1, 0.02)}
+variances = {name: [0.25] for name in factors}
+for name, (kept, added) in factors.items():
     for _ in range(200):
         variances[name].append(kept * variances[name][-1] + added)
+print({name: round(variance[-1], 3) for name, variance in variances.items()})
 
 # %%
 figure, axes = plots.subplots(1, 3, size=(10, 3.1))
 axes[0].plot([swing.distribution("tick", n)[0] for n in range(21)], "o-", markersize=3)
-axes[0].set(title="Periodic: it swings for ever", ylabel="probability of tick")
+axes[0].set(title="Periodic: no convergence", ylabel="probability of tick")
 for start in range(4):
-    axes[1].plot([rooms.distribution(start, n)[0] for n in range(21)], label=f"from {start}")
+    row = [rooms.distribution(start, n)[0] for n in range(21)]
+    axes[1].plot(row, "--" if start == 3 else "-", label=f"from {start}")
 axes[1].set(title="Reducible: the start decides", ylabel="probability of state 0")
 for name, variance in variances.items():
     axes[2].plot(variance, label=name)
-axes[2].set(title="Gaussian: roots forgotten", ylabel="variance")
+axes[2].set(title="Gaussian: wrong factors", ylabel="variance")
 for axis in axes:
     axis.set_xlabel("steps n")
 axes[1].legend(loc="center", bbox_to_anchor=(0.75, 0.3))
 axes[2].legend()
-plots.show(figure, "A periodic chain swings between 0 and 1; a reducible one ends at two different "
-           "levels; a Gaussian chain with the wrong factors collapses or explodes.")  # fmt: skip
+plots.show(figure, "Left: zigzag between 0 and 1. Middle: from 0 and 1 the probability goes to 0.67, "
+           "from 2 and 3 it stays 0. Right: the variance goes to 1, to 0.02, or grows.")  # fmt: skip
 
 # %% [markdown]
-# **Periodic.** `tick` and `tock` take turns. A stationary law exists, $(\frac12,\frac12)$, and the chain never comes nearer to it: its second eigenvalue is $-1$, and $|-1|^n$ does not fall. *Existence is not convergence.* Power iteration cannot find it; the linear solve can:
+# **Periodic.** `tick` and `tock` take turns. A stationary distribution exists, $(\frac12,\frac12)$, but from `tick` the chain never comes nearer to it: its second eigenvalue is $-1$, and $|-1|^n$ does not fall. Power iteration cannot find it; the linear solve can:
 
 # %%
 print("period", swing.period(), "· eigenvalues", swing.eigenvalues().real.numpy())
@@ -625,10 +680,10 @@ try:
 except ValueError as error:
     print("by power iteration:", error)
 lazy = Chain(0.5 * swing.P + 0.5 * torch.eye(2), swing.states)
-print("with a coin flip before each step (stay, or go):", lazy.stationary(by_power_iteration))
+print("staying with probability ½ before each step:", lazy.stationary(by_power_iteration))
 
 # %% [markdown]
-# **Reducible.** There is no way from the room $\{0,1\}$ to the room $\{2,3\}$. Each has its own stationary law, and so has every mixture of them: infinitely many, eigenvalue 1 twice. Asking for *the* stationary law is a question without an answer, and labkit says so instead of choosing one for you:
+# **Reducible.** No step leads from the states $\{0,1\}$ to $\{2,3\}$ or back. Each group has its own stationary distribution, and each mixture of the two is stationary, too. The eigenvalue 1 occurs twice. There is no *one* stationary distribution, and labkit says so:
 
 # %%
 print("eigenvalues", rooms.eigenvalues().real.numpy().round(4))
@@ -638,26 +693,26 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# **Rows for columns.** Half of all books put the chain into columns and write $S_{n+1}=PS_n$. Both are right; mixing them is not. If you are lucky, somebody notices:
+# **Rows for columns.** Some books put the distribution into a column and write $S_{n+1}=PS_n$, with columns that sum to 1. Both are right, but you must not mix them. `Chain` refuses a wrong matrix; nothing refuses a wrong product:
 
 # %%
 try:
     Chain(cat.P.T, cat.states)
 except ValueError as error:
     print(error)
-print("and P @ S, which nobody notices, does not even sum to 1:", (cat.P @ asleep).sum().item())
+print("P @ S raises no error, but its sum is", round((cat.P @ asleep).sum().item(), 6))
 
 # %% [markdown]
-# **Roots forgotten.** In the panel at the right: with $\beta$ in place of $\sqrt\beta$ the variance settles at $\beta$ instead of 1, and the cloud collapses to a dot; without the shrinking it grows for ever. In a diffusion model the first looks like samples that are all alike, the second like training that never sees the right amount of noise. Both mistakes run without any error.
+# **Wrong factors**, in the panel at the right. With $\beta$ in place of $\sqrt\beta$ the variance goes to $\beta=0.02$ and not to 1. Without the shrinking it grows without end. No error is raised.
 
 # %% [markdown]
 # ## 9 · Exercises
 #
-# Write into the stub, run the cell, read what the check says: it draws fresh inputs every time and knows the usual mistakes by name. A hint is folded under each; a solution is folded in the cell below it (click its three dots to see it), and every run of this notebook puts it to the same check.
+# Write into the stub, run the cell and read what the check says. It draws fresh inputs every time. A hint is folded under each exercise, a solution in the cell below it (click the three dots).
 #
 # ### 9.1 Where is it after n steps? &nbsp; ● 5 minutes
 #
-# $S_n=S_0P^n$, the sentence that this lesson is about. `S` is a row of probabilities `(k,)`, `P` is `(k, k)`, `n ≥ 0` is a whole number; return the row after `n` steps.
+# The formula $S_n=S_0P^n$. `S` is a row of probabilities `(k,)`, `P` is `(k, k)`, `n ≥ 0` is a whole number; return the row after `n` steps.
 
 
 # %%
@@ -669,7 +724,7 @@ def after_n_steps(S, P, n):
 checks.after_n_steps(after_n_steps)
 
 # %% [markdown]
-# <details><summary>Hint</summary>A row times a matrix is <code>S @ P</code>. A loop is fine; <code>torch.linalg.matrix_power</code> is shorter. Try n = 0 in your head.</details>
+# <details><summary>Hint</summary>A row times a matrix is <code>S @ P</code>. A loop is fine; <code>torch.linalg.matrix_power</code> is shorter. What must n = 0 return?</details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -684,7 +739,7 @@ checks.after_n_steps(after_n_steps_solution).require()
 # %% [markdown]
 # ### 9.2 Learn the matrix from a walk &nbsp; ● 10 minutes
 #
-# What section 6 did, by your own hand. `path` is a list of state numbers, such as `[0, 0, 2, 1, …]`, `k` is the number of states, and every state is left at least once. Return the estimate $\hat P$ of shape `(k, k)`, float64.
+# What section 6 did, written by you. `path` is a list of state numbers, such as `[0, 0, 2, 1, …]`, and `k` is the number of states. Every state is left at least once. Return the estimate $\hat P$ of shape `(k, k)`, float64.
 
 
 # %%
@@ -710,36 +765,36 @@ def count_transitions_solution(path, k):
 checks.count_transitions(count_transitions_solution).require()
 
 # %% [markdown]
-# ### 9.3 The stationary law &nbsp; ●● 15 minutes
+# ### 9.3 The stationary distribution &nbsp; ●● 15 minutes
 #
-# Return $\pi$ `(k,)` with $\pi P=\pi$ for an irreducible chain. Beware: **some of the chains that the check draws are periodic.**
+# Return $\pi$ `(k,)` with $\pi P=\pi$ for an irreducible chain. **Some of the chains that the check draws are periodic.**
 
 
 # %%
-def stationary_law(P):
+def stationary_distribution(P):
     """π (k,), float64, with π P = π and sum 1, for an irreducible P (k, k)."""
     ...
 
 
-checks.stationary_law(stationary_law)
+checks.stationary_distribution(stationary_distribution)
 
 # %% [markdown]
-# <details><summary>Hint</summary>Either replace one equation of (P.T − I) π = 0 by "the sum is 1" and call <code>torch.linalg.solve</code>; or take from <code>torch.linalg.eig(P.T)</code> the column whose eigenvalue is nearest to 1. It comes complex, with any sign and length.</details>
+# <details><summary>Hint</summary>Either replace one equation of (P.T − I) π = 0 by "the sum is 1" and call <code>torch.linalg.solve</code>; or take from <code>torch.linalg.eig(P.T)</code> the column whose eigenvalue is nearest to 1. The columns come in no fixed order, complex, with any sign and length.</details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-def stationary_law_solution(P):
+def stationary_distribution_solution(P):
     values, vectors = torch.linalg.eig(P.T)
     vector = vectors[:, (values - 1).abs().argmin()].real
     return vector / vector.sum()
 
 
-checks.stationary_law(stationary_law_solution).require()
+checks.stationary_distribution(stationary_distribution_solution).require()
 
 # %% [markdown]
-# ### 9.4 A chain to order &nbsp; ●● 20 minutes
+# ### 9.4 Optional: a chain for a given distribution &nbsp; ●● 20 minutes
 #
-# Build the Metropolis–Hastings matrix. `target` `(k,)` holds positive weights that need not sum to 1; `Q` `(k, k)` is the proposal, all of its entries positive, **not** symmetric. Return the transition matrix `(k, k)` whose stationary law is proportional to `target`.
+# Build the Metropolis–Hastings matrix `(k, k)`. `target` `(k,)` holds positive weights that need not sum to 1; `Q` `(k, k)` is the proposal, all of its entries positive, **not** symmetric.
 
 
 # %%
@@ -751,7 +806,7 @@ def metropolis_matrix(target, Q):
 checks.metropolis_matrix(metropolis_matrix)
 
 # %% [markdown]
-# <details><summary>Hint</summary><code>flow = target[:, None] * Q</code> is the traffic π_i q_ij; <code>flow.T</code> is what comes back. The acceptance is their ratio, at most 1. What is refused has to go somewhere: look at the row sums.</details>
+# <details><summary>Hint</summary><code>flow = target[:, None] * Q</code> is the flow π_i q_ij; <code>flow.T</code> is the flow back. The acceptance is their ratio, at most 1. A refused move stays where it is: look at the row sums.</details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -766,7 +821,7 @@ checks.metropolis_matrix(metropolis_matrix_solution).require()
 # %% [markdown]
 # ### 9.5 One step towards noise &nbsp; ● 5 minutes
 #
-# The step of section 3.6, and the first line of every diffusion model. The noise `eps` is given, so that your step can be compared number by number.
+# The step of section 3.6. The noise `eps` is given, so that your step can be compared number by number.
 
 
 # %%
@@ -791,7 +846,9 @@ checks.gaussian_step(gaussian_step_solution).require()
 # %% [markdown]
 # ### 9.6 How long until it is forgotten? &nbsp; ●●● 45 minutes
 #
-# The **mixing time**: the smallest $n\ge0$ for which $\mathrm{TV}(S_n,\pi)\le$ `tolerance` **whatever the start**. It is enough to try the starts in a single state; can you say why? Return a whole number. When it passes, go on: of all three-state chains whose stationary law is $(\frac13,\frac13,\frac13)$ and which stay put with probability at least ½, which forgets fastest? Guess with the widget, then measure with your function.
+# The **mixing time** is the smallest $n\ge0$ for which $\mathrm{TV}(S_n,\pi)\le$ `tolerance` **for every start**. It is enough to try the starts in a single state. Return a whole number.
+#
+# When it passes, go on. Take all three-state chains with the stationary distribution $(\frac13,\frac13,\frac13)$ that stay in each state with probability at least ½. Which has the smallest $|\lambda_2|$? The answer is folded below the hint.
 
 
 # %%
@@ -804,6 +861,8 @@ checks.steps_to_forget(steps_to_forget)
 
 # %% [markdown]
 # <details><summary>Hint</summary>Row i of Pⁿ is S_n for the start in i. So compare all rows of Pⁿ with π at once and take the largest distance. (TV is convex: a mixture of starts is never farther away than the farthest of them.)</details>
+#
+# <details><summary>Answer to the second question</summary>The chain that goes to each of the other two states with probability ¼: it has λ₂ = λ₃ = ¼. No other does better: λ₂ + λ₃ is the trace minus 1, so at least 3/2 − 1 = ½, and one of them is at least ¼ in size. The cell below compares it with the chain that goes round in one direction.</details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -814,6 +873,11 @@ def steps_to_forget_solution(P, tolerance):
     return n
 
 
+even = torch.tensor([[2, 1, 1], [1, 2, 1], [1, 1, 2]]).double() / 4
+circle = torch.tensor([[1, 1, 0], [0, 1, 1], [1, 0, 1]]).double() / 2
+for name, P in {"¼ to each": even, "round": circle}.items():
+    needed, second = steps_to_forget_solution(P, 0.01), Chain(P).eigenvalues()[1].abs()
+    print(f"{name}: {needed} steps to TV ≤ 0.01, |λ₂| = {second:.2f}")
 checks.steps_to_forget(steps_to_forget_solution).require()
 
 # %% [markdown]
@@ -821,43 +885,43 @@ checks.steps_to_forget(steps_to_forget_solution).require()
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "A transition matrix has the row (0.2, 0.5, 0.3). What does the 0.5 say?",
+    "A transition matrix has the row (0.2, 0.5, 0.3); the states are numbered from 0. What does the 0.5 say?",
     {
-        "Of the times in state 1, the chain came from this state in half": "That would be a column, read backwards, and it would need Bayes and the law of the start.",
-        "From this state, the next one is state 1 with probability ½": "Rows answer the question where to. That is why they sum to 1.",
-        "The chain spends half of its time in state 1": "That is what the stationary law says; a single row does not.",
+        "When the chain is in state 1, it came from this state with probability ½": "This is the step backwards. It needs Bayes' rule and the distribution before the step.",
+        "From this state, the next one is state 1 with probability ½": "A row says where the chain goes. That is why rows sum to 1.",
+        "The chain spends half of its time in state 1": "That is what the stationary distribution says. A single row does not.",
     },
     answer="From this state, the next one is state 1 with probability ½",
 )
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "A chain has the stationary law $\\pi$. Does $S_n$ go to $\\pi$ from every start?",
+    "A finite chain has the stationary distribution $\\pi$. Does $S_n$ converge to $\\pi$ from every start?",
     {
-        "Yes, that is what stationary means": "Stationary means: once there, it stays there. Tick-tock has the stationary law (½, ½) and never comes near it.",
-        "Yes, if all states can be reached from each other": "That makes π unique. But tick-tock is irreducible, too, and swings for ever.",
-        "Only if it is also aperiodic and has a single closed class": "Then every eigenvalue but the one is smaller than 1 in size, and all the rest dies out.",
+        "Yes, that is what stationary means": "Stationary means: if the chain has this distribution, it keeps it. The chain tick, tock has (½, ½) and does not converge to it.",
+        "Yes, if all states can be reached from each other": "That makes π unique. But in the chain tick, tock all states can be reached, too, and it does not converge.",
+        "Yes, if all states can be reached from each other and the chain is aperiodic": "Then every eigenvalue except one is smaller than 1 in size, and the other terms go to 0.",
     },
-    answer="Only if it is also aperiodic and has a single closed class",
+    answer="Yes, if all states can be reached from each other and the chain is aperiodic",
 )
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "Two chains have $|\\lambda_2|=0.9$ and $|\\lambda_2|=0.99$. How much longer does the second need to forget?",
+    "Two chains have $|\\lambda_2|=0.9$ and $|\\lambda_2|=0.99$. In the long run, how many steps does the second need to halve the distance, compared with the first?",
     {
-        "About 1.1 times as long": "The ratio of the eigenvalues is not the ratio of the times: they stand under a power.",
-        "About ten times as long": "Steps to halve: log ½ / log λ, so 6.6 against 69. What counts is the gap, 1 − λ: 0.1 against 0.01.",
-        "That depends on the start alone": "The start sets the constant C; the pace belongs to the chain.",
+        "About 1.1 times as many": "This is the ratio of the eigenvalues. The number of steps depends on their logarithms.",
+        "About ten times as many": "Steps to halve: log ½ / log |λ₂|, so 69 against 6.6. The gap 1 − |λ₂| is 0.01 against 0.1.",
+        "That depends on the start alone": "The start sets the constant C. The factor per step belongs to the chain.",
     },
-    answer="About ten times as long",
+    answer="About ten times as many",
 )
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "Why does $x_n=\\sqrt{1-\\beta}\\,x_{n-1}+\\sqrt{\\beta}\\,\\varepsilon$ carry roots?",
+    "Why does $x_n=\\sqrt{1-\\beta}\\,x_{n-1}+\\sqrt{\\beta}\\,\\varepsilon$ have roots?",
     {
-        "So that the factors sum to 1": "They do not: √0.98 + √0.02 ≈ 1.13. Their squares do.",
-        "So that a variance of 1 stays 1": "Variances scale by the squares: (1 − β)·1 + β = 1. So N(0, I) is stationary.",
+        "So that the factors sum to 1": "They do not: for β = 0.02, √0.98 + √0.02 ≈ 1.13. Their squares do.",
+        "So that a variance of 1 stays 1": "Variances are multiplied by the squares: (1 − β)·1 + β = 1. So N(0, I) is stationary.",
         "So that β may be larger than 1": "Then √(1 − β) would not even be real.",
     },
     answer="So that a variance of 1 stays 1",
@@ -865,30 +929,29 @@ quiz.ask(
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "Why can nobody simply run the noising chain of a photograph backwards with a table?",
+    "Why can we not compute the backward step of the noising chain for photographs from its formula alone?",
     {
-        "Because noise cannot be subtracted": "If you knew the noise that was added, you could. You know only its law.",
-        "Because the chain is not reversible": "The Gaussian chain even satisfies detailed balance, in its stationary law. That law is noise, though, and not photographs.",
-        "Because the backward step needs the law of the photographs": "Bayes needs S: the law from which the chain started, and that nobody can write down. It has to be learned.",
+        "Because noise cannot be subtracted": "If you knew the noise that was added, you could subtract it. You know only its distribution.",
+        "Because the Gaussian chain has no detailed balance": "It has, in its stationary distribution. But that is noise, not photographs.",
+        "Because the backward step needs the distribution of the photographs": "Bayes' rule needs the distribution before the step, and so the one that the chain started with. No formula is known for it.",
     },
-    answer="Because the backward step needs the law of the photographs",
+    answer="Because the backward step needs the distribution of the photographs",
 )
 
 # %% [markdown]
 # ## 11 · Recap
 #
-# - A **Markov chain** forgets all but its present state; a matrix with rows that sum to 1 holds the rule. $S_n=S_0P^n$.
-# - **Stationary** is what one more step does not change, $\pi P=\pi$: a linear system, a left eigenvector, the limit of powers, and often detailed balance.
-# - It **forgets like** $|\lambda_2|^n$. Periodic chains swing, reducible ones remember.
-# - **Metropolis–Hastings** builds a chain for a law that is known up to a factor.
-# - **Learning** $P$ is counting; the error falls with the root of the number of looks.
-# - The chain $\sqrt{1-\beta}\,x+\sqrt\beta\,\varepsilon$ takes anything to $\mathcal N(0,I)$, and to go back one must know what it forgot.
+# - In a **Markov chain** the next state depends only on the present one, and $S_n=S_0P^n$.
+# - **Stationary**: one more step changes nothing, $\pi P=\pi$. This is a linear system, a left eigenvector, and the limit of powers if they converge.
+# - The distance decays **like** $|\lambda_2|^n$. Periodic chains do not converge; in reducible ones the start can decide.
+# - **Learning** $P$ is counting.
+# - The chain $\sqrt{1-\beta}\,x+\sqrt\beta\,\varepsilon$ takes every start to $\mathcal N(0,I)$. The backward step depends on the start.
 #
-# **What the next lesson fixes.** A thousand steps to noise a picture are slow to simulate; lesson 02 does them in **one jump**, lets $\beta$ change with time, and asks how to spend the noise well. Lesson 03 then learns the way back.
+# **What the next lesson fixes.** Noise came in many small steps. Lesson 02 takes them in **one jump**, lets $\beta$ change with time, and asks which $\beta$ are good.
 #
 # **References**
-# - A. A. Markov (1913), *An example of statistical investigation of the text Eugene Onegin concerning the connection of samples in chains*.
-# - N. Metropolis et al. (1953), *Equation of state calculations by fast computing machines*; W. K. Hastings (1970), *Monte Carlo sampling methods using Markov chains and their applications*.
-# - D. A. Levin, Y. Peres, E. L. Wilmer, *Markov Chains and Mixing Times*, chapters 1, 3, 4 and 12.
-# - J. Sohl-Dickstein et al. (2015), *Deep unsupervised learning using nonequilibrium thermodynamics*: the chain of section 3.6 and its way back, for the first time.
-# - J. Ho, A. Jain, P. Abbeel (2020), *Denoising diffusion probabilistic models*: lesson 03.
+# - A. A. Markov (1913), *An example of statistical investigation of the text Eugene Onegin*.
+# - N. Metropolis et al. (1953), *Equation of state calculations by fast computing machines*; W. K. Hastings (1970), *Monte Carlo sampling methods using Markov chains*.
+# - D. A. Levin, Y. Peres, E. L. Wilmer, *Markov Chains and Mixing Times*.
+# - J. Sohl-Dickstein et al. (2015), *Deep unsupervised learning using nonequilibrium thermodynamics*: the chain of section 3.6 and its way back.
+# - J. Ho, A. Jain, P. Abbeel (2020), *Denoising diffusion probabilistic models*.

@@ -174,7 +174,9 @@ def test_a_walk_until_it_settles_is_told_that_a_periodic_chain_does_not(monkeypa
             if (row - before).abs().max() < 1e-12:
                 return row
 
-    assert "periodic chain never settles" in checks.stationary_law(until_it_settles).mistake
+    assert (
+        "periodic chain never settles" in checks.stationary_distribution(until_it_settles).mistake
+    )
 
 
 def test_a_debugger_keeps_its_own_trace():

@@ -65,7 +65,7 @@ def by_powers(P, tolerance):
     [
         (checks.after_n_steps, [step_by_step]),
         (checks.count_transitions, [one_row_at_a_time]),
-        (checks.stationary_law, [left_eigenvector, running_mean]),
+        (checks.stationary_distribution, [left_eigenvector, running_mean]),
         (checks.metropolis_matrix, [entry_by_entry]),
         (checks.gaussian_step, [rooted]),
         (checks.steps_to_forget, [by_powers]),
@@ -82,7 +82,7 @@ def test_a_learner_who_writes_the_right_eigenvector_is_told_so():
         pi = vectors[:, (values - 1).abs().argmin()].real
         return pi / pi.sum()
 
-    assert "a left one" in checks.stationary_law(right_eigenvector).message
+    assert "a left one" in checks.stationary_distribution(right_eigenvector).message
 
 
 def test_a_learner_who_keeps_the_complex_numbers_is_told_so():
@@ -91,7 +91,7 @@ def test_a_learner_who_keeps_the_complex_numbers_is_told_so():
         pi = vectors[:, (values - 1).abs().argmin()]
         return pi / pi.sum()
 
-    assert "complex128" in checks.stationary_law(complex_pi).message
+    assert "complex128" in checks.stationary_distribution(complex_pi).message
 
 
 @pytest.mark.parametrize("steps", [100, 501, 1000])
@@ -104,7 +104,7 @@ def test_a_learner_who_iterates_on_a_periodic_chain_is_told_so(steps, even_start
             row = row @ P
         return row
 
-    assert "never settles" in checks.stationary_law(iterate).message
+    assert "never settles" in checks.stationary_distribution(iterate).message
 
 
 def test_a_learner_who_leaves_the_eigenvector_unscaled_is_told_so():
@@ -112,7 +112,7 @@ def test_a_learner_who_leaves_the_eigenvector_unscaled_is_told_so():
         values, vectors = torch.linalg.eig(P.T)
         return vectors[:, (values - 1).abs().argmin()].real.abs()
 
-    assert "has length 1" in checks.stationary_law(unscaled).message
+    assert "has length 1" in checks.stationary_distribution(unscaled).message
 
 
 def test_a_learner_who_returns_the_right_eigenvector_as_it_comes_is_told_so():
@@ -120,7 +120,7 @@ def test_a_learner_who_returns_the_right_eigenvector_as_it_comes_is_told_so():
         values, vectors = torch.linalg.eig(P)
         return vectors[:, (values - 1).abs().argmin()].real
 
-    assert "all of its entries are equal" in checks.stationary_law(raw).message
+    assert "all of its entries are equal" in checks.stationary_distribution(raw).message
 
 
 def test_a_learner_who_ignores_the_noise_that_is_given_is_told_so():
@@ -128,3 +128,27 @@ def test_a_learner_who_ignores_the_noise_that_is_given_is_told_so():
         return (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape)
 
     assert "your own noise" in checks.gaussian_step(own).message
+
+
+@pytest.mark.parametrize("eig", [torch.linalg.eig, lambda P: np.linalg.eig(P.numpy())])
+@pytest.mark.parametrize("part", [torch.abs, torch.real])
+def test_a_learner_who_takes_the_first_eigenvector_is_refused(eig, part):
+    def first_column(P):
+        vector = part(torch.as_tensor(eig(P.T)[1])[:, 0])
+        return vector / vector.sum()
+
+    assert not checks.stationary_distribution(first_column).passed
+
+
+def test_a_learner_who_averages_two_steps_fails_where_the_period_is_three():
+    def of_two(P):
+        row = torch.full_like(P[0], 1 / len(P)) @ torch.linalg.matrix_power(P, 1000)
+        return (row + row @ P) / 2
+
+    assert not checks.stationary_distribution(of_two).passed
+
+
+@pytest.mark.parametrize("most", [3, 5, 10])
+def test_a_learner_who_stops_after_some_steps_is_refused(most):
+    result = checks.after_n_steps(lambda S, P, n: step_by_step(S, P, min(n, most)))
+    assert not result.passed

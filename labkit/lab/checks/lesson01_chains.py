@@ -1,4 +1,6 @@
-"""The checks of lesson 01 on a few states: n steps, their matrix, their stationary law."""
+"""The checks of lesson 01 on a few states: n steps, their matrix, what is stationary."""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -6,7 +8,7 @@ from torch import Generator, Tensor
 
 from labkit.lab.checks.calling import TooSlow
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import is_odd, size, turn, whole
+from labkit.lab.checks.random_inputs import size, turn, whole
 from labkit.markov import Chain, by_linear_solve
 
 
@@ -21,12 +23,11 @@ def _power(S: Tensor, P: Tensor, n: int) -> Tensor:
 
 
 def _draw_start(generator: Generator):
-    """A start, a chain that often stays, so that it mixes slowly, and n: 0, 1 or more."""
+    """A start, a chain that often stays, so that it mixes slowly, and n: 0, 1, a few or many."""
     k = size(generator, 2, 5)
     P = random_rows(generator, k, k) + 2 * torch.eye(k)
-    n = min(turn(generator, 5), 2)
-    n = whole(2, 6, generator) if n == 2 else n
-    return random_rows(generator, k), P / P.sum(1, keepdim=True), n
+    low, high = ((0, 0), (1, 1), (2, 6), (2, 6), (12, 24))[turn(generator, 5)]
+    return random_rows(generator, k), P / P.sum(1, keepdim=True), whole(low, high, generator)
 
 
 after_n_steps = Check(
@@ -89,8 +90,11 @@ count_transitions = Check(
         "row by its own sum (keepdim=True keeps it a column).": (
             lambda path, k: _count(path, k) / _count(path, k).sum(0, keepdim=True)
         ),
-        "You count from new to old: row and column are mixed up. P[i, j] belongs to the step from "
-        "i to j.": lambda path, k: _frequencies(path[::-1], k),
+        "Row and column are mixed up, or you count from new to old. P[i, j] belongs to the step "
+        "from i to j.": [
+            lambda path, k: _frequencies(path[::-1], k),
+            lambda path, k: _frequencies(path, k).T,
+        ],
         "You divide by the number of all steps; that is how often a pair occurs, not how often j "
         "follows once the chain is in i.": lambda path, k: _count(path, k) / (len(path) - 1),
         "You divide by the sums without keepdim=True, so column j is divided by the sum of row j."
@@ -127,20 +131,55 @@ def _unscaled_by_numpy(P: Tensor) -> Tensor:
     return torch.from_numpy(vectors[:, np.abs(values - 1).argmin()].real)
 
 
+def _column(P: Tensor, choose: Callable, eig: Callable = torch.linalg.eig) -> Tensor:
+    """The eigenvector of P.T in the column that `choose` finds by the eigenvalues."""
+    values, vectors = map(torch.as_tensor, eig(P.T))
+    vector = vectors[:, choose(values)].real
+    return vector / vector.sum()
+
+
+def _by_numpy(P: Tensor):
+    return np.linalg.eig(P.numpy())
+
+
+def _first(values: Tensor) -> int:
+    return 0
+
+
+def _largest(values: Tensor) -> int:
+    return int(values.abs().argmax())
+
+
 def _iterate(P: Tensor, row: Tensor, steps: int) -> Tensor:
     return row @ torch.linalg.matrix_power(P, steps)
 
 
+def _hides_one(P: Tensor) -> bool:
+    """Whether 1 is not the first eigenvalue, nor, in a periodic chain, by rounding the largest."""
+    spectra = [torch.as_tensor(eig(P.T)[0]) for eig in (torch.linalg.eig, _by_numpy)]
+    ways = (_first, _largest) if P[0, 0] == 0 else (_first,)
+    return all(abs(values[way(values)] - 1) > 0.01 for values in spectra for way in ways)
+
+
 def _draw_any_chain(generator: Generator):
-    """In turn a chain that mixes, and a periodic one."""
-    k = size(generator, 4, 6)
-    if is_odd(generator):
-        return (random_rows(generator, k, k),)
-    # from state 0 to one of the others and back: the period is 2, and no usual start settles
+    """In turn a chain that mixes, one of period 2 and one of period 3."""
+    k, period = size(generator, 4, 6), 1 + turn(generator, 3)
     P = torch.zeros(k, k, dtype=torch.float64)
-    P[0, 1:] = random_rows(generator, k - 1)
-    P[1:, 0] = 1
-    return (P,)
+    if period == 1:  # one state is rarely entered and hard to leave
+        P = random_rows(generator, k, k) * torch.tensor([0.05] + [1.0] * (k - 1))
+        P[0, 0] = 5
+    else:  # from state 0 to one of the others, at once or over a third group, and back: groups of
+        # unequal size, so that no usual start settles
+        first = k if period == 2 else whole(2, k - 1, generator)
+        P[0, 1:first] = random_rows(generator, first - 1)
+        P[1:first, first:] = random_rows(generator, first - 1, k - first)
+        P[first if period == 3 else 1 :, 0] = 1
+    for _ in range(200):  # the names of the states decide in which order eigenvalues come
+        order = torch.randperm(k, generator=generator)
+        shuffled = P[order][:, order] / P[order].sum(1, keepdim=True)
+        if _hides_one(shuffled):
+            break
+    return (shuffled,)
 
 
 def _until_it_settles(P: Tensor) -> Tensor:
@@ -149,15 +188,17 @@ def _until_it_settles(P: Tensor) -> Tensor:
     return by_linear_solve(P)
 
 
-_NEVER = "You iterate S ← S P {}: a periodic chain never settles, and the check draws one; {}."
+_NEVER = (
+    "You iterate S ← S P from {}: a periodic chain never settles, and the check draws some; {}."
+)
 _ADVICE = "solve π P = π instead, which has an answer all the same"
 
-stationary_law = Check(
-    "stationary_law",
+stationary_distribution = Check(
+    "stationary_distribution",
     reference=by_linear_solve,
     draw_inputs=_draw_any_chain,
     tolerance=1e-6,
-    rounds=4,
+    rounds=6,
     mistakes={
         "This is a right eigenvector of P (all of its entries are equal), of length 1; π is a left "
         "one, a right eigenvector of P.T, scaled to sum to 1.": _right_eigenvector,
@@ -172,21 +213,28 @@ stationary_law = Check(
             _unscaled,
             _unscaled_by_numpy,
         ],
+        "You take the wrong column of eig: eigenvalues come in no order, and in a periodic chain "
+        "several are of the largest size; take the column whose eigenvalue is nearest to 1.": [
+            lambda P, choose=choose, eig=eig: _column(P, choose, eig)
+            for choose in (_first, _largest)
+            for eig in (torch.linalg.eig, _by_numpy)
+        ],
         "You average the rows of P: that is where a single step leads from an even spread.": (
             lambda P: P.mean(0)
         ),
         "You iterate until nothing changes any more: a periodic chain never settles, the check "
-        "draws one, and your loop does not end; " + _ADVICE + ".": _until_it_settles,
+        "draws some, and your loop does not end; " + _ADVICE + ".": _until_it_settles,
     }
     | {
-        _NEVER.format(f"from {name}, and an {parity} number of times", _ADVICE): (
+        # the last step decides where a periodic chain is: all remainders for the periods 2 and 3
+        _NEVER.format(name, _ADVICE): [
             lambda P, start=start, steps=steps: _iterate(P, start(P), steps)
-        )
+            for steps in range(9_996, 10_002)
+        ]
         for name, start in {
             "state 0": lambda P: torch.eye(len(P), dtype=P.dtype)[0],
             "an even spread": lambda P: torch.full_like(P[0], 1 / len(P)),
         }.items()
-        for parity, steps in {"even": 10_000, "odd": 10_001}.items()
     },
     against=by_linear_solve,
 )
