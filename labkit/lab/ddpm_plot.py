@@ -1,8 +1,10 @@
-"""The drawings of lesson 03: a U-Net with the shapes it really has, and one step back in time."""
+"""The figures of lesson 03: a U-Net with the shapes it really has, one step back in time, scores,
+losses and errors. A function that draws all of a figure gives it back, for `plots.show`."""
 
 from typing import NamedTuple
 
 import torch
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
@@ -17,9 +19,7 @@ from labkit.schedule import NoiseSchedule
 class FeatureMap(NamedTuple):
     """What one part of a network gave when a picture went through."""
 
-    part: (
-        str  # "conv_in", "down", "middle", "up", "conv_out", or "picture" for what goes in and out
-    )
+    part: str  # conv_in, down, middle, up, conv_out, or picture for what goes in and out
     channels: int
     size: int  # the side where the part worked; a part that doubles ends with twice as much
     attends: bool = False
@@ -98,7 +98,7 @@ def key(axes) -> None:
     axes.legend(boxes, names, loc="lower center", ncols=len(names), fontsize=9, columnspacing=1.2)
 
 
-def reverse_law(
+def reverse_density(
     data: GaussianMixture, schedule: NoiseSchedule, t: int, s: int, x_t: float, grid: Tensor
 ) -> Tensor:
     """q(x_s | x_t) of data in 1-D by Bayes on an even grid (N,): a density (N,), float64."""
@@ -114,6 +114,18 @@ def moments(density: Tensor, grid: Tensor) -> tuple[float, float]:
     share = density * (grid[1] - grid[0])
     mean = (share * grid).sum()
     return mean.item(), (share * (grid - mean) ** 2).sum().item()
+
+
+def gaussian(density: Tensor, grid: Tensor) -> Tensor:
+    """The Gaussian density (N,) of the same mean and variance."""
+    mean, variance = moments(density, grid)
+    return torch.exp(-((grid - mean) ** 2) / (2 * variance)) / (2 * torch.pi * variance) ** 0.5
+
+
+def misplaced(density: Tensor, grid: Tensor) -> float:
+    """The share of the probability that this Gaussian has in the wrong place (total variation)."""
+    gap = (density - gaussian(density, grid)).abs().sum() * (grid[1] - grid[0])
+    return 0.5 * gap.item()
 
 
 def draw_step_back(
@@ -139,10 +151,8 @@ def draw_step_back(
 
     def update(t, steps, x_t):
         s = max(0, t - steps)
-        density = reverse_law(data, schedule, t, s, x_t, grid)
-        mean, variance = moments(density, grid)
-        gauss = torch.exp(-((grid - mean) ** 2) / (2 * variance)) / (2 * torch.pi * variance) ** 0.5
-        gap = 0.5 * (density - gauss).abs().sum().item() * (grid[1] - grid[0]).item()
+        density = reverse_density(data, schedule, t, s, x_t, grid)
+        gauss = gaussian(density, grid)
         height = max(density.max(), gauss.max())
         # As arrays: matplotlib looks into each point of a tensor, which takes as long as the rest.
         exact.set_ydata((density / height).numpy())
@@ -152,9 +162,140 @@ def draw_step_back(
         prior.set_data(places, empty, (0.8 * marginal / marginal.max()).numpy())
         here.set_xdata([x_t])
         title.set_text(
-            f"from t = {t} back to s = {s}: {gap:.1%} of the probability is in the wrong place"
+            f"from t = {t} back to s = {s}: {misplaced(density, grid):.1%} of the probability "
+            "is in the wrong place"
         )
         return [prior, exact, bell, here, title]
 
     update(t, steps, x_t)
     return update
+
+
+def densities(grid: Tensor, log_densities: dict[str, Tensor], title: str) -> Figure:
+    """Densities on an even grid (N,), each given by its logarithm (N,) but for a constant."""
+    figure, axes = plots.subplots(size=(8, 2.8))
+    for name, log_density in log_densities.items():
+        density = log_density.softmax(0) / (grid[1] - grid[0])
+        axes.plot(grid[::100], density[::100], label=name)
+    axes.set(xlim=(-2.5, 2.5), xlabel="x_s", ylabel="density", title=title)
+    axes.legend()
+    return figure
+
+
+def weights_of_times(weights: Tensor) -> Figure:
+    """The bound's weight (T+1,) of an error at each time, and its sum up to t; L_simple's, too."""
+    T = len(weights) - 1
+    figure, (left, right) = plots.subplots(1, 2, size=(10, 3.2))
+    left.semilogy(range(1, T + 1), weights[1:] / weights[1:].mean(), label="the bound, σ² = β̃")
+    left.semilogy([1, T], [1, 1], label="L_simple")
+    left.set(xlabel="time t", ylabel="weight, over its mean", title="Weight of an error in ε")
+    left.legend()
+    right.plot(range(T + 1), weights.cumsum(0) / weights.sum(), label="the bound")
+    right.plot([0, T], [0, 1], label="L_simple")
+    right.set(xlabel="time t", ylabel="share of all weight", title="Share of the weight up to t")
+    return figure
+
+
+def scores(data: GaussianMixture, schedule: NoiseSchedule, times: list[int]) -> Figure:
+    """The density of data in 1-D at several times, and its score below it."""
+    figure, axes = plots.subplots(2, 1, size=(8, 4.4), sharex=True)
+    x = torch.linspace(-2.5, 2.5, 501, dtype=torch.float64)[:, None]
+    for t in times:
+        noisy = data.diffused(schedule, t)
+        axes[0].plot(x, noisy.log_prob(x).exp(), label=f"t = {t}")
+        axes[1].plot(x, noisy.score(x), label=f"t = {t}")
+    axes[1].axhline(0, color=plots.BLACK, linewidth=1)
+    axes[0].set(ylabel="density", title="How likely x_t is")
+    axes[1].set(
+        xlabel="x_t",
+        ylabel="score",
+        ylim=(-10, 10),
+        title="The score: the slope of the log-density",
+    )
+    axes[0].legend()
+    return figure
+
+
+def time_embedding(waves: Tensor) -> Figure:
+    """The entries of the time embedding (T, D), a row for each."""
+    figure, axes = plots.subplots(size=(8, 2.6))
+    times, entries = waves.shape
+    image = axes.imshow(waves.T.numpy(), aspect="auto", cmap="PuOr", extent=(1, times, entries, 0))
+    figure.colorbar(image, ax=axes, label="value")
+    axes.set(xlabel="time t", ylabel="entry", title="The time, as the network receives it")
+    return figure
+
+
+def decided(times: list[int], shares: list[float]) -> Figure:
+    """The share of samples whose class is already the final one, over time."""
+    figure, axes = plots.subplots(size=(8, 2.6))
+    axes.plot(times, shares, "o-", markersize=4)
+    axes.set(xlabel="time t", ylabel="share", ylim=(0, 1.03))
+    axes.set_title("Samples that have their final class")
+    axes.invert_xaxis()  # sampling goes from T to 0
+    return figure
+
+
+def draw_training(figure: Figure, seen: list, updates: int, levels: dict[str, float]) -> None:
+    """Losses (update, mean loss, samples) as they come, beside the latest samples; `levels` are
+    losses to compare with, drawn as lines."""
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.1])
+    at, losses = [each[0] for each in seen], [each[1] for each in seen]
+    left.semilogy(at, losses, "o-", markersize=4)
+    for (name, level), color in zip(levels.items(), plots.COLORS[1:], strict=False):
+        left.axhline(level, color=color, linewidth=1.5, linestyle="--", label=name)
+    left.set(xlim=(0, updates), ylim=(0.05, 1.1), xlabel="update", ylabel="L_simple")
+    left.set_yticks([0.05, 0.1, 0.2, 0.5, 1], ["0.05", "0.1", "0.2", "0.5", "1"])
+    left.set_title(f"loss {losses[-1]:.4f}")
+    left.legend(loc="upper right")
+    tiles = seen[-1][2].clamp(-1, 1).view(2, 8, 16, 16).movedim(2, 1).reshape(32, 128)
+    right.imshow(tiles.numpy(), vmin=-1, vmax=1)
+    right.set_title("16 samples")
+    right.axis("off")
+
+
+def errors_over_time(times: list[int], errors: dict[str, Tensor], views: tuple) -> Figure:
+    """Mean and range over trainings of squared errors, for each kind (views, trainings, times)."""
+    figure, axes = plots.subplots(1, len(views), size=(10, 3.4))
+    for color, (name, curves) in zip(plots.COLORS, errors.items(), strict=False):
+        for each, view in zip(axes, curves, strict=True):
+            each.semilogy(times, view.mean(0), color=color, label=name)
+            low, high = view.amin(0), view.amax(0)
+            each.fill_between(times, low, high, color=color, alpha=0.25, linewidth=0)
+    for each, view in zip(axes, views, strict=True):
+        each.set(xlabel="time t", ylabel="squared error", title=f"Error in {view}")
+    axes[0].legend(title="the network predicts")
+    return figure
+
+
+def clouds(points: dict[str, Tensor], reach: float) -> Figure:
+    """Clouds of points (N, 2), each in a square of its own from −reach to reach."""
+    figure, axes = plots.subplots(1, len(points), size=(10, 1.9))
+    for each, (name, cloud) in zip(axes, points.items(), strict=True):
+        each.scatter(*cloud.T, s=1, color=plots.BLUE)
+        each.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
+        each.set_title(name, fontsize=9)
+    return figure
+
+
+def chosen_fractions(times: Tensor, fractions: Tensor) -> Figure:
+    """Median and range of the fraction v over pixels; fractions: (times, pixels)."""
+    figure, axes = plots.subplots(size=(8, 2.8))
+    low, middle, high = fractions.quantile(torch.tensor([0.05, 0.5, 0.95]), dim=1)
+    axes.fill_between(times, low, high, color=plots.SKY, alpha=0.5, label="90 % of the pixels")
+    axes.plot(times, middle, label="median")
+    axes.set(xlabel="time t", ylabel="v", title="0 is β̃ (fixed small), 1 is β (fixed large)")
+    axes.legend()
+    return figure
+
+
+def bits_added_up(bounds: dict[str, Tensor], mark: int) -> Figure:
+    """What the steps 1 … t cost together, each bound (T+1,) in bits per dimension."""
+    figure, axes = plots.subplots(size=(8, 3))
+    for name, each in bounds.items():
+        axes.semilogx(range(1, len(each)), each[1:].cumsum(0), label=name)
+    axes.axvline(mark, color=plots.BLACK, linewidth=1, linestyle=":")
+    axes.set(xlabel="time t", ylabel="bits per dimension", ylim=(0, 4))
+    axes.set_title(f"What the steps from 1 to t cost together (dotted: t = {mark})")
+    axes.legend(loc="lower right")
+    return figure
