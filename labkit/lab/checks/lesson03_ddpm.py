@@ -70,9 +70,14 @@ posterior_mean = Check(
         "The weight of x0 holds √ᾱ_t; it is the picture's share where you arrive, √ᾱ_s.": (
             _mean_with_arrival_at_t
         ),
-        "Your times are off by one: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t].": (
-            mistaken(_mean, off=1)
+        "You go to the time t−1, whatever s is; the step may be long: take alpha_bar[s].": (
+            lambda x0, x, t, s, alpha_bar: _mean(x0, x, t, t - 1, alpha_bar)
         ),
+        "Your times are off by one: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t].": [
+            mistaken(_mean, off=1),
+            lambda x0, x, t, s, alpha_bar: _mean(x0, x, t - 1, s, alpha_bar),
+            lambda x0, x, t, s, alpha_bar: _mean(x0, x, t, s - 1, alpha_bar),
+        ],
         "That is E[x_s | x_0], which does not look at x_t at all.": (
             lambda x0, x, t, s, alpha_bar: (alpha_bar[s].sqrt() * x0).to(x.dtype)
         ),
@@ -133,7 +138,7 @@ simple_loss = Check(
         "depend on the size of the picture: .mean(), not .sum().": (
             lambda net, x0, *rest: _loss(net, x0, *rest) * x0.numel()
         ),
-        "You compare with x0; this network guesses the noise: compare with eps.": (
+        "You compare with x0; this network predicts the noise: compare with eps.": (
             mistaken(_loss, target=lambda net, x0, *rest: x0)
         ),
         "The network is shown the clean x0, and has nothing to find out; show it x_t.": (

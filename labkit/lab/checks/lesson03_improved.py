@@ -100,11 +100,13 @@ def _ema_update(average: Tensor, weights: Tensor, step: int, decay: float) -> Te
 
 
 def _draw_weights(g: torch.Generator):
-    """An update at the very first step, early or late: with these decays the warm-up ends between
-    step 26 and step 440."""
-    step = (0, whole(1, 20, g), whole(2_000, 9_000, g))[turn(g, 3)]
+    """An update at the very first step, early, or late; then with a small decay, for which the
+    warm-up ends before step 30, and with a large one, for which it lasts beyond step 500."""
+    kind = turn(g, 5)
+    step = (0, whole(1, 20, g), whole(2_000, 9_000, g), whole(40, 90, g), whole(110, 500, g))[kind]
+    decay = between(*((0.75, 0.98), (0.5, 0.75), (0.985, 0.995))[max(0, kind - 2)], g)
     average, weights = torch.randn(2, *sizes(g, whole(1, 4, g)), generator=g)
-    return average, weights, step, between(0.75, 0.98, g)
+    return average, weights, step, decay
 
 
 ema_update = Check(
@@ -156,7 +158,7 @@ ema_update = Check(
 
 
 def _term(
-    x0, guess, x, o, t, s, alpha_bar, v=None, mix="logarithms", turned=False, half=0.5, unit=None
+    x0, guess, x, o, t, s, alpha_bar, v=None, mix="logarithms", turned=False, half=0.5, **other
 ) -> Tensor:
     """KL(posterior ‖ model) per row, with every piece open to a mistake."""
     schedule = NoiseSchedule(alpha_bar)
@@ -167,10 +169,12 @@ def _term(
     log_model = MIXES[mix](small.log(), large.log(), v.double())  # (B, C, H, W)
     log_true = small.log().expand_as(log_model)
     first, second = (log_model, log_true) if turned else (log_true, log_model)
-    square = (true_mean - mean).double().square()
-    kl = half * (second - first + (first - second).exp() - 1 + square / second.exp())
+    square = other.get("gap", true_mean - mean).double().square()
+    kl = half * (
+        second - first + (first - second).exp() - 1 + square / other.get("below", second.exp())
+    )
     bits = kl.flatten(1).mean(1) / math.log(2)
-    return (bits * (unit or 1)).to(x.dtype)
+    return (bits * other.get("unit", 1)).to(x.dtype)
 
 
 def _bound_term(
@@ -186,6 +190,10 @@ MIXES = {
     "swapped": lambda small, large, v: torch.lerp(large, small, v),
     "roots": lambda small, large, v: torch.lerp(small, large, v) / 2,
 }
+
+
+def _small(x0, guess, x, o, t, s, alpha_bar) -> Tensor:
+    return NoiseSchedule(alpha_bar).posterior(x0, x, t, s)[1]  # β̃
 
 
 def _only_means(x0, guess, x, o, t, s, alpha_bar) -> Tensor:
@@ -230,6 +238,12 @@ bound_term = Check(
         "Those are nats; divide by log 2 for bits.": mistaken(_term, unit=math.log(2)),
         "You average over the batch as well; each picture has a term of its own: shape (B,).": (
             lambda *args: _term(*args).mean()
+        ),
+        "The weight of x0 is forgotten: the means differ by c₁ (x0 − guess), not by x0 − guess.": (
+            mistaken(_term, gap=lambda x0, guess, *rest: x0 - guess)
+        ),
+        "You divide the gap of the means by β̃; below it stands the model's variance σ².": (
+            mistaken(_term, below=_small)
         ),
         "The term holds only the means; what a wrong variance costs is missing.": _only_means,
     },
