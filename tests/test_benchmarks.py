@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from benchmarks import guided_step, imports, photos_by_class, profile_step, race, reader, sdg_sweep
+from benchmarks import (
+    ddim_table,
+    guided_step,
+    imports,
+    photos_by_class,
+    profile_step,
+    race,
+    reader,
+    sdg_sweep,
+)
 from benchmarks.__main__ import table
 from benchmarks.contenders import CHUNK, Labkit, sizes
 from labkit.data import digits
@@ -128,3 +137,13 @@ def test_a_blur_keeps_the_mean_and_smears_a_point():
     seen = reader.blurred(point, 1.0)
     assert seen.sum().item() == pytest.approx(3, rel=1e-4)
     assert seen[0, 0, 8, 8].item() == pytest.approx(1 / (2 * math.pi), rel=0.02)
+
+
+def test_the_table_of_samplers_goes_on_where_it_stopped(tmp_path):
+    file, rows = tmp_path / "table.json", ["η = 0", "2M"]
+    first = ddim_table.fill(file, rows, [2], 1, 520)
+    again = ddim_table.fill(file, rows, [2], 2, 520)
+    assert first["real"] == 520 and first["samples"] == 260
+    for row in rows:
+        cell = again["cells"][row]["2"]
+        assert len(cell) == 2 and cell[0] == first["cells"][row]["2"][0] != cell[1]
