@@ -97,6 +97,15 @@ def _wrong_encode(ask="here", times_of=lambda times: [t for t in times if t > 0]
     return encode
 
 
+def _encode_from_zero(denoise, x0: Tensor, times: list[int]) -> Tensor:
+    """Inversion that asks about time 0 as if it were 1, the first time that a network knows."""
+    x, rising = x0, times[::-1]
+    for t, u in zip(rising, rising[1:]):
+        pred = denoise(x, max(t, 1))
+        x = sampler.ddim(denoise.schedule, pred, x, max(t, 1), u)
+    return x
+
+
 def _draw_encode(g: torch.Generator):
     """Clean points, the denoiser that knows them, and falling times, which need not begin at T,
     nor lead over 1."""
@@ -129,6 +138,8 @@ encode = Check(
         "You walk the list as it falls, from noise to picture; turn it around, and leave out 0.": (
             _wrong_encode(times_of=lambda times: [t for t in times if t > 0])
         ),
+        "The 0 stays in the list; the clean picture stands for x at the smallest time above 0, so "
+        "leave it out.": _encode_from_zero,
         "You stop one step early: the last step leads up to times[0] itself.": (
             _wrong_encode(times_of=lambda times: [t for t in times if t > 0][:0:-1])
         ),
@@ -186,6 +197,8 @@ slerp = Check(
         "The angle is taken along the last axis only; a picture is one vector: flatten it whole.": (
             partial(_arc, dims=3)
         ),
+        "The angle is taken over the channels of each pixel, as cosine_similarity does by itself; "
+        "a picture is one vector: flatten it whole.": partial(_arc, dims=1),
         "One angle is shared by the whole batch; each row has its own: flatten from axis 1.": (
             partial(_arc, dims=(0, 1, 2, 3))
         ),
