@@ -1,18 +1,17 @@
 # %% [markdown]
 # # 04 · DDIM: the same network in twenty steps
 #
-# **The question.** The network of lesson 03 paints a digit in a thousand small steps, because a thousand small steps of noise
-# were taken in training. Were they? If training never really looked at the steps, who says how many we must take?
+# **The question.** The network of lesson 03 makes a digit in a thousand small steps. Can the same network do it in twenty?
 #
 # **Afterwards you can**
-# - derive a whole family of processes that fit one trained network, and prove that each has the right marginals;
-# - write the DDIM step, turn its dial $\eta$ from "no dice" to DDPM, and choose the times that it visits;
-# - say what a deterministic sampler buys: one noise, one picture; pictures turned back into noise; paths between pictures;
-# - recognize six classic mistakes by their looks.
+# - derive a family of processes for one trained network, and prove that each has the right marginals;
+# - write the DDIM step, set its $\eta$ from 0 (no new noise) to 1 (DDPM), and choose its times;
+# - turn a picture back into noise, and join two noises by a path;
+# - recognize six common mistakes.
 #
-# **Before:** lessons 02 (the jump) and 03 (the posterior, the loss, the network).
+# **Before:** lessons 02 (the jump) and 03 (the posterior, the network).
 #
-# **Time:** 60 minutes to read and play, plus 100 for all exercises; about a minute to run on two cores.
+# **Time:** 55 minutes to read and play, 110 for all exercises; about a minute to run on two cores.
 #
 # **On the map:** 02 forward diffusion → 03 DDPM → **04 DDIM** → 05 classifier guidance (steer the same network).
 
@@ -24,13 +23,14 @@ from functools import partial
 import torch
 from torch import nn
 
-from labkit import interpolate, metrics, sampler, zoo
+from labkit import interpolate, sampler, zoo
 from labkit.data import digits
 from labkit.denoiser import Denoiser, MapX0, Prediction, clip, from_x0
-from labkit.lab import checks, plots, quiz, show_source, widgets
+from labkit.lab import checks, ddim_plot, ddim_table, plots, quiz, show_source, widgets
+from labkit.lab.second_order import multistep
 from labkit.mixture import GaussianMixture
 from labkit.sampler import sample
-from labkit.schedule import linear, quadratic_spacing, trailing_spacing, uniform_spacing
+from labkit.schedule import cosine, linear, quadratic_spacing, trailing_spacing, uniform_spacing
 from labkit.train import train
 
 plots.use_style()
@@ -39,20 +39,20 @@ schedule, T = linear(), 1000  # DDPM's own
 ddim = partial(sampler.ddim, eta=0.0)
 
 # %% [markdown]
-# What the whole lesson uses: three sets of data whose law we know exactly, and the network of lesson 03, which nobody will train today.
-# After a restart, run these first cells, and then any section you like.
+# The next cells define what the whole lesson uses. After a restart, run these first, then any section.
 
 # %%
 peaks = GaussianMixture([[-1.0], [1.2]], std=[0.15, 0.3], weights=[0.4, 0.6])  # in 1-D
 angle = torch.arange(6) / 6 * 2 * math.pi
 ring = GaussianMixture(1.3 * torch.stack([angle.cos(), angle.sin()], 1), std=0.12)  # in 2-D
-guess = ring.denoiser(schedule)  # the exact one
+exact_ring = ring.denoiser(schedule)  # E[x_0 | x_t], exactly
 cloud = ring.sample(1500, torch.Generator().manual_seed(0))[0]  # (1500, 2), to look at
+half_pixel = GaussianMixture([[0.0]], std=0.5).denoiser(schedule)  # one pixel, N(0, 0.5²)
 handwriting = digits.load(16)[0]  # (1797, 1, 16, 16), real digits in [-1, 1]
 
 # %%
 trained = zoo.load("ddpm-digits").denoiser  # lesson 03's network, as it ships
-network = MapX0(trained, clip)  # its guess of the picture kept in [-1, 1], as in lesson 03
+network = MapX0(trained, clip)  # its predicted picture is clipped to [-1, 1], as in lesson 03
 
 
 def seeded(seed=0):
@@ -63,14 +63,15 @@ def noise(*shape, seed=0, **options):
     return torch.randn(*shape, generator=seeded(seed), **options)
 
 
-def end(states):
-    """The picture at the end of a walk."""
-    *_, state = states
+def final(walk):
+    """The sample at the end of a walk."""
+    *_, state = walk
     return state.x
 
 
-def sigma_squared(t, s, eta):
-    """The paper's scale for the noise of a step (equation 16); section 3.4 says where it comes from."""
+# %%
+def sigma_squared(t, s, eta, schedule=schedule):
+    """The variance of a step's new noise (equation 16 of the paper); section 3.4 derives it."""
     at_t, at_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
     return eta**2 * (1 - at_s) / (1 - at_t) * (1 - at_t / at_s)
 
@@ -78,84 +79,69 @@ def sigma_squared(t, s, eta):
 # %% [markdown]
 # ## 1 · See it first
 #
-# Eight noises, one network. The first row takes DDPM's way, a thousand questions to the network for each picture. The other three rows use the step of this lesson, with 50, 20 and 10 questions. *While it runs:* all four rows start from the
-# same eight noises. What will the columns have in common?
+# The first row is DDPM: a thousand evaluations of the network for each picture. The other rows use the step of this lesson, with 50, 20 and 10. All rows start from the same eight noises. *While it runs:* what will the columns have in common?
 
 # %%
 start = noise(8, 1, 16, 16)
-rows = {"DDPM, 1000 steps": end(sample(network, start, range(1000, -1, -1), generator=seeded()))}
+rows = {"DDPM, 1000 steps": final(sample(network, start, range(T, -1, -1), generator=seeded()))}
 for steps in (50, 20, 10):
-    way = network.schedule.timesteps(steps)
-    rows[f"DDIM, {steps} steps"] = end(sample(network, start, way, step=ddim))
+    times = network.schedule.timesteps(steps)
+    rows[f"DDIM, {steps} steps"] = final(sample(network, start, times, step=ddim))
 plots.show(
     plots.image_grid(torch.cat(list(rows.values())), columns=8, rows=list(rows)),
-    "Four rows of eight digits from the same network and the same noises: DDPM in 1000 steps, and DDIM in 50, 20 and 10 steps. All are clean; the three DDIM rows show the same digit in each column, the DDPM row shows others.",
+    "Four rows of eight digits from the same network and the same noises: DDPM in 1000 steps, and DDIM in 50, 20 and 10 steps. The DDIM rows show the same eight digits, except that in 10 steps the first one, a 2, is garbled. The DDPM row shows other digits. The third DDIM column, and a few of DDPM's, are hard to read.",
 )
 
 # %% [markdown]
-# Two surprises. The weights are the same to the last bit, and a fiftieth of the work gives digits as good as before. And the three lower rows agree: with the new step, **the noise decides the picture**, no matter how many steps we take. With DDPM it
-# decides nothing.
+# These are the first eight noises, not a selection. A fiftieth of the work gives digits that look much like those of DDPM; section 7.2 measures it. And the DDIM rows agree: with the new step **the noise decides the picture**, almost independently of the number of steps.
 #
-# Where does such a step come from, and why may we use it on a network that was trained for another one?
+# Where does such a step come from? Why does it fit a network that was trained for another one?
 #
 # ## 2 · The idea
 #
-# Below are two crowds of walkers in one dimension. Both start at the right, as pure noise, from the *same* 24 places, and walk to the left,
-# towards data with two peaks. The gray fog is the exact density $q(x_t)$ at every time. Both know the exact $\mathbb E[x_0|x_t]$.
+# The plot follows 24 samples in one dimension. DDPM and DDIM start at the right from the *same* noises, and move to the left,
+# towards data with two peaks. The gray background is the exact density $q(x_t)$. Both use the exact $\mathbb E[x_0|x_t]$.
 
 # %%
 starts, exact = noise(24, 1, seed=1), peaks.denoiser(schedule)
-heights = torch.linspace(-3, 3, 200)[:, None]
-fog = [peaks.diffused(schedule, t).log_prob(heights).exp() for t in range(0, 1001, 10)]
-fog = torch.stack([each / each.max() for each in fog], 1)  # (200, 101)
-
-figure, axes = plots.subplots(1, 2, size=(10, 3.4), sharey=True)
-for each, eta, name in zip(
-    axes, (1.0, 0.0), ("DDPM: new noise in every step", "DDIM: no new noise")
-):
-    walk = sample(
-        exact, starts, range(1000, -1, -1), step=partial(sampler.ddim, eta=eta), generator=seeded()
-    )
-    paths = torch.cat([starts] + [state.x for state in walk], 1)  # (24, 1001)
-    each.imshow(
-        fog, aspect="auto", origin="lower", extent=(0, 1000, -3, 3), cmap="Greys", alpha=0.6
-    )
-    each.plot(range(1000, -1, -1), paths.T, linewidth=0.9, color=plots.BLUE, alpha=0.8)
-    each.set(xlabel="time t", ylabel="x", title=name)
-    each.grid(False)
+paths = {}
+for eta, name in ((1.0, "DDPM: new noise in every step"), (0.0, "DDIM: no new noise")):
+    step = partial(sampler.ddim, eta=eta)
+    walk = sample(exact, starts, range(T, -1, -1), step=step, generator=seeded())
+    paths[name] = torch.cat([starts] + [state.x for state in walk], 1)  # (24, 1001)
 plots.show(
-    figure,
-    "Paths of 24 walkers from noise at t = 1000 to two peaks at t = 0, over the fog of the exact density: DDPM's paths tremble and cross, DDIM's are smooth and never cross, and both fill the same fog.",
+    ddim_plot.over_density(peaks, schedule, paths),
+    "Paths of 24 samples from noise at t = 1000 to two peaks at t = 0, over the exact density in gray: DDPM's paths are rough and cross all the time, DDIM's are smooth and never cross, and both end in the two peaks.",
 )
 
 # %% [markdown]
-# Look at any vertical line: the two crowds fill the same fog. Look along any single path: the two could not differ more. **The marginals are
-# the same, the journeys are not.** And smooth journeys can be taken in long strides.
+# On any vertical line, both sets of samples follow the same density. But single paths are completely different. **The marginals are
+# the same, the paths are not.** And a smooth path can be followed in long steps.
 #
-# That leaves three questions. Why are we free to choose the journey? Which journeys are there? And does the network care?
+# Why are we free to choose the paths? Which choices are there? And must the network be trained for them?
 #
 # ## 3 · The derivation
 #
 # ### 3.1 What did training look at?
 #
-# Here is the loss of lesson 03, the code that ran. Find the line where $x_{t-1}$ occurs, or $\beta_t$, or any *pair* of times:
+# Here is the loss of lesson 03, the code that ran. Look for $x_{t-1}$, for $\beta_t$, or for any *pair* of times:
 
 # %%
 show_source(Denoiser.loss, docstring=False)
 
 # %% [markdown]
-# There is none. A picture, one time $t$, one noise: training sees the marginals $q(x_t|x_0)=\mathcal N\big(\sqrt{\bar\alpha_t}\,x_0,\ (1-\bar\alpha_t)I\big)$, each on
-# its own. How $x_t$ and $x_s$ hang *together* was never in the data. So any process with these marginals has an equal claim on this network.
+# There is none. Training uses the marginals $q(x_t|x_0)=\mathcal N\big(\sqrt{\bar\alpha_t}\,x_0,\ (1-\bar\alpha_t)I\big)$, one time after
+# the other. How $x_t$ and $x_s$ depend on *each other* never occurs. So any process with these marginals has the same loss.
 #
 # ### 3.2 A family with the right marginals
 #
-# Two times, $s < t$. Suppose $x_t$ is right: $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon$. We want $x_s$. Keep the picture, and use
-# the *same* noise $\varepsilon$, only less of it. If we like, replace a part of it by fresh noise $z$ of variance $\sigma^2$:
+# Take two times, $s < t$. Suppose $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon$. We want $x_s$. Keep the picture, and use
+# the *same* noise $\varepsilon$, with a smaller factor. If we like, we replace a part of it by new noise $z$ of variance $\sigma^2$:
 #
 # $$\boxed{\;x_s = \sqrt{\bar\alpha_s}\,x_0 + \sqrt{1-\bar\alpha_s-\sigma^2}\;\underbrace{\frac{x_t-\sqrt{\bar\alpha_t}\,x_0}{\sqrt{1-\bar\alpha_t}}}_{\varepsilon} + \sigma z\;}\qquad 0\le\sigma^2\le 1-\bar\alpha_s \qquad\text{(DDIM, equation 7)}$$
 #
-# **Claim.** If $q(x_t|x_0)$ is right, so is $q(x_s|x_0)$, whatever $\sigma$. **Proof.** Work in one pixel, and write $y = x_s-\sqrt{\bar\alpha_s}\,x_0$ and
-# $a=\sqrt{1-\bar\alpha_s-\sigma^2}$. Given $\varepsilon$, $y$ is $\mathcal N(a\varepsilon,\sigma^2)$; to forget $\varepsilon$ we integrate over it:
+# **Claim.** If $q(x_t|x_0)$ is right, so is $q(x_s|x_0)$, for every such $\sigma$. **Proof.** Work in one pixel, and write $y = x_s-\sqrt{\bar\alpha_s}\,x_0$ and
+# $a=\sqrt{1-\bar\alpha_s-\sigma^2}$. Given $\varepsilon$, $y$ is $\mathcal N(a\varepsilon,\sigma^2)$. We integrate over $\varepsilon$:
 #
 # $$q(y|x_0)\;\propto\;\int \exp\Big(-\tfrac12\Big[\frac{(y-a\varepsilon)^2}{\sigma^2}+\varepsilon^2\Big]\Big)\,d\varepsilon .$$
 #
@@ -163,19 +149,19 @@ show_source(Denoiser.loss, docstring=False)
 #
 # $$\frac{(y-a\varepsilon)^2}{\sigma^2}+\varepsilon^2=\frac{a^2+\sigma^2}{\sigma^2}\Big(\varepsilon-\frac{a\,y}{a^2+\sigma^2}\Big)^2+\frac{y^2}{a^2+\sigma^2} .$$
 #
-# (The left over piece is $\frac{y^2}{\sigma^2}-\frac{a^2y^2}{\sigma^2(a^2+\sigma^2)}=\frac{y^2}{\sigma^2}\cdot\frac{\sigma^2}{a^2+\sigma^2}$.) The square integrates to a constant that does not know $y$. What remains,
+# (What is left over is $\frac{y^2}{\sigma^2}-\frac{a^2y^2}{\sigma^2(a^2+\sigma^2)}=\frac{y^2}{\sigma^2}\cdot\frac{\sigma^2}{a^2+\sigma^2}$.) The square integrates to a constant that does not depend on $y$. What remains,
 # $\exp\!\big(-\tfrac12\,y^2/(a^2+\sigma^2)\big)$, is a Gaussian of variance
 #
 # $$a^2+\sigma^2 = 1-\bar\alpha_s-\sigma^2+\sigma^2 = 1-\bar\alpha_s .\qquad\blacksquare$$
 #
-# (At $\sigma=0$ there is nothing to integrate: $y=a\varepsilon$.) **Induction** does the rest: start with the right $q(x_T|x_0)$, and step down through *any* list of times; every marginal on the way
-# is right. Nobody asked that $s=t-1$. We carry the factor of $x_0$ and the variance of the noise down a list of ten steps, for three choices of $\sigma$, and compare them with the table:
+# (At $\sigma=0$ there is nothing to integrate: $y=a\varepsilon$.) **Induction:** start with the right $q(x_T|x_0)$ and step down through *any* list of times. Every marginal on the list
+# is right; nothing requires $s=t-1$. As a check, we carry the factor of $x_0$ and the variance of the noise down ten steps:
 
 # %% tags=["nbval-check-output"]
-times, worst = schedule.timesteps(10), 0.0
+ten, worst = schedule.timesteps(10), 0.0
 for eta in (0.0, 0.5, 1.0):
     factor, variance = schedule.alpha_bar[T].sqrt(), 1 - schedule.alpha_bar[T]
-    for t, s in zip(times, times[1:]):
+    for t, s in zip(ten, ten[1:]):
         at_t, at_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
         kept = ((1 - at_s - sigma_squared(t, s, eta)).clamp(min=0) / (1 - at_t)).sqrt()
         factor = at_s.sqrt() + kept * (factor - at_t.sqrt())
@@ -183,44 +169,37 @@ for eta in (0.0, 0.5, 1.0):
         worst = max(worst, (factor - at_s.sqrt()).abs(), (variance - (1 - at_s)).abs())
         if s in (667, 334):
             print(f"eta {eta}   t = {s}   factor of x0 {factor:.6f}   variance {variance:.6f}")
-print("agrees with the table at all times:", bool(worst < 1e-12))
+print("agrees with the schedule at all times:", bool(worst < 1e-12))
+assert worst < 1e-12
 
 # %% [markdown]
-# Now with dice: 20,000 walkers, each of whom knows its own true $x_0$, drawn from the two peaks. (`from_x0` gives `sampler.ddim` that true picture in place of a guess.)
-# Three members of the family, one below the other; the black line is the exact density. If the proof is right, the rows look alike.
+# The same with 20,000 samples of $x_0$ from the two peaks. `from_x0` gives `sampler.ddim` the true $x_0$ in place of a prediction.
+# The black line is the exact density. If the proof is right, the rows look alike.
 
 # %%
 x0 = peaks.sample(20_000, seeded())[0]  # (20000, 1)
 seen = {}
-for eta in (0.0, 0.5, 1.0):
-    generator = seeded(1)
+for seed, eta in enumerate((0.0, 0.5, 1.0), 1):
+    generator = seeded(seed)
     x = schedule.diffuse(x0, T, torch.randn(x0.shape, generator=generator, dtype=x0.dtype))
-    for t, s in zip(times, times[1:]):
+    for t, s in zip(ten, ten[1:]):
         x = sampler.ddim(schedule, from_x0(schedule, x, t, x0), x, t, s, generator, eta)
         seen[eta, s] = x
-
-figure, axes = plots.subplots(3, 3, size=(10, 4.6), sharex=True)
-for row, eta in zip(axes, (0.0, 0.5, 1.0)):
-    for each, t in zip(row, (667, 334, 112)):
-        each.hist(seen[eta, t].flatten().numpy(), bins=80, density=True, color=plots.SKY)
-        law = peaks.diffused(schedule, t).log_prob(heights).exp()
-        each.plot(heights, law, color=plots.BLACK, linewidth=1.5)
-        each.set(title=f"η = {eta:g}, t = {t}", yticks=[], xlim=(-3, 3))
 plots.show(
-    figure,
-    "Nine histograms of 20,000 walkers, for eta 0, 0.5 and 1 at times 667, 334 and 112, each under the exact density: every column shows the same histogram.",
+    ddim_plot.histograms(peaks, schedule, seen, (667, 334, 112)),
+    "Nine histograms of 20,000 samples, for eta 0, 0.5 and 1 at times 667, 334 and 112, each under the exact density: in every column the three histograms look alike.",
 )
 
 # %% [markdown]
-# And by number: the largest distance between the walkers' distribution function and the exact one (Kolmogorov and Smirnov). For 20,000 draws of
-# the *right* law it exceeds $1.95/\sqrt{20000}=0.0138$ once in a thousand times.
+# And by number: the largest distance between the samples' distribution function and the exact one. For 20,000 draws from
+# the *right* distribution it exceeds $1.95/\sqrt{20000}=0.0138$ about once in a thousand times (Kolmogorov and Smirnov).
 
 
 # %%
-def distribution_gap(x, law):
-    """The largest |share of the walkers below x − exact share|."""
+def distribution_gap(x, exact):
+    """The largest |share of the samples below x − exact share|."""
     x = x.flatten().sort().values
-    below = torch.special.ndtr((x[:, None] - law.means.T) / law.std) @ law.weights  # (N,)
+    below = torch.special.ndtr((x[:, None] - exact.means.T) / exact.std) @ exact.weights  # (N,)
     rank = torch.arange(len(x) + 1, dtype=x.dtype) / len(x)
     return torch.maximum(rank[1:] - below, below - rank[:-1]).max().item()
 
@@ -231,10 +210,10 @@ for eta in (0.0, 0.5, 1.0):
     assert max(gaps) < 1.95 / math.sqrt(20_000)
 
 # %% [markdown]
-# ### 3.3 But the journey is another one
+# ### 3.3 The joint distribution is another one
 #
-# The marginals agree, so what differs? The *joint* law. We fix one picture, $x_0 = 0.5$, and plot $x_t$ against $x_s$ for $t=600$, $s=300$: first for the forward chain of
-# lesson 02, then for three members of the family. On the margins, all four clouds are the same two Gaussians.
+# The *joint* distribution differs. We fix one picture, $x_0 = 0.5$, and plot $x_t$ against $x_s$ for $t=600$, $s=300$: for the forward chain of
+# lesson 02, then for three members of the family. All four clouds have the same two marginals.
 
 # %%
 t, s, n = 600, 300, 1500
@@ -243,27 +222,19 @@ at_t, at_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
 x_s = schedule.diffuse(clean, s, noise(n, 1, seed=1, dtype=torch.float64))
 alpha = at_t / at_s  # of the noising jump from s to t
 x_t = alpha.sqrt() * x_s + (1 - alpha).sqrt() * noise(n, 1, seed=2, dtype=torch.float64)
-clouds = {"forward chain": (x_s, x_t)}
+pairs = {"forward chain": (x_s, x_t)}
 for eta in (1.0, 0.5, 0.0):
     x = schedule.diffuse(clean, t, noise(n, 1, seed=3, dtype=torch.float64))
     pred = from_x0(schedule, x, t, clean)
-    clouds[f"family, η = {eta:g}"] = (sampler.ddim(schedule, pred, x, t, s, seeded(4), eta), x)
-
-figure, axes = plots.subplots(1, 4, size=(10, 3), sharex=True, sharey=True)
-for each, (name, (a, b)) in zip(axes, clouds.items()):
-    each.scatter(a, b, s=2, color=plots.BLUE)
-    correlation = torch.corrcoef(torch.cat([a, b], 1).T)[0, 1]
-    each.set(title=f"{name}\ncorrelation {correlation:.2f}", xlabel=f"x at s = {s}")
-axes[0].set_ylabel(f"x at t = {t}")
+    pairs[f"family, η = {eta:g}"] = sampler.ddim(schedule, pred, x, t, s, seeded(4), eta), x
 plots.show(
-    figure,
-    "Four scatter plots of x at time 600 against x at time 300 for one picture: the forward chain and eta = 1 give the same wide cloud with correlation near 0.25, eta = 0.5 a narrow slanted one, eta = 0 a straight line.",
+    ddim_plot.clouds(pairs, f"x at s = {s}", f"x at t = {t}"),
+    "Four scatter plots of x at time 600 against x at time 300 for one picture: the forward chain and eta = 1 give the same wide cloud with a correlation near 0.25, eta = 0.5 a narrow slanted one, eta = 0 a straight line.",
 )
 
 # %% [markdown]
-# $\eta=1$ looks like the chain, and at $\eta=0$ the cloud is a line: whoever knows $x_0$ and $x_s$ knows $x_t$. In the chain of lesson 02, once you know $x_s$, the picture $x_0$ tells
-# you nothing new about $x_t$; that is what *Markov* means. Is it true of the family? We let $x_0$ vary too, and ask for the best straight line
-# $\mathbb E[x_t|x_s,x_0]=A\,x_s+B\,x_0$. From the box: the correlation of the noises in $x_t$ and $x_s$ is $\rho=\sqrt{(1-\bar\alpha_s-\sigma^2)/(1-\bar\alpha_s)}$, so
+# $\eta=1$ looks like the chain. At $\eta=0$ the cloud is a line: $x_0$ and $x_s$ determine $x_t$. A chain is *Markov* if $x_0$ tells you nothing new about $x_t$ once you know $x_s$. Is that true of the family? We let $x_0$ vary too, and fit the best straight line
+# $\mathbb E[x_t|x_s,x_0]=A\,x_s+B\,x_0$. By the box, the noises in $x_t$ and $x_s$ have the correlation $\rho=\sqrt{(1-\bar\alpha_s-\sigma^2)/(1-\bar\alpha_s)}$, so
 #
 # $$A=\rho\sqrt{\frac{1-\bar\alpha_t}{1-\bar\alpha_s}},\qquad B=\sqrt{\bar\alpha_t}-A\sqrt{\bar\alpha_s}.$$
 
@@ -276,14 +247,13 @@ for eta in (1.0, 0.5, 0.0):
     rho = ((1 - at_s - sigma_squared(t, s, eta)) / (1 - at_s)).sqrt()
     A = rho * ((1 - at_t) / (1 - at_s)).sqrt()
     B = at_t.sqrt() - A * at_s.sqrt()
-    print(
-        f"eta {eta}   A = {fitted[0]:.3f} (exact {A:.3f})   B = {fitted[1]:+.3f} (exact {B:+.3f})"
-    )
+    print(f"eta {eta}   A {fitted[0]:.3f} (exact {A:.3f})   B {fitted[1]:+.3f} (exact {B:+.3f})")
     assert abs(fitted[0] - A) < 0.02 and abs(fitted[1] - B) < 0.02
 
 # %% [markdown]
-# Only at $\eta=1$ is $B = 0$. For every other $\eta$, the forward process of the family needs to know where it started: **same marginals, but no Markov chain.** That is the
-# "implicit" in *denoising diffusion implicit models*, and it costs nothing, since nobody ever runs that forward process. Training uses the jump.
+# Only at $\eta=1$ is $B = 0$. For every smaller $\eta$, the forward process depends on $x_0$: **same marginals, but not a Markov chain.** This costs nothing, since nobody runs that process.
+#
+# The word *implicit* in the paper's title refers to $\eta=0$. There the sample is a fixed function of the noise $x_T$; such a model is called implicit.
 #
 # ### 3.4 Which member is DDPM?
 #
@@ -291,12 +261,12 @@ for eta in (1.0, 0.5, 0.0):
 #
 # $$1-\bar\alpha_s-\tilde\beta=(1-\bar\alpha_s)\,\frac{(1-\bar\alpha_t)-(1-\alpha)}{1-\bar\alpha_t}=(1-\bar\alpha_s)\,\frac{\alpha-\alpha\bar\alpha_s}{1-\bar\alpha_t}=\frac{\alpha\,(1-\bar\alpha_s)^2}{1-\bar\alpha_t}.$$
 #
-# In the box, $x_t$ is multiplied by the root of this over $\sqrt{1-\bar\alpha_t}$, which is $\sqrt\alpha\,(1-\bar\alpha_s)/(1-\bar\alpha_t)$: exactly its coefficient in DDPM's posterior mean.
-# Both means are right at the noiseless point $x_t=\sqrt{\bar\alpha_t}x_0$, so the coefficients of $x_0$ agree as well. Hence **DDPM is the member with $\sigma^2=\tilde\beta$**, and it is natural to measure all others by it:
+# In the box, $x_t$ is multiplied by the root of this over $\sqrt{1-\bar\alpha_t}$, which is $\sqrt\alpha\,(1-\bar\alpha_s)/(1-\bar\alpha_t)$. This is its coefficient in DDPM's posterior mean.
+# Both means are right at the point without noise, $x_t=\sqrt{\bar\alpha_t}x_0$, so the coefficients of $x_0$ agree as well. Hence **DDPM is the member with $\sigma^2=\tilde\beta$**, and we measure all others by it:
 #
-# $$\boxed{\;\sigma(\eta)=\eta\,\sqrt{\frac{1-\bar\alpha_s}{1-\bar\alpha_t}}\sqrt{1-\frac{\bar\alpha_t}{\bar\alpha_s}}\;}\qquad\eta=1:\text{ DDPM},\quad\eta=0:\text{ no dice}\qquad\text{(equation 16)}$$
+# $$\boxed{\;\sigma(\eta)=\eta\,\sqrt{\frac{1-\bar\alpha_s}{1-\bar\alpha_t}}\sqrt{1-\frac{\bar\alpha_t}{\bar\alpha_s}}\;}\qquad\eta=1:\text{ DDPM},\quad\eta=0:\text{ no new noise}\qquad\text{(equation 16)}$$
 #
-# Checked on the two functions themselves, with the same dice, for every stride:
+# Checked on the two functions, with the same new noise:
 
 # %% tags=["nbval-check-output"]
 x, picture = noise(16, 3, seed=1, dtype=torch.float64), noise(16, 3, seed=2, dtype=torch.float64)
@@ -308,42 +278,37 @@ for t in range(2, T + 1, 23):
         other = sampler.ddim(schedule, pred, x, t, s, seeded(), eta=1.0)
         worst, pairs = max(worst, (one - other).abs().max().item()), pairs + 1
 print(f"{pairs} pairs (t, s); ddim(eta=1) and ddpm agree to 1e-12:", worst < 1e-12)
+assert worst < 1e-12
 
 # %% [markdown]
 # ### 3.5 One training for the whole family
 #
-# To *generate*, we do not know $x_0$; we put the network's guess $\hat x_0$ into the box. How wrong is that step? Both the true step $q_\sigma(x_s|x_t,x_0)$ and ours $p(x_s|x_t)$ are Gaussians
-# of the same variance $\sigma^2$, and their means differ only in $x_0$ against $\hat x_0$. The divergence of two such Gaussians is the squared distance of the means over $2\sigma^2$:
+# To *generate*, we put the predicted $\hat x_0$ into the box. The true step $q_\sigma(x_s|x_t,x_0)$ and ours, $p(x_s|x_t)$, are Gaussians
+# of the same variance $\sigma^2$. Their divergence is the squared distance of their means over $2\sigma^2$:
 #
 # $$\mathrm{KL}(q_\sigma\,\|\,p)=\gamma\,\|x_0-\hat x_0\|^2,\qquad \gamma=\frac1{2\sigma^2}\Big(\sqrt{\bar\alpha_s}-\sqrt{1-\bar\alpha_s-\sigma^2}\,\sqrt{\tfrac{\bar\alpha_t}{1-\bar\alpha_t}}\Big)^2 .$$
 #
-# So every member's bound is the *same* denoising error at each time, only weighted by another $\gamma>0$ (the paper's Theorem 1). A network that gets each time right is optimal for all weights at once: the best $\hat x_0$ is
-# $\mathbb E[x_0|x_t]$ in any case. **The dial $\eta$ does not occur in training.** The formula against torch's own divergence:
+# So the bound of every member with $\sigma>0$ is the *same* denoising error at each time, with another weight $\gamma>0$ (the paper's Theorem 1). If the network can fit each time separately, the weights do not matter: the best $\hat x_0$ is
+# $\mathbb E[x_0|x_t]$. **$\eta$ does not occur in training.** The formula against torch's own divergence:
 
 # %% tags=["nbval-check-output"]
-t, s, truth, guessed, x = 600, 300, torch.tensor(0.8), torch.tensor(0.3), torch.tensor([[0.4]])
-at_t, at_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
+t, s, truth, predicted = 600, 300, torch.tensor(0.8), torch.tensor(0.3)
+x, at_t, at_s = torch.tensor([[0.4]]), schedule.alpha_bar[t], schedule.alpha_bar[s]
 for eta in (0.2, 0.5, 1.0):
     variance = sigma_squared(t, s, eta)
-    true_step, our_step = (
-        torch.distributions.Normal(
-            at_s.sqrt() * x0
-            + (1 - at_s - variance).sqrt() * (x - at_t.sqrt() * x0) / (1 - at_t).sqrt(),
-            variance.sqrt(),
-        )
-        for x0 in (truth, guessed)
-    )
-    gamma = at_s.sqrt() - (1 - at_s - variance).sqrt() * (at_t / (1 - at_t)).sqrt()
-    gamma = gamma**2 / (2 * variance)
-    divergence = torch.distributions.kl_divergence(true_step, our_step).item()
-    print(
-        f"eta {eta}   gamma {gamma:8.4f}   gamma times the error {gamma * (truth - guessed) ** 2:.5f}   KL {divergence:.5f}"
-    )
+    kept = (1 - at_s - variance).sqrt() / (1 - at_t).sqrt()
+    means = [at_s.sqrt() * x0 + kept * (x - at_t.sqrt() * x0) for x0 in (truth, predicted)]
+    steps = [torch.distributions.Normal(mean, variance.sqrt()) for mean in means]
+    divergence = torch.distributions.kl_divergence(*steps).item()
+    gamma = (at_s.sqrt() - kept * at_t.sqrt()) ** 2 / (2 * variance)
+    weighted = (gamma * (truth - predicted) ** 2).item()
+    print(f"eta {eta}   gamma {gamma:7.4f}   gamma · error² {weighted:.5f}   KL {divergence:.5f}")
+    assert abs(weighted - divergence) < 1e-4 * divergence
 
 # %% [markdown]
-# The weight $\gamma$ grows without bound as $\eta\to 0$: without dice there is no noise left that could hide a wrong guess. At $\eta=0$ itself the bound says nothing; what justifies that member is that its marginals are right, and what it does, measured below.
+# $\gamma$ grows without bound as $\eta\to 0$, because two narrow Gaussians with different means hardly overlap. At $\eta=0$ the bound says nothing; that member is justified by its marginals, and by measurement.
 #
-# ### 3.6 Without dice: an ordinary differential equation
+# ### 3.6 Without new noise: an ordinary differential equation
 #
 # Set $\eta=0$, and divide the step by $\sqrt{\bar\alpha_s}$. With $\bar x=x/\sqrt{\bar\alpha}$ and $\varsigma=\sqrt{(1-\bar\alpha)/\bar\alpha}$ (the noise in units of the signal),
 #
@@ -353,162 +318,142 @@ for eta in (0.2, 0.5, 1.0):
 #
 # $$\boxed{\;\bar x_s=\bar x_t+(\varsigma_s-\varsigma_t)\,\hat\varepsilon(x_t,t)\;}$$
 #
-# That is one step of Euler's method, the simplest solver there is, for the equation $d\bar x=\hat\varepsilon\,d\varsigma$ (equations 13 and 14 of the paper). There is an *exact* curve from each noise to its
-# picture, and DDIM follows it with straight strides. So $x_T$ decides the picture; more steps only follow the curve more closely. The two forms of the step, side by side:
+# This is one step of Euler's method for the equation $d\bar x=\hat\varepsilon\,d\varsigma$ (equations 13 and 14 of the paper). An *exact* curve leads from each noise to its
+# picture, and DDIM follows it with straight steps. So $x_T$ decides the picture, and more steps follow the curve more closely. The two forms of the step agree:
 
 # %% tags=["nbval-check-output"]
 x, worst = noise(500, 2, dtype=torch.float64), 0.0
-for t, s in zip(times, times[1:]):
-    pred, at_t, at_s = guess(x, t), schedule.alpha_bar[t], schedule.alpha_bar[s]
-    step = ((1 - at_s) / at_s).sqrt() - ((1 - at_t) / at_t).sqrt()
-    euler = at_s.sqrt() * (x / at_t.sqrt() + step * pred.eps)
+for t, s in zip(ten, ten[1:]):
+    pred, at_t, at_s = exact_ring(x, t), schedule.alpha_bar[t], schedule.alpha_bar[s]
+    change = ((1 - at_s) / at_s).sqrt() - ((1 - at_t) / at_t).sqrt()
+    euler = at_s.sqrt() * (x / at_t.sqrt() + change * pred.eps)
     x = ddim(schedule, pred, x, t, s)
     worst = max(worst, (euler - x).abs().max().item())
 print("ten steps of ddim are ten steps of Euler's method:", worst < 1e-10)
+assert worst < 1e-10
 
 # %% [markdown]
-# How wrong are long strides? Take the simplest data, one pixel from $\mathcal N(0, 0.5^2)$. There, $\hat\varepsilon=\varsigma\bar x/(0.25+\varsigma^2)$, and the equation can be solved: $\bar x\propto\sqrt{0.25+\varsigma^2}$. So the exact curve takes every
-# $x_T$ to $x_0=g\,x_T$, with $g=0.5/\sqrt{1-0.75\,\bar\alpha_T}$. And the strides?
+# How wrong are long steps? Take the simplest data, one pixel from $\mathcal N(0, 0.5^2)$. There $\hat\varepsilon=\varsigma\bar x/(0.25+\varsigma^2)$, and the equation has the solution $\bar x\propto\sqrt{0.25+\varsigma^2}$. So the exact curve takes every
+# $x_T$ to $x_0=g\,x_T$, with the gain $g=0.5/\sqrt{1-0.75\,\bar\alpha_T}$. And long steps?
 
 # %% tags=["nbval-check-output"]
-pixel = GaussianMixture([[0.0]], std=0.5).denoiser(schedule)
-exact = 0.5 / math.sqrt(1 - 0.75 * schedule.alpha_bar[T])
-one = torch.ones(1, 1, dtype=torch.float64)
-print(f"exact gain {exact:.5f}")
+exact_gain = 0.5 / math.sqrt(1 - 0.75 * schedule.alpha_bar[T])
+one, missing = torch.ones(1, 1, dtype=torch.float64), {}
+print(f"exact gain {exact_gain:.5f}")
 for steps in (5, 10, 20, 50, 100, 200, 500, 1000):
-    gain = end(sample(pixel, one, schedule.timesteps(steps), step=ddim)).item()
-    print(f"{steps:4} steps   gain {gain:.5f}   short by {exact - gain:.5f}")
+    gain = final(sample(half_pixel, one, schedule.timesteps(steps), step=ddim)).item()
+    missing[steps] = exact_gain - gain
+    print(f"{steps:4} steps   gain {gain:.5f}   missing {missing[steps]:.5f}")
+assert all(missing[steps] > 0 for steps in missing)
+assert all(1.9 < missing[n] / missing[2 * n] < 2.1 for n in (5, 10, 50, 100, 500))
 
 # %% [markdown]
-# Twice the steps, half the error: the mark of Euler's method. And the error has a sign: **too few steps make too little contrast**, since a straight stride runs past a curve that bends, and always to the same side. Remember it when you see pale samples.
+# Twice the steps, half the error: Euler's method is of first order. The error has a sign: **too few steps give too little contrast.** For Gaussian data the curve of $\bar x$ against $\varsigma$ is convex, so a straight step ends below it.
 #
-# The curves themselves, in two dimensions, for data on a ring of six clusters. From the same eight noises: DDPM's walks, DDIM's curves in 500 steps, and what ten strides make of them.
+# Now two dimensions, for data on a ring of six clusters, each panel from the same eight noises:
 
 # %%
 turn = torch.arange(8) / 8 * 2 * math.pi + 0.3
 starts = torch.stack([turn.cos(), turn.sin()], 1) * torch.tensor([2.2, 0.7]).repeat(4)[:, None]
-panels = (("DDPM, 500 steps", 1.0, 500), ("DDIM, 500 steps", 0.0, 500), ("DDIM, 10 steps", 0.0, 10))
-figure, axes = plots.subplots(1, 3, size=(10, 3.6), sharex=True, sharey=True)
-for each, (name, eta, steps) in zip(axes, panels):
-    step, way = partial(sampler.ddim, eta=eta), schedule.timesteps(steps)
-    walk = sample(guess, starts, way, step=step, generator=seeded(2))
-    paths = torch.stack([starts] + [state.x for state in walk])  # (steps + 1, 8, 2)
-    each.scatter(*cloud.T, s=1, color="#BBBBBB")
-    style = {"marker": "o", "markersize": 3} if steps == 10 else {}
-    for k in range(8):
-        width = 0.5 if eta else 1.5
-        each.plot(*paths[:, k].T, linewidth=width, color=plots.COLORS[k], **style)
-    each.plot(*starts.T, "k.", markersize=6, zorder=5)
-    each.set(title=name, aspect="equal", xlim=(-3, 3), ylim=(-3, 3), xticks=[], yticks=[])
+paths = {}
+for name, eta, steps in (("DDPM", 1.0, 500), ("DDIM", 0.0, 500), ("DDIM", 0.0, 10)):
+    step, times = partial(sampler.ddim, eta=eta), schedule.timesteps(steps)
+    walk = sample(exact_ring, starts, times, step=step, generator=seeded(2))
+    paths[f"{name}, {steps} steps"] = torch.stack([starts] + [state.x for state in walk])
 plots.show(
-    figure,
-    "Paths of eight noises towards a ring of six clusters: DDPM scribbles over the plane, DDIM draws eight short smooth curves, and ten long strides of DDIM land near the ends of the same curves.",
+    ddim_plot.plane(cloud, paths, thin=["DDPM, 500 steps"]),
+    "Paths of eight noises towards a ring of six clusters: DDPM's cover the plane, DDIM's are eight short smooth curves that end in clusters. Ten long steps of DDIM bend the same way, but some of them stop between two clusters.",
 )
 
 # %% [markdown]
 # ## 4 · The real code
 #
-# This is the step, all of it. Compare it line by line with the two boxes: `pred.x0` and `pred.eps` are the two views of the one guess.
+# Compare line by line with the two boxes. `pred.x0` and `pred.eps` are two views of one prediction.
 
 # %%
 show_source(sampler.ddim)
 
 # %% [markdown]
-# Three remarks. A step takes the *pair* $(t, s)$: no $\beta$, no "previous $\bar\alpha$", and any falling list of times is a sampler. `alpha_bar[0] == 1`, so the last step returns $\hat x_0$ by itself, without an `if`. And with $\eta=0$, nothing demands that $s$ be the
-# cleaner time: the same line also walks *up*, from a picture to its noise.
+# A step takes any *pair* $(t, s)$. `alpha_bar[0] == 1`, so the last step returns $\hat x_0$ by itself. And with $\eta=0$, $s$ need not be the
+# cleaner time: the same line also leads *up*, from a picture to its noise.
 
 # %%
 show_source(sampler.invert)
 
 # %% [markdown]
-# ## 5 · Play: what does the dial do?
+# ## 5 · Play: what does η do?
 #
-# 300 noises, always the same, and always the same dice. Each dot wears the color of the *direction* in which it started, and keeps it. Turn $\eta$, and choose the number of steps. On the left seven of the walks, on the right where all the dots end.
-# **Find out:** how much dice does it take to forget the start? Does walking in more, smaller steps help the memory?
+# 300 noises, always the same, also in the steps. The color of a point says in which *direction* it started. The left side shows seven of the paths, the right side all final points.
+# **Find out:** which $\eta$ is enough to forget the start? Do more steps help to remember it?
 
 # %%
 crowd = noise(300, 2, seed=4)
-hue = torch.atan2(crowd[:, 1], crowd[:, 0]) / (2 * math.pi) % 1  # (300,) where each dot starts
-side = torch.cdist(crowd.double(), ring.means).argmin(1)  # (300,) the cluster on its side
-frame = {"xlim": (-3, 3), "ylim": (-3, 3), "xticks": [], "yticks": [], "aspect": "equal"}
+side = torch.cdist(crowd.double(), ring.means).argmin(1)  # (300,) the cluster nearest to the start
 
 
 def walks(eta, steps):
-    """All places of the 300 dots, (steps + 1, 300, 2), and the share that end on their own side."""
-    step, way = partial(sampler.ddim, eta=eta), schedule.timesteps(steps)
-    walk = sample(guess, crowd, way, step=step, generator=seeded(2))
+    """All places of the points, (steps + 1, 300, 2), and the share that keep their side."""
+    step, times = partial(sampler.ddim, eta=eta), schedule.timesteps(steps)
+    walk = sample(exact_ring, crowd, times, step=step, generator=seeded(2))
     paths = torch.stack([crowd] + [state.x for state in walk])
     ends = torch.cdist(paths[-1].double(), ring.means).argmin(1)
     return paths, (ends == side).double().mean()
 
 
 # %%
-def turn_dial(figure, eta=0.0, steps=10):
-    left, right = figure.subplots(1, 2, subplot_kw=frame)
-    left.scatter(*cloud.T, s=1, color="#CCCCCC")
-    left.scatter(*crowd[:7].T, s=25, color=plots.COLORS[:7])
-    lines = [left.plot([], [], linewidth=1.2, color=color)[0] for color in plots.COLORS[:7]]
-    dots = right.scatter(*crowd.T, s=14, c=hue, cmap="twilight_shifted", vmin=0, vmax=1)
-    dots.set(edgecolor="#888888", linewidth=0.4)  # some of the colors are pale
-    words = [each.set_title(" ") for each in (left, right)]
-
-    def update(eta, steps):
-        paths, kept = walks(eta, steps)
-        paths = paths.numpy()  # of a tensor matplotlib looks into each point
-        for k, line in enumerate(lines):
-            line.set_data(*paths[:, k].T)
-        dots.set_offsets(paths[-1])
-        words[0].set_text(f"η = {eta:.2f} in {steps} steps")
-        words[1].set_text(f"{kept:.0%} end on the side where they began")
-        return [*lines, dots, *words]
-
-    update(eta, steps)
-    return update
+def turn_eta(figure, eta=0.0, steps=10):
+    return ddim_plot.dial(figure, cloud, walks, eta, steps)
 
 
 widgets.Redraw(
-    turn_dial,
+    turn_eta,
     eta=(0.0, 1.0, 0.05),
     steps=[5, 10, 20, 50],
     labels={"eta": "η"},
     alt=lambda eta, steps: (
-        f"Left: seven paths with eta {eta:.2f} in {steps} steps. Right: the ends of 300 paths in six clusters, colored by the direction of their start: at eta 0 each cluster has one color, at eta 1 all are mixed."
+        f"Left: seven paths with eta {eta:.2f} in {steps} steps. Right: the final points of 300 paths around a ring of six clusters, colored by the direction of their start; {walks(eta, steps)[1]:.0%} end on the side where they began."
     ),
 )
 
+# %% tags=["nbval-check-output"]
+kept = {
+    (eta, steps): walks(eta, steps)[1].item() for eta in (0.0, 0.25, 0.5, 1.0) for steps in (5, 50)
+}
+for (eta, steps), share in kept.items():
+    print(f"eta {eta:<4}  {steps:2} steps: {share:4.0%} keep their side")
+assert kept[0.0, 5] == kept[0.0, 50] == 1 and kept[0.25, 50] < kept[0.25, 5]
+
 # %% [markdown]
-# At $\eta=0$ every dot ends on its own side: the map from noise to data keeps neighbors together. A quarter of DDPM's dice already makes half of them forget; at $\eta=1$ one in six is on its side, which is chance. And more steps do not help, on the contrary: at $\eta=0.25$ they throw the dice more often.
+# At $\eta=0$ every point ends on its own side: this map keeps neighbors together. At $\eta=1$ about one in six does, which is chance. At $\eta=0.25$ more steps make it worse: they add new noise more often.
 #
-# The same dial on the real network. Ten noises, ten pictures; from frame to frame only $\eta$ changes. At $\eta=0$ nothing is random but the start. As $\eta$ grows, the fresh noise takes over, and the start is forgotten: watch digits turn into other digits.
+# The same on the real network. As $\eta$ grows, digits turn into other digits:
 
 # %%
-faces, dial = noise(10, 1, 16, 16, seed=5), [k / 10 for k in range(11)]
-strips = {}
+starts, etas, strips = noise(10, 1, 16, 16, seed=5), [k / 10 for k in range(11)], {}
 for steps in (10, 50):
-    frames = []
-    for eta in dial:
-        step, way = partial(sampler.ddim, eta=eta), network.schedule.timesteps(steps)
-        images = end(sample(network, faces, way, step=step, generator=seeded(6)))
+    frames, times = [], network.schedule.timesteps(steps)
+    for eta in etas:
+        step = partial(sampler.ddim, eta=eta)
+        images = final(sample(network, starts, times, step=step, generator=seeded(6)))
         frames.append(plots.image_grid(images, columns=10, scale=4))
     strips[f"{steps} steps"] = frames
 widgets.Filmstrip(
     strips,
-    labels=[f"η = {eta:.1f}" for eta in dial],
+    labels=[f"η = {eta:.1f}" for eta in etas],
     choose="sampler",
     title="One start, eleven etas",
-    alt="Ten digits made from the same ten noises",
+    alt="Ten digits from the same ten noises",
 )
 
 # %% [markdown]
 # ## 6 · Train it: once
 #
-# In this lesson no new training is needed, and *that is the point of the paper*: DDIM is a way to sample, not a way to train. Let us watch that, from scratch. A small network learns the ring; the loss is lesson 03's. While it
-# learns, we look at it through DDIM with 20 steps, a sampler that the training knows nothing about.
+# *DDIM needs no training of its own.* To see it, a small network learns the ring with the loss of lesson 03, while we draw its samples by DDIM with 20 steps.
 
 
 # %%
 class SmallNet(nn.Module):
-    """(x, t) -> noise, for points in the plane."""
+    """(x, t) → noise, for points in the plane."""
 
     def __init__(self, width=128):
         super().__init__()
@@ -523,66 +468,88 @@ class SmallNet(nn.Module):
         return self.body(torch.cat([x, level, level.sin(), level.cos()], 1))
 
 
-def watch_training(figure, seen):
-    left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
-    losses = torch.tensor([step.loss for step in seen])
-    smooth = losses[: len(losses) // 20 * 20].view(-1, 20).mean(1)
-    left.plot(20 * torch.arange(len(smooth)), smooth)
-    left.set(xlabel="step", ylabel="loss, mean of 20", title="Training knows no sampler")
-    dots = end(sample(seen[-1].ema, crowd, schedule.timesteps(20), step=ddim))
-    right.scatter(*dots.T, s=3, color=plots.BLUE)
-    right.set(xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), aspect="equal", title="DDIM, 20 steps")
-
-
 # %%
+def watch_training(figure, seen):
+    walk = sample(seen[-1].ema, noise(300, 2, seed=4), schedule.timesteps(20), step=ddim)
+    ddim_plot.training(figure, [step.loss for step in seen], final(walk))
+
+
 torch.manual_seed(0)
-student, crowd = Denoiser(SmallNet(), schedule), noise(300, 2, seed=4)
+small = Denoiser(SmallNet(), schedule)
 learning = train(
-    student, lambda g: ring.sample(256, g)[0].float(), steps=2000, lr=5e-3, ema=0.99, seed=0
+    small, lambda g: ring.sample(256, g)[0].float(), steps=2000, lr=5e-3, ema=0.99, seed=0
 )
 seen = widgets.watch(
     learning,
     watch_training,
     every=50,
-    alt="Left: the loss of the small network falls and levels out. Right: its samples by DDIM in 20 steps form a ring of six clusters.",
+    alt="Left: the loss of the small network falls fast and then levels out. Right: its samples by DDIM in 20 steps lie on a ring; many are in the six clusters, some between them.",
 )
 learned = seen[-1].ema
 
 # %% [markdown]
-# Trained once. Now the one network under six samplers; over each cloud the mean log-density under the true law (higher is better, the real dots set the mark).
+# Trained once; now four samplers use it. How far are their samples from the data? We measure the *energy distance*, $2\,\mathbb E|x-y|-\mathbb E|x-x'|-\mathbb E|y-y'|$, which is 0 only between equal distributions. (Mean log-density would prefer samples that all lie in one peak.) The floor compares real points with other real points. Mean ± sd over five seeds of the sampling; $\hat\sigma$ is DDPM with the larger variance $\hat\sigma^2=1-\bar\alpha_t/\bar\alpha_s$.
+
 
 # %%
-real = ring.sample(2000, seeded(1))[0]
-dots = {"real": real}
+def energy_distance(x, y):
+    x, y = x.double(), y.double()
+    within = torch.cdist(x, x).mean() + torch.cdist(y, y).mean()
+    return (2 * torch.cdist(x, y).mean() - within).item()
+
+
+def points(step, steps, seed=0):
+    """1000 points from the trained network."""
+    generator = seeded(1000 + seed)
+    start = torch.randn(1000, 2, generator=generator)
+    return final(sample(learned, start, schedule.timesteps(steps), step=step, generator=generator))
+
+
+def real_points(seed):
+    return ring.sample(1000, seeded(seed))[0]
+
+
+# %%
+floor = torch.tensor([energy_distance(real_points(k), real_points(100 + k)) for k in range(5)])
+print(f"real points        {floor.mean():.4f} ±{floor.std():.4f}")
+steps_of = {f"η = {eta:g}": partial(sampler.ddim, eta=eta) for eta in (0.0, 0.5, 1.0)}
+steps_of["large σ̂"] = partial(sampler.ddpm, v=1.0)
+found = {}
 for steps in (10, 100):
-    for name, step in (
-        ("DDIM", ddim),
-        ("η = 0.5", partial(sampler.ddim, eta=0.5)),
-        ("DDPM σ̂", partial(sampler.ddpm, v=1.0)),
-    ):
-        way = schedule.timesteps(steps)
-        dots[f"{name}, {steps}"] = end(
-            sample(learned, noise(2000, 2, seed=7), way, step=step, generator=seeded(8))
+    for name, step in steps_of.items():
+        runs = [energy_distance(real_points(k), points(step, steps, k)) for k in range(5)]
+        found[name, steps] = torch.tensor(runs)
+        room = 12 + name.count("\u0302")  # the hat takes no room
+        print(
+            f"{name:{room}} {steps:4}  {found[name, steps].mean():.4f} ±{found[name, steps].std():.4f}"
         )
-scores = {name: ring.log_prob(x.double()).mean().item() for name, x in dots.items()}
-figure, axes = plots.subplots(1, len(dots), size=(10.5, 2.1))
-for each, (name, x) in zip(axes, dots.items()):
-    each.scatter(*x.T, s=0.6, color=plots.BLUE)
-    each.set_title(f"{name}\n{scores[name]:+.2f}", fontsize=9)
-    each.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), xticks=[], yticks=[], aspect="equal")
+
+
+def standard_errors(one, other):
+    """How far the mean of `one` lies above that of `other`."""
+    return ((one - other).mean() / ((one.var() + other.var()) / len(one)).sqrt()).item()
+
+
+gaps = {key: standard_errors(runs, found["η = 0", key[1]]) for key, runs in found.items()}
+assert gaps["large σ̂", 10] > 3 and gaps["η = 0.5", 10] < -2
+assert all(abs(gaps[name, 100]) < 2 for name in steps_of)
+
+# %%
+shown = {"real": real_points(0)}
+for steps in (10, 100):
+    for name in ("η = 0", "η = 0.5", "large σ̂"):
+        shown[f"{name}, {steps}\n{found[name, steps].mean():.4f}"] = points(steps_of[name], steps)
 plots.show(
-    figure,
-    "Seven clouds: the real ring, and samples of one trained network by DDIM, eta 0.5 and DDPM with the large variance, in 10 and in 100 steps. In 10 steps DDPM is a blur, DDIM a ring.",
+    ddim_plot.rings(shown),
+    "Seven clouds: the real ring, and samples of one trained network by eta 0, eta 0.5 and the large variance, in 10 and in 100 steps. In 10 steps eta 0 and 0.5 give a thin hexagon and the large variance a wide blurred ring; in 100 steps all three give six clusters with a few points between them.",
 )
-assert scores["DDIM, 10"] > scores["DDPM σ̂, 10"] and scores["DDIM, 100"] > scores["DDIM, 10"]
 
 # %% [markdown]
-# The order you see there, at ten steps and at a hundred, is the paper's main result. Now properly, with numbers.
+# In ten steps $\hat\sigma$ is the worst, and some new noise, $\eta=0.5$, is better than none. In a hundred steps the differences are within the noise of the measurement. Now on pictures.
 #
 # ## 7 · Measure
 #
-# The paper's Table 1: FID on CIFAR-10 (32 × 32, 50,000 samples; lower is better) of one network, trained with $T=1000$, sampled in $S$ steps. $\hat\sigma$ is DDPM with the larger variance
-# $\hat\sigma^2=1-\bar\alpha_t/\bar\alpha_s$.
+# The paper's Table 1: FID on CIFAR-10 (50,000 samples; lower is better) of one network, trained with $T=1000$ and the linear schedule, sampled in $S$ steps.
 
 # %%
 PAPER = {  # Song, Meng and Ermon 2021, table 1, CIFAR-10; S = 10, 20, 50, 100, 1000
@@ -594,33 +561,23 @@ PAPER = {  # Song, Meng and Ermon 2021, table 1, CIFAR-10; S = 10, 20, 50, 100, 
 }
 SAMPLERS = {f"η = {eta:g}": partial(sampler.ddim, eta=eta) for eta in (0.0, 0.2, 0.5, 1.0)}
 SAMPLERS["σ̂"] = partial(sampler.ddpm, v=1.0)
-INK = dict(zip(PAPER, plots.COLORS))
-
-
-def show_table(header, rows, width=10):
-    print(f"{header[0]:10}" + "".join(f"{word:>{width}}" for word in header[1:]))
-    for name, cells in rows.items():
-        name += " " * name.count("\u0302")  # the hat of σ̂ takes no room
-        print(f"{name:10}" + "".join(f"{cell:>{width}}" for cell in cells))
-
-
-show_table(["FID, S ="] + [10, 20, 50, 100, 1000], PAPER)
+ddim_table.show("FID, S =", [10, 20, 50, 100, 1000], PAPER)
 
 # %% [markdown]
 # ### 7.1 The sampler alone, exactly
 #
-# A table like this mixes two errors: the network's and the sampler's. Let us first see the sampler's alone, in a world where the network is perfect, and the law of the samples is known without drawing a single one:
-# Gaussian data with the mean and covariance *of our digits*. Along each principal direction, of variance $\lambda$, the best guess is a straight line, $\hat x_0=g\,x_t$ with
-# $g=\sqrt{\bar\alpha_t}\lambda/(\bar\alpha_t\lambda+1-\bar\alpha_t)$. So every step multiplies the variance of the samples by a number and adds $\sigma^2$, and we can carry the variance $v$ down to $t=0$.
-# The Fréchet distance between the true and the sampled Gaussian is $\sum(\sqrt\lambda-\sqrt v)^2$, here divided by $\sum\lambda$.
+# Such a table mixes two errors: the network's and the sampler's. First the sampler's alone, with a perfect network and without drawing a sample. The data are Gaussian, with the covariance *of our digits*. Along a principal direction of variance $\lambda$ the best prediction is $\hat x_0=g\,x_t$ with
+# $g=\sqrt{\bar\alpha_t}\lambda/(\bar\alpha_t\lambda+1-\bar\alpha_t)$.
+#
+# So every step multiplies the variance $v$ of the samples by a number and adds $\sigma^2$. The Fréchet distance between the true and the sampled Gaussian is $\sum(\sqrt\lambda-\sqrt v)^2$, here divided by $\sum\lambda$.
 
 
 # %%
-def sampled_variance(variance, way, eta, large=False):
+def sampled_variance(variance, times, eta, large=False, schedule=schedule):
     """What the sampler makes of Gaussian data with these variances (D,), with a perfect network."""
     table, v = schedule.alpha_bar, torch.ones_like(variance)
-    for t, s in zip(way, way[1:]):
-        at_t, at_s, sigma2 = table[t], table[s], sigma_squared(t, s, eta)
+    for t, s in zip(times, times[1:]):
+        at_t, at_s, sigma2 = table[t], table[s], sigma_squared(t, s, eta, schedule)
         g = at_t.sqrt() * variance / (at_t * variance + 1 - at_t)
         noise_in = (1 - at_t.sqrt() * g) / (1 - at_t).sqrt()  # eps = noise_in * x_t
         factor = at_s.sqrt() * g + (1 - at_s - sigma2).clamp(min=0).sqrt() * noise_in
@@ -629,188 +586,232 @@ def sampled_variance(variance, way, eta, large=False):
     return v
 
 
+# %%
 # The same by the real sampler, as a check:
-pixel, x = GaussianMixture([[0.0]], std=0.5), noise(20_000, 1, seed=9, dtype=torch.float64)
-for large, step in ((False, SAMPLERS["η = 0.5"]), (True, SAMPLERS["σ̂"])):
-    way = schedule.timesteps(20)
-    v = end(sample(pixel.denoiser(schedule), x, way, step=step, generator=seeded())).var()
-    law = sampled_variance(pixel.std**2, way, 1.0 if large else 0.5, large)
-    print(f"one pixel, 20 steps: variance sampled {v:.4f}, carried {law.item():.4f}")
-    assert abs(v / law - 1) < 6 * math.sqrt(2 / 20_000)
+x, times = noise(20_000, 1, seed=9, dtype=torch.float64), schedule.timesteps(20)
+for name, eta in (("η = 0.5", 0.5), ("σ̂", 1.0)):
+    v = final(sample(half_pixel, x, times, step=SAMPLERS[name], generator=seeded())).var()
+    exact = sampled_variance(torch.tensor([0.25]).double(), times, eta, name == "σ̂").item()
+    print(f"one pixel, 20 steps, {name}: variance sampled {v:.4f}, carried {exact:.4f}")
+    assert abs(v / exact - 1) < 6 * math.sqrt(2 / 20_000)
 
 # %% tags=["nbval-check-output"]
 spectrum = torch.linalg.eigvalsh(torch.cov(handwriting.flatten(1).double().T)).clamp(min=1e-9)
-budgets, exact_table = (5, 10, 20, 50, 100, 1000), {}
+budgets, exact = (5, 10, 20, 50, 100, 1000), {}
 
 
-def gaussian_distance(steps, eta, large=False, spaced=uniform_spacing):
-    v = sampled_variance(spectrum, schedule.timesteps(steps, spaced), eta, large)
+def gaussian_distance(steps, eta, large=False, spacing=uniform_spacing, schedule=schedule):
+    times = schedule.timesteps(steps, spacing)
+    v = sampled_variance(spectrum, times, eta, large, schedule)
     return ((spectrum.sqrt() - v.sqrt()).square().sum() / spectrum.sum()).item()
 
 
-for name in SAMPLERS:
-    large = name == "σ̂"
-    eta = 1.0 if large else float(name[4:])
-    exact_table[name] = [gaussian_distance(steps, eta, large) for steps in budgets]
-show_table(
-    ["exact, S ="] + list(budgets),
-    {name: [f"{each:.5f}" for each in row] for name, row in exact_table.items()},
-)
+for name, each in (("linear", schedule), ("cosine", cosine())):
+    for row in SAMPLERS:
+        eta, large = (1.0, True) if row == "σ̂" else (float(row[4:]), False)
+        exact[name, row] = [gaussian_distance(n, eta, large, schedule=each) for n in budgets]
+    rows = {row: [f"{value:.6f}" for value in exact[name, row]] for row in SAMPLERS}
+    ddim_table.show(f"{name}, S =", budgets, rows)
+few, most = zip(*(exact["linear", row][1::4] for row in SAMPLERS))  # 10 and 1000 steps
+assert list(few) == sorted(few) and min(most) == most[-1]
 
 # %% [markdown]
-# No network, no image, no chance in it, and the whole story of Table 1 is there. Up to 20 steps the order is $\eta=0<0.2<0.5<1<\hat\sigma$. And at $S=T$ it turns around: with a thousand steps $\hat\sigma$ is the
-# best of all, as it is in the paper (3.17). One difference is worth a thought: at 50 steps, our $\hat\sigma$ has already passed $\eta=1$. A perfect network repairs much of the excess noise in its next answer.
+# On the linear schedule the main features of Table 1 appear. Up to 20 steps the order is $\eta=0<0.2<0.5<1<\hat\sigma$. With a thousand steps $\hat\sigma$ is the
+# best. (One difference: it passes $\eta=1$ already at 50 steps.) On the cosine schedule $\eta=0$, 0.2 and 0.5 differ little, and $\hat\sigma$ is better than $\eta=1$ from 20 steps on. So the order depends on the schedule, and our network uses *cosine*.
+#
+# Why does $\hat\sigma$ win at $S=T$? Both variants of DDPM use the same mean, which is exactly $\mathbb E[x_s|x_t]$ here. So only the added noise can be wrong. *Needed* is the variance $\big(1-\frac{\bar\alpha_t}{\bar\alpha_s}\big)\frac{m_s}{m_t}$, where $m=\bar\alpha\lambda+1-\bar\alpha$ is the marginal variance. Compare with what is added, in four directions from strong ($\lambda=9.8$) to weak (0.01):
+
+# %% tags=["nbval-check-output"]
+lam = torch.tensor([9.8, 1.0, 0.1, 0.01], dtype=torch.float64)
+for t, s in ((200, 100), (200, 199), (2, 1)):
+    at_t, at_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
+    large = (at_t * lam + 1 - at_t) / (at_s * lam + 1 - at_s)  # σ̂² over what is needed
+    small = (1 - at_s) / (1 - at_t) * large  # the same for η = 1
+    texts = ["  ".join(f"{each:.3f}" for each in ratio) for ratio in (small, large)]
+    print(f"step {t} → {s}:  η = 1 adds {texts[0]}   σ̂ adds {texts[1]}   of what is needed")
+    assert (small < 1).all() and (large[2:] > 1).all()
+for steps in (20, 1000):
+    for name, large in (("η = 1", False), ("σ̂", True)):
+        v = sampled_variance(lam, schedule.timesteps(steps), 1.0, large) / lam
+        print(f"{steps:4} steps, {name:6} final variance / true:", "  ".join(f"{x:.3f}" for x in v))
+
+# %% [markdown]
+# $\eta=1$ adds too little in every direction: it treats $\hat x_0$ as the truth, although the truth varies around $\hat x_0$. $\hat\sigma$ is exact at $\lambda=1$, adds too much in weak directions and too little in strong ones.
+#
+# In long steps the excess is large. In short steps $\hat\sigma$ approaches what is needed at every time. $\eta=1$ does not: in the step $2\to1$ it adds less than half, however many steps there are.
 #
 # ### 7.2 The real network
 #
-# Now lesson 03's network on digits, with two rulers. The first is Fréchet's distance in the features of the small classifier that ships with the course (`classifier-digits`; not the FID of the literature, whose features come from Inception). The second is the ruler
-# of 7.1: the same distance in the 256 pixels themselves. Both are divided by the variance of the real data. Every sampler starts from the same noises. The floor is what as many *real* digits score. Before the long run, what does a picture cost?
+# Now lesson 03's network. What does a picture cost?
 
 # %%
-images_per_second = []
+rates = []
 for _ in range(3):
     began = time.perf_counter()
-    end(sample(network, noise(128, 1, 16, 16), network.schedule.timesteps(5), step=ddim))
-    images_per_second.append(128 * 5 / (time.perf_counter() - began))
-rate = sorted(images_per_second)[1]
-print(f"{rate:,.0f} pictures through the network in a second; so 1,000 digits take")
-for steps in (5, 10, 20, 50, 1000):
+    final(sample(network, noise(128, 1, 16, 16), network.schedule.timesteps(5), step=ddim))
+    rates.append(128 * 5 / (time.perf_counter() - began))
+rate = sorted(rates)[1]
+print(f"{rate:,.0f} evaluations in a second; so 1,000 digits take")
+for steps in (10, 20, 50, 1000):
     print(f"{steps:5} steps {1000 * steps / rate:8.1f} s")
 
 # %% [markdown]
-# The time grows with the number of steps and with nothing else; that is why the whole lesson is about steps.
+# We measure two Fréchet distances, divided by the variance of the real data: in the features of `classifier-digits` (FID uses Inception), and in the pixels. The reference is a random half of the 1,797 digits. The other half is held out and gives the floor. Every run draws 898 digits, about as many as a half. Distances are means over five splits.
+#
+# We add DPM-Solver++(2M), a solver of *second* order. It extrapolates $\hat x_0$ from the previous prediction in a straight line, then takes DDIM's step, at one evaluation per step:
 
 # %%
-N, SEEDS, STEPS = 400, 2, (5, 10, 20)
-classifier = zoo.load("classifier-digits")
-
-
-def both_views(images):
-    """Features (N, D) and pixels (N, 256) of a set of pictures."""
-    return metrics.see(classifier, images).features, images.flatten(1)
-
-
-real = both_views(handwriting)
-
-
-def distances(step, way):
-    """Fréchet distances of N samples in features and in pixels, once for each seed: (SEEDS, 2)."""
-    rows = []
-    for seed in range(SEEDS):
-        start = noise(N, 1, 16, 16, seed=seed)
-        images = end(sample(network, start, way, step=step, generator=seeded(100 + seed)))
-        rows.append([metrics.frechet_distance(*pair) for pair in zip(real, both_views(images))])
-    return torch.tensor(rows)
-
+show_source(multistep)
 
 # %%
-floor = []
-for seed in range(5):
-    pick = torch.randperm(len(handwriting), generator=seeded(seed))[:N]
-    some = both_views(handwriting[pick])
-    floor.append([metrics.frechet_distance(*pair) for pair in zip(real, some)])
-floor = torch.tensor(floor)  # (5, 2)
-ours = {
-    name: [distances(step, network.schedule.timesteps(steps)) for steps in STEPS]
-    for name, step in SAMPLERS.items()
-}
-
-# %%
-for ruler, title in enumerate(("classifier-digits", "pixels")):
-    cells = {
-        name: [f"{each[:, ruler].mean():.4f} ±{each[:, ruler].std():.4f}" for each in row]
-        for name, row in ours.items()
+stored = ddim_table.stored()  # by benchmarks/ddim_table.py
+budgets = sorted({S for row in stored["cells"].values() for S in row}, key=int)
+names = [*SAMPLERS, "η = 0, trailing", "2M", "2M, trailing"]
+for space, title in enumerate(("classifier", "pixels")):
+    rows = {
+        name: [
+            ddim_table.spread(stored["cells"][name][S], space)
+            if S in stored["cells"][name]
+            else "-"
+            for S in budgets
+        ]
+        for name in names
     }
-    show_table([title[:10]] + [f"S = {steps}" for steps in STEPS], cells, width=16)
-    low, spread = floor[:, ruler].mean(), floor[:, ruler].std()
-    print(f"in {title} ({real[ruler].shape[1]} values), floor {low:.4f} ±{spread:.4f}\n")
-print(f"N = {N} samples, {SEEDS} seeds (floor: 5), mean ± sd, against all 1,797 digits")
-features = {name: torch.stack(row)[..., 0] for name, row in ours.items()}  # (S, SEEDS)
-few = {name: each[:2].mean() for name, each in features.items()}  # over 5 and 10 steps
-assert (few["η = 0"] + few["η = 0.2"] + few["η = 0.5"]) / 3 < few["σ̂"]
-assert all(each[0].mean() > each[2].mean() for each in features.values())
-
-# %%
-figure, (left, right) = plots.subplots(1, 2, size=(10, 3.6))
-for name in SAMPLERS:
-    left.plot((10, 20, 50, 100, 1000), PAPER[name], "o-", label=name, color=INK[name])
-    means, sds = features[name].mean(1), features[name].std(1)
-    right.errorbar(STEPS, means, sds, fmt="o-", color=INK[name], capsize=3)
-right.axhline(floor[:, 0].mean(), color="#666666", linestyle=":")
-right.annotate("floor: real digits", (5, floor[:, 0].mean()), va="bottom")
-left.set(title="The paper, CIFAR-10", xlabel="steps S", ylabel="FID", xscale="log", yscale="log")
-right.set(
-    title="Ours, digits, classifier",
-    xlabel="steps S",
-    ylabel="Fréchet distance",
-    xscale="log",
-    yscale="log",
-)
-right.set_xticks(STEPS, STEPS)
-right.minorticks_off()
-left.legend()
-plots.show(
-    figure,
-    "Distance against steps for eta 0, 0.2, 0.5, 1 and the large variance, the paper's table on the left, ours on the right. In both all curves fall, and with few steps the large variance lies highest; ours are far closer together, with wide error bars.",
-)
+    ddim_table.show(f"{title}, S =", budgets, rows, width=15)
+    print(f"held-out real digits: {ddim_table.spread(stored['floor'], space)}\n")
+counts = {S: len(stored["cells"]["σ̂"][S]) for S in budgets}
+print("N = 898; runs in a cell, by S:", counts)
 
 # %% [markdown]
-# Read it with the sd and the floor in mind. **What stands out of the noise:** five steps are far from the floor for every sampler, twenty are near it. With few steps $\hat\sigma$ stands last in features, and $\eta=1$ stands behind $\eta=0$ in pixels, as in the paper, but by not much more than the sd. **What does not:** between
-# $\eta=0$, 0.2 and 0.5 the differences are smaller than their sd. The paper's 50,000 pictures can order those, and so can the exact table above; our 400 cannot, and we do not claim it. **What is different:** in pixels $\hat\sigma$ is no worse than the others, and with five steps it is the best. Few steps lack contrast (3.6), too much noise
-# adds contrast, and a ruler that only knows variances lets one error pay for the other. A distance says as much as its ruler.
-#
-# Why is $\hat\sigma$ so much less terrible here than in the paper? Follow the walk to its last stride, from $t = 1$ to 0. At $t=1$ the picture should hold noise of standard deviation $\sqrt{1-\bar\alpha_1}$ and no more. What does it hold?
+# The table took about twenty minutes of one core, so it is stored (`python -m benchmarks.ddim_table`). Mean ± sd over runs, each with its own seed. "Trailing" is another list of times (7.6). A part of it again, live, with a new seed:
 
 # %%
-allowed, way = (1 - network.schedule.alpha_bar[1]).sqrt(), network.schedule.timesteps(10)
-print(f"allowed at t = 1: {allowed:.4f}")
-for name in ("η = 0", "η = 1", "σ̂"):
-    walk = list(
-        sample(network, noise(100, 1, 16, 16), way, step=SAMPLERS[name], generator=seeded())
+classifier = zoo.load("classifier-digits")
+real = ddim_table.views(classifier, handwriting)
+live = {}
+for name, step in (SAMPLERS | {"2M": multistep()}).items():
+    if name in ("η = 0", "η = 1", "σ̂", "2M"):
+        for steps in (5, 10):
+            generator = seeded(77)
+            start = torch.randn(898, 1, 16, 16, generator=generator)
+            times = network.schedule.timesteps(steps)
+            images = final(sample(network, start, times, step=step, generator=generator))
+            live[name, steps] = ddim_table.distances(real, ddim_table.views(classifier, images))
+for (name, steps), pair in live.items():
+    kept = torch.tensor(stored["cells"][name][str(steps)])
+    means, sds = kept.mean(0), kept.std(0)
+    print(
+        f"{name:6} {steps:2} steps: now {pair[0]:.4f}, stored {means[0]:.4f} ±{sds[0]:.4f};",
+        end=" ",
     )
-    before, final = walk[-2].x, walk[-1].x  # x at t = 1, and the picture
-    print(f"{name}: {(before - final).std():.3f} before the last stride")
+    print(f"pixels now {pair[1]:.4f}, stored {means[1]:.4f} ±{sds[1]:.4f}")
+    assert ((torch.tensor(pair) - means).abs() < 5 * sds).all()
+
+# %%
+panels = {"The paper, CIFAR-10": ({}, "FID", None)}
+for name, values in PAPER.items():
+    panels["The paper, CIFAR-10"][0][name] = (10, 20, 50, 100, 1000), values, None
+for space, title in enumerate(("Ours, classifier", "Ours, pixels")):
+    floor, rows = torch.tensor(stored["floor"])[:, space], {}
+    for name in [*SAMPLERS, "2M"]:
+        cells = {
+            S: torch.tensor(c)[:, space] for S, c in stored["cells"][name].items() if len(c) > 1
+        }
+        means, sds = zip(*((each.mean(), each.std()) for each in cells.values()))
+        rows[name] = [int(S) for S in cells], means, sds
+    panels[title] = rows, "Fréchet distance", floor
+plots.show(
+    ddim_plot.by_steps(panels),
+    "Distance against steps on logarithmic axes: the paper's table, ours in the classifier's features, and ours in pixels. In the paper the large variance starts far above the others and ends lowest. Ours lie close together; 2M is lowest at 5, 10 and 20 steps, and at 50 steps all are near the held-out digits.",
+)
+
+
+# %%
+def compare(one, steps, other, other_steps):
+    """How far `one` lies above `other`, in standard errors, in both distances."""
+    runs = stored["cells"][one][str(steps)], stored["cells"][other][str(other_steps)]
+    gaps = [ddim_table.gap(*runs, space) for space in (0, 1)]
+    name = f"{one}, {steps} steps, above {other}, {other_steps} steps"
+    print(f"{name:42}  classifier {gaps[0]:+5.1f}   pixels {gaps[1]:+5.1f}")
+    return gaps
+
+
+gaps = {}
+for S in (5, 10, 20, 50):
+    for one in ("η = 0.5", "η = 1", "σ̂", "2M"):
+        gaps[one, S] = compare(one, S, "η = 0", S)
+assert max(gaps["2M", S][space] for S in (5, 10, 20, 50) for space in (0, 1)) < -3
+assert min(gaps["η = 0.5", 5][1], gaps["η = 1", 5][1], gaps["η = 1", 10][1]) > 3
+assert gaps["σ̂", 5][1] < -3
+family = ("η = 0.5", "η = 1", "σ̂")
+assert all(abs(each) < 3 for S in (20, 50) for one in family for each in gaps[one, S])
+assert min(compare("η = 0", 20, "η = 1", 50)) > 3
+assert max(compare("2M", 20, "η = 1", 50)) < 3
 
 # %% [markdown]
-# More than twenty times as much as it may: $\hat\sigma$ arrives grainy, just as the paper says. (The others show no more than the network's own error.) But the last stride returns the network's guess, and our network, which was trained to guess the *picture*, wipes most of the grain away. The paper's network predicts $\varepsilon$: at $t=1$ it takes away a noise
-# of 0.01, and the grain stays in the picture. So we read the 367 of Table 1.
+# All rows of a run start from the same noises, so we compare run by run. With five runs we read a difference above three standard errors as an effect.
 #
-# ### 7.3 One noise, many budgets
+# - **As in the paper:** more steps help every sampler. With 5 steps, $\eta=0.5$ and $\eta=1$ are behind $\eta=0$ in pixels; with 10 steps, $\eta=1$ is.
+# - **Not as in the paper:** $\hat\sigma$ is no disaster. With 5 steps it is even ahead of $\eta=0$ in pixels. Few steps lack contrast (3.6), too much noise adds contrast, and in pixels one error cancels the other. From 20 steps on, no $\eta$ differs from $\eta=0$ by more than noise.
+# - **The second-order solver** is ahead of $\eta=0$ in both distances at every number of steps, at the same cost.
 #
-# If $x_T$ decides the picture, then ten steps and two hundred steps must give the *same* picture. Each column starts from one noise:
+# **Is DDIM in 20 steps as good as DDPM?** Not quite: DDPM ($\eta=1$) in 50 steps is ahead of it by three standard errors in both distances. Ahead of the second-order solver in 20 steps it is not. (A distance may fall below the floor, since the network was trained on all digits, the reference included.)
+#
+# Why is $\hat\sigma$ so much less bad here than in the paper? At $t=1$, before the last step, the picture should hold noise of standard deviation $\sqrt{1-\bar\alpha_1}$. What does it hold?
+
+# %%
+allowed, times = (1 - network.schedule.alpha_bar[1]).sqrt(), network.schedule.timesteps(10)
+print(f"allowed at t = 1: {allowed:.4f}")
+grain = {}
+for name in ("η = 0", "η = 1", "σ̂"):
+    start, step = noise(100, 1, 16, 16), SAMPLERS[name]
+    walk = list(sample(network, start, times, step=step, generator=seeded(1)))
+    grain[name] = (walk[-2].x - walk[-1].x).std()  # x at t = 1, less the final picture
+    print(f"{name:6} {grain[name]:.3f} is removed by the last step")
+assert grain["σ̂"] > 20 * allowed and grain["σ̂"] > 5 * grain["η = 0"]
+
+# %% [markdown]
+# $\hat\sigma$ arrives with more than twenty times the allowed noise. (The rest shows the network's own error.) The last step returns $\hat x_0$, and our network, trained to predict the *picture*, removes most of it. The paper's network predicts $\varepsilon$. We think that there the noise stays: $\hat\varepsilon$ of variance 1 at $t=1$ removes only 0.01.
+#
+# ### 7.3 One noise, many step counts
+#
+# If $x_T$ decides the picture, 10 and 200 steps must give the *same* picture. Each column starts from one noise:
 
 # %%
 start = noise(8, 1, 16, 16, seed=3)
-by_steps = {
-    steps: end(sample(network, start, network.schedule.timesteps(steps), step=ddim))
-    for steps in (5, 10, 20, 50, 200)
-}
+by_steps = {}
+for steps in (5, 10, 20, 50, 200):
+    by_steps[steps] = final(sample(network, start, network.schedule.timesteps(steps), step=ddim))
 rows = {f"DDIM, {steps} steps": images for steps, images in by_steps.items()}
 for seed in (1, 2):
-    way = network.schedule.timesteps(50)
-    rows[f"η = 1, 50 steps, seed {seed}"] = end(
-        sample(network, start, way, step=SAMPLERS["η = 1"], generator=seeded(seed))
+    walk = sample(
+        network,
+        start,
+        network.schedule.timesteps(50),
+        step=SAMPLERS["η = 1"],
+        generator=seeded(seed),
     )
+    rows[f"η = 1, 50 steps, seed {seed}"] = final(walk)
 plots.show(
     plots.image_grid(torch.cat(list(rows.values())), columns=8, rows=list(rows)),
-    "Eight columns, one noise each. DDIM in 5, 10, 20, 50 and 200 steps gives the same digit in each column, ever crisper; with eta = 1 the same noise gives two different digits.",
+    "Eight columns, one noise each. From 10 steps on, DDIM gives the same digit in each column; in 5 steps two of the digits are unclear. With eta = 1 the same noise gives two different digits in every column.",
 )
-final = by_steps[200]
-apart = (final[:, None] - final).square().mean((2, 3, 4))
-apart = apart.sum() / (8 * 7)  # between two different noises
+# %%
+reference = by_steps[200]
+apart = (reference[:, None] - reference).square().mean((2, 3, 4)).sum() / (8 * 7)  # two noises
 for steps in (5, 10, 20, 50):
-    off = (by_steps[steps] - final).square().mean() / apart
-    print(f"{steps:3} steps: {off:6.1%} of the distance between two different digits")
+    off = (by_steps[steps] - reference).square().mean() / apart
+    print(f"{steps:3} steps: {off:6.2%} of the mean squared distance between two different digits")
+assert off < 0.01
 
 # %% [markdown]
-# The noise is a *code* for the picture. With dice ($\eta=1$) it is not: the same start gives another digit whenever the dice fall otherwise. The next two sections use the code, in both directions.
+# The noise is a *code* for the picture. With new noise in the steps ($\eta=1$) it is not.
 #
 # ### 7.4 From the picture to its noise
 #
-# An ordinary differential equation can be solved in both directions. Walk *up* a list of times (`sampler.invert`), then down the same list: do we get the picture back? The paper's Table 2 measures it on CIFAR-10, as the mean squared error per
-# value with pictures in $[0, 1]$. Beside it, our network on 60 digits, and an exact network on two peaks at ±0.7.
+# Go *up* a list of times (`sampler.invert`), then down: do we get the picture back? The paper's Table 2 gives the mean squared error per value, pictures in $[0, 1]$. We add our network on 60 digits, and an exact network on two peaks at ±0.7.
 #
-# Where does the way up begin? At $t=1$ the noise is $\sqrt{1-\bar\alpha_1}=0.006$. Our network guesses $\hat x_0$, and no network guesses every value to 0.006. Read as noise, its small error becomes a huge $\hat\varepsilon=(x-\sqrt{\bar\alpha}\hat x_0)/\sqrt{1-\bar\alpha}$. We look first:
+# At $t=1$ the noise is $\sqrt{1-\bar\alpha_1}=0.006$. Our network's $\hat x_0$ has a larger error than that. Read as noise, it becomes a huge $\hat\varepsilon=(x-\sqrt{\bar\alpha}\hat x_0)/\sqrt{1-\bar\alpha}$:
 
 # %%
 originals = handwriting[::30]  # (60, 1, 16, 16)
@@ -818,185 +819,166 @@ with torch.no_grad():
     for t in (1, 5, 25, 100):
         pred, level = trained(originals, t), (1 - trained.schedule.alpha_bar[t]).sqrt()
         off = (pred.x0 - originals).std()
-        print(
-            f"t = {t:3}   noise {level:.4f}   error of the guess {off:.4f}   as noise {pred.eps.std():.2f}"
-        )
+        print(f"t = {t:3}   noise {level:.4f}   error of x0 {off:.4f}   eps {pred.eps.std():.2f}")
 
 # %% [markdown]
-# From $t=25$ on, the error is about as small as the noise, so that is where our list begins: $S$ strides between 0, 25 and $T$. The clean picture stands for $x_{25}$.
+# From $t=25$ on, the error is smaller than the noise, so our list begins there. The clean picture stands for $x_{25}$.
 
 # %%
 PAPER_2 = {10: 0.014, 20: 0.0065, 50: 0.0023, 100: 0.0009, 200: 0.0004, 500: 0.0001, 1000: 0.0001}
 pair = GaussianMixture([[-0.7], [0.7]], std=0.1).denoiser(schedule)
-points = pair.mixture.sample(500, seeded())[0]
+values = pair.mixture.sample(500, seeded())[0]
 codes, returned, errors = {}, {}, {}
 
 
-def there_and_back(denoise, x, way):
-    code = end(sampler.invert(denoise, x, way))
-    return code, end(sample(denoise, code, way, step=ddim))
+def there_and_back(denoise, x, times):
+    code = final(sampler.invert(denoise, x, times))
+    return code, final(sample(denoise, code, times, step=ddim))
 
 
-print("steps   paper, CIFAR-10   our digits   two peaks, exact")
+print("steps   paper, CIFAR-10   our digits: mean, median   two peaks, exact")
 for steps, paper in PAPER_2.items():
-    _, back = there_and_back(pair, points, schedule.timesteps(steps))
+    back = there_and_back(pair, values, schedule.timesteps(steps))[1]
+    ours = ""
     if steps <= 100:
-        way = [24 + t for t in uniform_spacing(T - 24, steps)][:-1] + [0]  # T, …, 25, 0
-        codes[steps], returned[steps] = there_and_back(trained, originals, way)
-        errors[steps] = (returned[steps] - originals).square().mean().item() / 4  # in [0, 1]
-    ours_too = f"{errors[steps]:.5f}" if steps in errors else "-"
-    print(f"{steps:5} {paper:17} {ours_too:>12} {(back - points).square().mean():18.7f}")
-assert errors[10] > errors[20] > errors[50] > errors[100]
+        times = [24 + t for t in uniform_spacing(T - 24, steps)][:-1] + [0]  # T, …, 25, 0
+        codes[steps], returned[steps] = there_and_back(trained, originals, times)
+        errors[steps] = (returned[steps] - originals).square().mean((1, 2, 3)) / 4  # in [0, 1]
+        ours = f"{errors[steps].mean():.5f}   {errors[steps].median():.5f}"
+    print(f"{steps:5} {paper:17} {ours:>26} {(back - values).square().mean():18.7f}")
+assert errors[10].mean() > errors[20].mean() > errors[50].mean() > errors[100].mean()
 
 # %%
-pictures = {
-    "original": originals[:10],
-    "its noise": codes[100][:10] / 2.5,
-    "back, 10 steps": returned[10][:10],
-    "back, 20 steps": returned[20][:10],
-    "back, 100 steps": returned[100][:10],
-}
+pictures = {"original": originals[:10], "its noise": codes[100][:10] / 2.5}
+pictures |= {f"back, {steps} steps": returned[steps][:10] for steps in (10, 20, 100)}
 plots.show(
     plots.image_grid(torch.cat(list(pictures.values())), columns=10, rows=list(pictures)),
-    "Ten real digits, the noise that inversion finds for each, and what the way down makes of that noise with 10, 20 and 100 steps: with 10 steps some digits are distorted, with 100 they are the originals.",
+    "Ten real digits, the noise that inversion finds for each, and what the way down makes of that noise with 10, 20 and 100 steps: with 10 steps half of the digits are distorted, with 20 three are, with 100 only the ninth is.",
 )
 code = codes[100]
 print(f"the codes: mean {code.mean():+.2f}, standard deviation {code.std():.2f} (noise: 0 and 1)")
+lost = (errors[100] > 0.01).sum()
+print(f"{lost} of 60 digits comes back as another shape from 100 steps")
+assert lost <= 2 and 0.5 < code.std() < 0.9
 
 # %% [markdown]
-# The error falls with $S$, as in the paper, until the network's own last guess sets the limit. The codes look like noise, only a little too faint: a clean picture has no noise at $t=25$, and the way up does not invent any.
+# The error falls with $S$, as in the paper. At 100 steps one digit of the sixty is still lost, which makes up most of the mean. The codes look like noise of standard deviation 0.69, not 1. We think this is because a clean picture has no noise at $t=25$, and the way up adds none.
 #
-# Two honest remarks. The way up asks the network about the *lower* end of each stride, the way down about the upper end; that is the whole error, so it falls with the length of the strides. And no clipping here: what is cut off on the way up cannot be put back on the way down, so this section uses `trained`, not `network`.
+# The way up evaluates the network at the *lower* end of each step, the way down at the upper end. The shorter the steps, the less the two differ. This section uses `trained`, not `network`: what is clipped on the way up cannot be put back.
 #
 # ### 7.5 Between two noises
 #
-# If noise is a code, what lies between two codes? The straight line, $(1-a)z_1+a z_2$, is the obvious way. *Before you run it:* $z_1$ and $z_2$ are standard normal in 256 dimensions. What is the standard deviation of the entries halfway?
+# What lies between two codes? The obvious way is the straight line, $(1-a)z_1+a z_2$. *Before you run it:* $z_1$ and $z_2$ are standard normal in 256 dimensions. What is the standard deviation of the entries halfway?
 
 # %%
 shares = torch.linspace(0, 1, 41).tolist()
 z1, z2 = noise(20, 1, 16, 16, seed=11), noise(20, 1, 16, 16, seed=12)
-figure, axes = plots.subplots(size=(8, 3))
-for way, color in ((interpolate.lerp, plots.VERMILLION), (interpolate.slerp, plots.BLUE)):
-    lengths = [way(z1, z2, a).flatten(1).norm(dim=1) for a in shares]
-    axes.plot(shares, torch.stack(lengths), color=color, linewidth=1, label=way.__name__)
-axes.axhspan(16 - 2 * 0.71, 16 + 2 * 0.71, color="#DDDDDD", label="95 % of all noise")
-handles = dict(zip(*axes.get_legend_handles_labels()[::-1]))
-axes.legend(handles.values(), handles.keys(), loc="lower left")
-axes.set(
-    xlabel="share a",
-    ylabel="length of the code",
-    title="The chord leaves the shell of noise, the arc stays in it",
-)
+lengths = {}
+for way in (interpolate.lerp, interpolate.slerp):
+    between = [way(z1, z2, a).flatten(1).norm(dim=1) for a in shares]
+    lengths[way.__name__] = torch.stack(between)  # (41, 20)
 plots.show(
-    figure,
-    "Length of the interpolated code against the share for 20 pairs: along the straight line it falls from 16 to about 11.3 halfway, along the arc it stays within the gray band where 95 percent of all noise lies.",
+    ddim_plot.code_lengths(shares, lengths, (16 - 2 * 0.71, 16 + 2 * 0.71)),
+    "Length of the interpolated code against the share for 20 pairs: along the straight line it falls from 16 to between 10 and 12.5 halfway, along the arc it stays between the lengths of its two ends.",
 )
+assert abs(lengths["lerp"][20].mean() - 11.3) < 0.5
 
 # %% [markdown]
-# Independent variances add: $\tfrac14+\tfrac14=\tfrac12$. So halfway the entries have a standard deviation of 0.71, and the length falls from $\sqrt{256}=16$ to 11.3. In 256 dimensions no noise is ever that short: almost all of it lies in a thin shell of radius $\sqrt d$. The
-# network has never seen such an $x_T$. The remedy is to walk along the shell, on the arc between the two: *spherical* interpolation, slerp.
+# Independent variances add: $\tfrac14+\tfrac14=\tfrac12$. So halfway the length falls from $\sqrt{256}=16$ to 11.3. Noise is practically never that short: almost all of it lies in a thin shell of radius $\sqrt d$. The remedy is an arc inside the shell: *spherical* interpolation, slerp.
 
 # %%
 show_source(interpolate.slerp, docstring=False)
 
 # %%
-shares, way = [k / 8 for k in range(9)], network.schedule.timesteps(50)
+shares, times = [k / 8 for k in range(9)], network.schedule.timesteps(50)
 between, names = [], []
 for k in (0, 3):
-    for path in (interpolate.slerp, interpolate.lerp):
-        between += [path(z1[k : k + 1], z2[k : k + 1], a) for a in shares]
-        names.append(path.__name__)
-images = end(sample(network, torch.cat(between), way, step=ddim))
+    for way in (interpolate.slerp, interpolate.lerp):
+        between += [way(z1[k : k + 1], z2[k : k + 1], a) for a in shares]
+        names.append(way.__name__)
+images = final(sample(network, torch.cat(between), times, step=ddim))
 plots.show(
     plots.image_grid(images, columns=9, rows=names, titles=[f"{k}/8" for k in range(9)]),
-    "Two pairs of digits and the way between them, along the arc and along the straight line: nearly all pictures are digits, and the two ways differ little.",
+    "Two pairs of digits and what lies between them, along the arc and along the straight line. Most pictures are digits; the change of digit is sudden, and the two ways look the same.",
 )
 
 # %% [markdown]
-# Do the pictures show it? Honestly: hardly. A length of 0.7 is not far enough off for this network; it guesses the *picture*, and forgives a code that is somewhat short. In the Gaussian world of 7.1 the map from noise to picture is a straight line, and the chord would cost half of the variance. What does it
-# cost here? And what if we go further, as an average of *many* noises would, whose length falls like $1/\sqrt n$?
+# The two ways look the same. We measure the variety of many pictures instead, and go further: the length of the mean of $n$ noises falls like $1/\sqrt n$.
 
 # %%
-z1, z2 = noise(150, 1, 16, 16, seed=13), noise(150, 1, 16, 16, seed=14)
-quick = network.schedule.timesteps(10)
-codes_at = {
-    "ends": z1,
-    "slerp, halfway": interpolate.slerp(z1, z2, 0.5),
-    "lerp, halfway": interpolate.lerp(z1, z2, 0.5),
-    "mean of 30 noises": z1.view(5, 30, 1, 16, 16).mean(1),
-}
-for name, code in codes_at.items():
-    images = end(sample(network, code, quick, step=ddim))
-    length = code.flatten(1).norm(dim=1).mean()
-    print(f"{name:18} length {length:5.1f}   variance of the pictures {images.var(0).sum():5.1f}")
+quick, variety = network.schedule.timesteps(10), {}
+for seed in range(3):
+    z1, z2, *many = noise(32, 150, 1, 16, 16, seed=seed)
+    ways = {"ends": z1, "mean of 30 noises": torch.stack(many).mean(0)}
+    ways |= {
+        f"{way.__name__}, halfway": way(z1, z2, 0.5)
+        for way in (interpolate.slerp, interpolate.lerp)
+    }
+    for name, code in ways.items():
+        images = final(sample(network, code, quick, step=ddim))
+        variety.setdefault(name, []).append(images.var(0).sum().item())
+for name, found in variety.items():
+    found = torch.tensor(found)
+    print(f"{name:18} variance of the pictures {found.mean():5.1f} ±{found.std():.1f}")
+assert max(variety["lerp, halfway"]) < 0.95 * min(variety["slerp, halfway"])
+assert max(variety["mean of 30 noises"]) < 0.4 * min(variety["ends"])
 
 # %%
-lengths = (0.05, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
-scaled = torch.cat([factor * z1[k : k + 1] for k in (0, 3, 5) for factor in lengths])
-images = end(sample(network, scaled, way, step=ddim))
+factors, z = (0.05, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0), noise(6, 1, 16, 16, seed=13)
+scaled = torch.cat([factor * z[k : k + 1] for k in (0, 3, 5) for factor in factors])
+images = final(sample(network, scaled, times, step=ddim))
 plots.show(
-    plots.image_grid(images, columns=len(lengths), titles=[f"× {factor:g}" for factor in lengths]),
-    "Three noises, each scaled by eight factors from 0.05 to 3 before sampling: very short codes all give much the same rounded digit, codes of the right length give three different digits, codes three times too long give overdrawn strokes.",
+    plots.image_grid(images, columns=len(factors), titles=[f"× {factor:g}" for factor in factors]),
+    "Three noises, each scaled by eight factors from 0.05 to 3 before sampling.",
 )
 
 # %% [markdown]
-# Halfway on the chord a tenth of the variety is gone, in the mean of thirty noises half of it. The rows show where it goes: the shorter the code, the more all pictures become the same one, a rounded eight, the digit in the middle of all digits. Codes that are too long are overdrawn. So the arc is the right way, and the reason is worth more than the effect on these small digits: **a sampler may only be given what the training could have produced.**
+# Halfway on the straight line a tenth of the variety is gone, in the mean of thirty noises more than two thirds. Very short codes all give an eight. So **give a sampler only an $x_T$ that is distributed like those of the training.**
 #
 # ### 7.6 Which times to visit
 #
-# Twenty steps: which twenty of the thousand times? `labkit.schedule` has three answers. Where the dots lie dense, the strides are short.
+# Which twenty of the thousand times? `labkit.schedule` has three answers.
 
 # %%
 show_source(uniform_spacing, quadratic_spacing, trailing_spacing)
 
 # %%
-figure, axes = plots.subplots(size=(9, 1.9))
-for height, spaced in enumerate((trailing_spacing, quadratic_spacing, uniform_spacing)):
-    axes.plot(spaced(T, 20), [height] * 21, "|", markersize=16, markeredgewidth=2)
-axes.set_yticks(range(3), ["trailing", "quadratic", "uniform"])
-axes.set(xlabel="time t", ylim=(-0.6, 2.6), title="Twenty steps, three spacings")
+SPACINGS = {
+    "uniform": uniform_spacing, "quadratic": quadratic_spacing, "trailing": trailing_spacing,
+}  # fmt: skip
 plots.show(
-    figure,
-    "The 21 times of three spacings: uniform and trailing lie evenly, quadratic is dense near 0 and thin near 1000.",
+    ddim_plot.spacings({name: spacing(T, 20) for name, spacing in SPACINGS.items()}),
+    "The 21 times of three spacings: uniform and trailing are evenly spaced, except that uniform ends with a short step from 1 to 0; quadratic is dense near 0 and thin near 1000.",
 )
 
-# %%
-STEPS_2 = (5, 10, 20, 50)
-for name, eta in (("exact, η = 0", 0.0), ("exact, η = 1", 1.0)):
-    rows = {
-        spaced.__name__.removesuffix("_spacing"): [
-            f"{gaussian_distance(steps, eta, spaced=spaced):.5f}" for steps in STEPS_2
-        ]
-        for spaced in (uniform_spacing, quadratic_spacing, trailing_spacing)
-    }
-    show_table([f"{name[7:]}, S ="] + list(STEPS_2), rows)
-found = {"uniform": ours["η = 0"][1]}  # measured above
-for spaced in (quadratic_spacing, trailing_spacing):
-    found[spaced.__name__.removesuffix("_spacing")] = distances(
-        ddim, network.schedule.timesteps(10, spaced)
-    )
-for name, each in found.items():
-    cells = "   ".join(f"{mean:.4f} ±{sd:.4f}" for mean, sd in zip(each.mean(0), each.std(0)))
-    print(f"digits, η = 0, 10 steps, {name:10} features and pixels: {cells}")
+# %% tags=["nbval-check-output"]
+best = {}
+for name, each in (("linear", schedule), ("cosine", cosine())):
+    for eta in (0.0, 1.0):
+        found = {
+            spaced: [gaussian_distance(n, eta, False, spacing, each) for n in (5, 10, 20, 50)]
+            for spaced, spacing in SPACINGS.items()
+        }
+        rows = {spaced: [f"{value:.5f}" for value in row] for spaced, row in found.items()}
+        ddim_table.show(f"{name}, η = {eta:g}", [5, 10, 20, 50], rows)
+        best[name, eta] = [min(found, key=lambda spaced: found[spaced][k]) for k in range(4)]
+assert best["linear", 0.0] == ["trailing"] + 3 * ["quadratic"]
+assert all(spaced != "quadratic" for eta in (0.0, 1.0) for spaced in best["cosine", eta])
 
 # %% [markdown]
-# Where the law is known exactly, quadratic spacing wins at $\eta=0$ from ten steps on, and trailing at five: with the linear schedule most of the curve bends near the picture, so that is where short strides belong. (The paper used quadratic spacing for CIFAR-10.) On the digits, whose network has the *cosine* schedule, quadratic is the
-# worst: that schedule already spends its time near the picture, and doing it twice starves the rest. There is no best spacing, only one for each schedule; where you change one, measure the other again.
+# These are the exact distances of 7.1. On the linear schedule at $\eta=0$, quadratic spacing wins from ten steps on. (The paper used it for CIFAR-10.) On the cosine schedule it is the
+# worst in every column: that schedule already spends many steps near the picture. The best spacing depends on the schedule and the number of steps.
 #
 # ## 8 · Break it
-#
-# Six classics, each a single line. Learn their faces.
 
 
 # %%
 def with_mistake(mistake):
-    """A step of DDIM, or of DDPM for the first, with one line wrong."""
+    """A step of DDIM, or of DDPM for the first mistake, with one line wrong."""
 
     def step(schedule, pred, x, t, s, generator=None):
         at_t, at_s = schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item()
-        if (
-            mistake == "β_t for the ratio"
-        ):  # the formula of lesson 03, with the table of single steps
+        if mistake == "β_t for the ratio":  # lesson 03's formula, with the table of single steps
             beta = schedule.beta[t].item()
             mean = (x - beta / math.sqrt(1 - at_t) * pred.eps) / math.sqrt(1 - beta)
             return mean + math.sqrt(beta * (s > 0)) * torch.randn(x.shape, generator=generator)
@@ -1013,89 +995,88 @@ def with_mistake(mistake):
 
 
 # %%
-start, way = noise(8, 1, 16, 16, seed=3), network.schedule.timesteps(20)
-broken = {"right": end(sample(network, start, way, step=ddim))}
+start, times = noise(8, 1, 16, 16, seed=3), network.schedule.timesteps(20)
+broken = {"right": final(sample(network, start, times, step=ddim))}
 for mistake in ("β_t for the ratio", "ᾱ of t − 1", "σ̂ in the direction", "last ᾱ is ᾱ_1"):
-    broken[mistake] = end(
-        sample(network, start, way, step=with_mistake(mistake), generator=seeded())
-    )
+    walk = sample(network, start, times, step=with_mistake(mistake), generator=seeded())
+    broken[mistake] = final(walk)
 plots.show(
     plots.image_grid(torch.cat(list(broken.values())), columns=8, rows=list(broken)),
-    "Five rows of digits. Right: clean. Beta for the ratio, and alpha-bar of t minus 1: gray blotches. Sigma-hat in the direction: not a number anywhere, painted in red. Last alpha-bar wrong: looks right.",
+    "Five rows of eight pictures. Right: digits. Beta for the ratio, and alpha-bar of t minus 1: gray blotches. Sigma-hat in the direction: not a number anywhere, drawn in red. Last alpha-bar wrong: looks the same as the right row.",
 )
 left_over = (broken["last ᾱ is ᾱ_1"] - broken["right"]).std()
-print(
-    f"last ᾱ is ᾱ_1: differs from the right one by {left_over:.4f} (√(1−ᾱ_1) = {(1 - network.schedule.alpha_bar[1]).sqrt():.4f})"
-)
+print(f"last ᾱ is ᾱ_1: differs from the right row by {left_over:.4f}")
+assert broken["σ̂ in the direction"].isnan().all() and 0 < left_over < 0.05
 
 # %% [markdown]
-# - **β_t for the ratio**, and **ᾱ of t − 1**: one cause, one face. The strides are fifty times longer than the noise that they take away, so the picture is still nearly pure noise when the network is told that it is clean. A network that predicts $\varepsilon$ would leave the noise standing; ours
-#   makes blotches of it.
-# - **σ̂ in the direction**: for long strides $\hat\sigma^2 > 1-\bar\alpha_s$, and the root of a negative number is not a number. `image_grid` paints it red, so that it cannot hide.
-# - **last ᾱ is ᾱ_1**: the treacherous one. Nothing to see, nothing that a distance notices: $\sqrt{1-\bar\alpha_1}\,\hat\varepsilon$ stays behind; the root is 0.006 here, and 0.03 in the schedule of latent diffusion, whose published code returns just this. A *test* finds it: the last step must return $\hat x_0$, exactly.
+# - **β_t for the ratio**, and **ᾱ of t − 1**: a step covers about fifty times but removes the noise of one. The picture is still nearly pure noise when the network is told that it is clean.
+# - **σ̂ in the direction**: for long steps $\hat\sigma^2 > 1-\bar\alpha_s$, and the root of a negative number is not a number. `image_grid` draws it red.
+# - **last ᾱ is ᾱ_1**: nothing to see. $\sqrt{1-\bar\alpha_1}\,\hat\varepsilon$ stays behind. The root is 0.006 here, and 0.03 in latent diffusion, whose published code does this. A *test* finds it: the last step must return exactly $\hat x_0$.
 #
-# The fifth: somebody changes $\hat x_0$ and keeps the old $\hat\varepsilon$. With the usual clipping to $[-1, 1]$, our well-behaved network hides it. So we clip harder, at ±0.6, and stretch the result for display. `MapX0` derives $\hat\varepsilon$ anew:
+# The fifth: $\hat x_0$ is changed and the old $\hat\varepsilon$ is kept. With clipping to $[-1, 1]$ our network hides this, so we clip at ±0.6, and stretch the result for display. `MapX0` computes $\hat\varepsilon$ again:
 
 
 # %%
-def harder(x0):
-    return x0.clamp(-0.6, 0.6)
+def keeps_eps(limit, schedule, pred, x, t, s, generator=None):
+    return sampler.ddim(schedule, Prediction(pred.x0.clamp(-limit, limit), pred.eps), x, t, s)
 
 
-def keeps_eps(schedule, pred, x, t, s, generator=None):
-    return sampler.ddim(schedule, Prediction(harder(pred.x0), pred.eps), x, t, s)
-
-
-rows = {
-    "ε derived anew": end(sample(MapX0(trained, harder), start, way, step=ddim)),
-    "ε kept": end(sample(trained, start, way, step=keeps_eps)),
-}
+rows, apart = {}, {}
+for limit in (1.0, 0.6):
+    clipped = MapX0(trained, partial(torch.clamp, min=-limit, max=limit))
+    rows["ε computed again"] = final(sample(clipped, start, times, step=ddim))
+    rows["ε kept"] = final(sample(trained, start, times, step=partial(keeps_eps, limit)))
+    apart[limit] = (rows["ε kept"] - rows["ε computed again"]).square().mean()
+    print(f"clipped at {limit}: mean squared difference of the two {apart[limit]:.5f}")
 plots.show(
     plots.image_grid(torch.cat(list(rows.values())) / 0.6, columns=8, rows=list(rows)),
-    "Eight digits whose guess was clipped at 0.6 in every step. With the noise derived anew they are digits in hard black and white; with the old noise kept, most fall apart into pieces.",
+    "Eight digits whose predicted picture was clipped at 0.6 in every step. With the noise computed again most are digits in hard black and white, the first is a broken zero; with the old noise kept, most fall apart into pieces.",
 )
+assert apart[1.0] < 0.001 and apart[0.6] > 0.05
 
 # %% [markdown]
-# With the old $\hat\varepsilon$, $x_s$ is *neither* picture at the right level of noise; the error adds up over the steps. Guidance (lesson 06) pushes $\hat x_0$ far out of range, and then this mistake ruins everything.
+# With the old $\hat\varepsilon$, $x_s$ belongs to *neither* picture. It matters with guidance (lesson 06), which pushes $\hat x_0$ out of range.
 #
-# The sixth is in the interpolation. An arc belongs to *whole* vectors. Whoever computes the angle along one axis (`torch.cosine_similarity` takes axis 1, the channels, if not told otherwise) turns each small piece on its own. Over rows of 16 values, and over single values, on one gray channel:
+# The sixth: an arc belongs to *whole* vectors. `torch.cosine_similarity` takes axis 1, the channels, by default, and each small piece then gets its own angle. Here the pieces are rows of 16 values, then single values:
+
 
 # %%
-z1, z2, shares = noise(1, 256, seed=11), noise(1, 256, seed=12), [k / 8 for k in range(9)]
-pieces = {"whole picture": (1, 256), "each row": (16, 16), "each pixel": (256, 1)}
-
-
 def unguarded_slerp(z1, z2, a):
-    """The formula alone; labkit's own refuses rows that point in opposite ways."""
+    """The formula alone; labkit's own refuses rows that point in opposite directions."""
     angle = nn.functional.cosine_similarity(z1.double(), z2.double()).clamp(-1, 1).arccos()[:, None]
     arc = (torch.sin((1 - a) * angle) * z1 + torch.sin(a * angle) * z2) / torch.sin(angle)
     return torch.where(angle > 0, arc, (1 - a) * z1 + a * z2).float()
 
 
-rows, lengths = [], {}
-for name, shape in pieces.items():
+# %%
+z1, z2, shares = noise(1, 256, seed=11), noise(1, 256, seed=12), [k / 8 for k in range(9)]
+rows = {}
+for name, shape in {"whole picture": (1, 256), "rows": (16, 16), "pixels": (256, 1)}.items():
     cut = [z.reshape(shape) for z in (z1, z2)]
     arc = torch.cat([unguarded_slerp(*cut, a).view(1, 1, 16, 16) for a in shares])
-    lengths[name] = arc[4].norm().item()
-    rows.append(end(sample(network, arc, way, step=ddim)))
-labels = [f"{name}, {lengths[name]:.3g}" for name in pieces]
+    label = f"{name}, {arc[4].norm().item():.3g}"
+    rows[label] = final(sample(network, arc, network.schedule.timesteps(20), step=ddim))
 plots.show(
-    plots.image_grid(torch.cat(rows), columns=9, rows=labels, titles=[f"{k}/8" for k in range(9)]),
-    "The way between two digits where the angle is taken over the whole picture, over each row, and over each pixel; beside it the length of the code halfway. Whole picture and rows look alike; with single pixels everything between the ends is noise.",
+    plots.image_grid(
+        torch.cat(list(rows.values())),
+        columns=9,
+        rows=list(rows),
+        titles=[f"{k}/8" for k in range(9)],
+    ),
+    "What lies between two digits if the angle is taken over the whole picture, over each row, and over each pixel; beside it the length of the code halfway. Whole picture and rows look alike; with single pixels everything between the ends is a meaningless pattern.",
 )
 
 # %% [markdown]
-# Beside each row stands the length of the code halfway; 16 is right. In the last row, two numbers of the same sign have no arc at all, and two of opposite sign are half a turn apart, where $1/\sin\theta$ explodes. In the middle row there is *nothing to see*: sixteen
-# values are already a long vector, and its arc is nearly right. That is the treacherous kind of mistake: on color pictures with three large channels, the angle per channel looks fine as well.
+# Beside each row stands the length of the code halfway; about 16 is right. Two single numbers of opposite sign are half a turn apart, where $1/\sin\theta$ explodes. In the middle row there is *nothing to see*: sixteen
+# values are already a long vector. A test finds this mistake.
 #
 # ## 9 · Exercises
 #
-# Write your function where it says `...`, run the cell, then the check below it. A check draws fresh inputs each time, compares with labkit, and if it knows your mistake, it says its name. Hints and solutions are folded; a
-# solution runs the same check as you.
+# Write your function where it says `...`, then run the check below it. A check draws new inputs, compares with labkit, and names the mistake if it knows it. Hints and solutions are folded.
 #
-# ### 9.1 How much dice? ● 5 minutes
+# ### 9.1 How much noise? ● 5 minutes
 #
-# Write $\sigma(\eta)$ of the box in 3.4, for two numbers $\bar\alpha_t$ and $\bar\alpha_s$ ($s$ is the cleaner time) and `eta`. Everything that the family has to choose is in this line.
+# Write $\sigma(\eta)$ of the box in 3.4, for two numbers $\bar\alpha_t$ and $\bar\alpha_s$ ($s$ is the cleaner time) and `eta`. The members of the family differ in this line only.
 
 
 # %%
@@ -1111,8 +1092,6 @@ checks.sigma(sigma)
 # `math.sqrt` takes the root of a number. Try $\bar\alpha_t=\bar\alpha_s$: a step of no length must have no noise.
 #
 # </details>
-#
-# The solution is folded in the next cell: click on the three dots.
 
 # %% jupyter={"source_hidden": true}
 # Solution 1
@@ -1128,8 +1107,8 @@ checks.sigma(solution_1).require()
 # %% [markdown]
 # ### 9.2 The DDIM step ●● 20 minutes
 #
-# *The* exercise. Write one step of the family, from `x` at time `t` to time `s`. You get the schedule (`schedule.alpha_bar[t]` is a float64 number), the network's guess (`pred.x0` and `pred.eps`), a generator for the fresh noise, and
-# `eta`. Return $x_s$ in the shape and dtype of `x`. When it passes, you can give it to `sample` like labkit's own, and you will.
+# The main exercise. Write one step of the family, from `x` at time `t` to time `s`. You get the schedule (`schedule.alpha_bar[t]` is a float64 number), the prediction (`pred.x0` and `pred.eps`), a generator for the new noise, and
+# `eta`. Return $x_s$ in the shape and dtype of `x`.
 
 
 # %%
@@ -1142,8 +1121,8 @@ checks.ddim_step(ddim_step)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# The box of 3.2, with $\hat x_0$ for $x_0$ and $\hat\varepsilon$ for the fraction. At $\eta=1$ and $s=0$ the radicand is zero but for rounding, which may make it negative: `max(..., 0)`. The fresh noise is
-# `torch.randn(x.shape, generator=generator, dtype=x.dtype)`. `.item()` turns a table's entry into a plain number, and plain numbers leave the dtype of a tensor alone.
+# The box of 3.2, with $\hat x_0$ for $x_0$ and $\hat\varepsilon$ for the fraction. At $\eta=1$ and $s=0$ rounding may make the number under the root negative: `max(..., 0)`. The new noise is
+# `torch.randn(x.shape, generator=generator, dtype=x.dtype)`. `.item()` turns a table's entry into a plain number, which leaves the dtype of a tensor alone.
 #
 # </details>
 
@@ -1162,19 +1141,21 @@ def solution_2(schedule, pred, x, t, s, generator=None, eta=0.0):
 checks.ddim_step(solution_2).require()
 
 # %% [markdown]
-# A step is a plain function, so yours plugs in where labkit's did. Put your name in the place of `solution_2`:
+# Your step works in the place of labkit's. Write its name instead of `solution_2`:
 
 # %%
 start = noise(10, 1, 16, 16, seed=8)
 plots.show(
-    plots.image_grid(end(sample(network, start, network.schedule.timesteps(20), step=solution_2))),
+    plots.image_grid(
+        final(sample(network, start, network.schedule.timesteps(20), step=solution_2))
+    ),
     "Ten digits, sampled in twenty steps with the step written in the exercise.",
 )
 
 # %% [markdown]
 # ### 9.3 Which times? ● 10 minutes
 #
-# Write the list of times with equal strides: $n$ steps, so $n+1$ times $i\,T/n$, rounded to whole numbers, falling from $T$ to 0. A famous one-liner, `range(0, T, T // n)`, takes more than $n$ steps whenever $n$ does not divide $T$. Yours must not.
+# Write the list of times with equal gaps: $n$ steps, so $n+1$ times $i\,T/n$, rounded to whole numbers, falling from $T$ to 0. (The well-known `range(0, T, T // n)` often takes more than $n$ steps where $n$ does not divide $T$.)
 
 
 # %%
@@ -1204,8 +1185,7 @@ checks.trailing_times(solution_3).require()
 # %% [markdown]
 # ### 9.4 The step as Euler's ●● 15 minutes
 #
-# Write the deterministic step in the coordinates of section 3.6: turn $x_t$ into $\bar x_t$, take one Euler step along $\varsigma$ with slope $\hat\varepsilon$, and come back to $x_s$. Nothing new happens; but in this form you can replace Euler by any
-# better solver from a textbook of numerical analysis, which is where the fast samplers after DDIM come from.
+# Write the deterministic step in the coordinates of section 3.6: turn $x_t$ into $\bar x_t$, take one Euler step along $\varsigma$ with slope $\hat\varepsilon$, and come back to $x_s$. In this form you can replace Euler's method by a better one.
 
 
 # %%
@@ -1273,10 +1253,10 @@ checks.slerp(solution_5).require()
 # %% [markdown]
 # ### 9.6 From a picture to its noise ●●● 45 minutes
 #
-# Write inversion as a loop. You get a denoiser (`denoise(x, t)` gives `x0` and `eps`; its `.schedule` has `signal(t, x)` and `noise(t, x)`, the two factors of the jump), clean data `x0` and the falling list of times that sampling would walk. Return the noise at `times[0]`. The clean
+# Write inversion as a loop. You get a denoiser, clean data `x0`, and the falling list of times that sampling would visit. (`denoise(x, t)` gives `x0` and `eps`; its `.schedule` has `signal(t, x)` and `noise(t, x)`, the two factors of the jump.) Return the noise at `times[0]`. The clean
 # picture stands for $x$ at the smallest time above 0.
 #
-# Then use it: invert two of *your favorite* digits, walk the arc between their codes with `slerp`, and sample what lies between. Is a three and a half a picture?
+# Then use it: invert two digits of your choice, and sample what lies on the arc between their codes.
 
 
 # %%
@@ -1289,7 +1269,7 @@ checks.encode(encode)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Drop the 0 and turn the list around: `rising = [t for t in times if t > 0][::-1]`. In each step from `t` up to `u`, ask about the time where $x$ *is*. Then it is the DDIM step with $\eta=0$: $x_u=\sqrt{\bar\alpha_u}\,\hat x_0+\sqrt{1-\bar\alpha_u}\,\hat\varepsilon$.
+# Drop the 0 and turn the list around: `rising = [t for t in times if t > 0][::-1]`. In each step from `t` up to `u`, call the denoiser with the time where $x$ *is*. Then it is the DDIM step with $\eta=0$: $x_u=\sqrt{\bar\alpha_u}\,\hat x_0+\sqrt{1-\bar\alpha_u}\,\hat\varepsilon$.
 #
 # </details>
 
@@ -1312,17 +1292,17 @@ checks.encode(solution_6).require()
 
 # %% jupyter={"source_hidden": true}
 labels = digits.load(16)[1]
-way = [24 + t for t in uniform_spacing(T - 24, 50)][:-1] + [0]  # as in 7.4
+times = [24 + t for t in uniform_spacing(T - 24, 50)][:-1] + [0]  # as in 7.4
 pairs = [handwriting[labels == k][:2] for k in (3, 8)]
 with torch.no_grad():
-    three, eight = (solution_6(trained, pair, way) for pair in pairs)
+    three, eight = (solution_6(trained, pair, times) for pair in pairs)
 arc = torch.cat([solution_5(three[:1], eight[:1], k / 8) for k in range(9)])
-images = end(sample(network, arc, way, step=ddim))
+images = final(sample(network, arc, times, step=ddim))
 images = torch.cat([pairs[0][:1], images, pairs[1][:1]])
 titles = ["the three", *[f"{k}/8" for k in range(9)], "the eight"]
 plots.show(
     plots.image_grid(images, columns=11, titles=titles),
-    "A real three, nine pictures along the arc between its code and that of a real eight, and the eight: the ends give the two originals back, between them one shape turns into the other.",
+    "A real three, nine pictures along the arc between its code and that of a real eight, and the eight: the two ends give the originals back; from 1/8 to 3/8 the shapes look like a six or are unclear, from 4/8 on like an eight.",
 )
 
 # %% [markdown]
@@ -1332,9 +1312,9 @@ plots.show(
 quiz.ask(
     "Why does DDIM not need a training of its own?",
     {
-        "Because it is only an approximation of DDPM": "It approximates nothing of DDPM's: it is another process, with exactly the same marginals.",
-        "Because the loss only sees single times, and all members of the family agree there": "The loss draws x_t from q(x_t|x_0). How x_t and x_s hang together never occurs in it.",
-        "Because the network is told the number of steps": "It is told t, and nothing else. It does not know which times come before or after.",
+        "Because it is only an approximation of DDPM": "It does not approximate DDPM. It is another process, with exactly the same marginals.",
+        "Because the loss only sees single times, and all members of the family agree there": "The loss draws x_t from q(x_t|x_0). How x_t and x_s depend on each other never occurs in it.",
+        "Because the network is told the number of steps": "It gets t, and nothing else. It does not know which times come before or after.",
     },
     answer="Because the loss only sees single times, and all members of the family agree there",
 )
@@ -1343,42 +1323,42 @@ quiz.ask(
 quiz.ask(
     "You sample twice from the same $x_T$, first with η = 0 in 20 and 50 steps, then with η = 1 in 20 and 50 steps. Which two pictures show the same thing?",
     {
-        "The two with η = 0": "Both follow the same curve, only in shorter or longer strides. The noise decides the picture.",
-        "The two with 20 steps": "The number of steps says how closely the curve is followed; without new noise there is a curve, with it there is none.",
-        "All four: they share x_T": "With η = 1 fresh noise comes in at every step, and it decides as much as the start.",
+        "The two with η = 0": "Both follow the same curve, in shorter or longer steps. The noise decides the picture.",
+        "The two with 20 steps": "The number of steps says how closely a curve is followed. With η = 1 there is no such curve.",
+        "All four: they share x_T": "With η = 1 new noise comes in at every step, and it decides more than the start.",
     },
     answer="The two with η = 0",
 )
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "Why is $\\hat\\sigma$ so bad in 10 steps, and so good in 1,000?",
+    "In the paper's Table 1, why is $\\hat\\sigma$ so bad in 10 steps, and so good in 1,000?",
     {
-        "It has too little noise for long steps": "It has too much: σ̂ is larger than the posterior's own σ at every stride.",
+        "It has too little noise for long steps": "It has too much: σ̂ is larger than the posterior's own σ in every step.",
         "Its mean is wrong for long steps": "It uses the same mean as η = 1, only the noise on top is larger.",
-        "It puts more noise into x_s than its time allows; for short steps the excess vanishes": "The factor (1−ᾱ_s)/(1−ᾱ_t) that it leaves out goes to 1 as s comes near t. For long strides it does not, and x_s is noisier than the network was told.",
+        "It adds more noise than is needed; for short steps the excess vanishes": "What is needed lies near 1−ᾱ_t/ᾱ_s when the step is short. In long steps it is less, and x_s is noisier than its time allows.",
     },
-    answer="It puts more noise into x_s than its time allows; for short steps the excess vanishes",
+    answer="It adds more noise than is needed; for short steps the excess vanishes",
 )
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
     "You change $\\hat x_0$ (by clipping, say) before the step. What else must change?",
     {
-        "Nothing: the noise is the network's own answer": "Then the step walks towards one picture along the noise of another, and x_s has the wrong size.",
-        "ε̂, derived anew from x_t and the changed guess": "Both views must describe the same x_t. labkit's MapX0 does it for you.",
+        "Nothing: the noise is the network's own prediction": "Then the step combines one picture with the noise of another, and x_s has the wrong noise level.",
+        "ε̂, computed again from x_t and the changed prediction": "Both views must describe the same x_t. labkit's MapX0 does it for you.",
         "σ, since the variance has shrunk": "σ depends on the two times and η, not on the picture.",
     },
-    answer="ε̂, derived anew from x_t and the changed guess",
+    answer="ε̂, computed again from x_t and the changed prediction",
 )
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
     "Inversion with 20 steps gives back a blurred, slightly wrong picture. What helps most?",
     {
-        "More steps": "Up and down ask the network at different ends of each stride. The shorter the stride, the less they disagree.",
-        "η = 1 on the way down": "Fresh noise destroys what the code said.",
-        "Clipping on the way up": "What is cut off on the way up is lost; the way down cannot put it back.",
+        "More steps": "The two directions evaluate the network at different ends of each step. The shorter the step, the less they differ.",
+        "η = 1 on the way down": "New noise destroys what the code holds.",
+        "Clipping on the way up": "What is clipped on the way up is lost; the way down cannot put it back.",
     },
     answer="More steps",
 )
@@ -1386,16 +1366,17 @@ quiz.ask(
 # %% [markdown]
 # ## 11 · Recap
 #
-# - Training sees marginals only. So there is a **family** of processes for one network: $x_s=\sqrt{\bar\alpha_s}\,\hat x_0+\sqrt{1-\bar\alpha_s-\sigma^2}\,\hat\varepsilon+\sigma z$.
-# - $\eta=1$ is DDPM, over a stride of any length. $\eta=0$ throws no dice: Euler's method on an ordinary differential equation.
-# - With few steps, fewer dice are better; with all steps, DDPM's larger variance is. Few steps cost contrast.
-# - Without dice the noise is a code: same noise, same picture; pictures can be inverted, and joined along arcs.
-# - Keep in step: $\bar\alpha$ of $s$, never of $t-1$; ratios, never $\beta$; $\hat\varepsilon$ derived anew when $\hat x_0$ is changed; $\bar\alpha_0=1$ at the end.
+# - Training uses marginals only. So one network serves a **family** of processes: $x_s=\sqrt{\bar\alpha_s}\,\hat x_0+\sqrt{1-\bar\alpha_s-\sigma^2}\,\hat\varepsilon+\sigma z$.
+# - $\eta=1$ is DDPM, over a step of any length. $\eta=0$ adds no noise: Euler's method for a differential equation.
+# - Few steps lack contrast. A second-order solver is better at the same cost.
+# - At $\eta=0$, $x_T$ is a code. Pictures can be inverted, and joined along arcs.
+# - Use $\bar\alpha$ of $s$, not of $t-1$; ratios, not $\beta$; compute $\hat\varepsilon$ again when $\hat x_0$ is changed; $\bar\alpha_0=1$ in the last step.
 #
-# **What is still missing.** We get *a* digit, never *the* digit we want. Lesson 05 takes this very step and bends $\hat\varepsilon$ with the gradient of a classifier. Keep the pair (`x0`, `eps`) in mind: it is why steering DDIM and steering DDPM are two different algorithms there.
+# **What is still missing.** We get *some* digit, not the one we want. Lesson 05 changes $\hat\varepsilon$ with the gradient of a classifier.
 #
 # **References**
 # - J. Song, C. Meng, S. Ermon: *Denoising Diffusion Implicit Models*, ICLR 2021. Equations 7, 12, 13, 14, 16; tables 1 and 2.
 # - J. Ho, A. Jain, P. Abbeel: *Denoising Diffusion Probabilistic Models*, NeurIPS 2020.
 # - A. Nichol, P. Dhariwal: *Improved Denoising Diffusion Probabilistic Models*, ICML 2021. Section 4: strides.
 # - S. Lin, B. Liu, J. Li, X. Yang: *Common Diffusion Noise Schedules and Sample Steps Are Flawed*, WACV 2024. Table 2: spacings.
+# - C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu: *DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models*, 2022. Algorithm 2.
