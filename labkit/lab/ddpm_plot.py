@@ -104,8 +104,8 @@ def reverse_density(
     """q(x_s | x_t) of data in 1-D by Bayes on an even grid (N,): a density (N,), float64."""
     alpha = (schedule.alpha_bar[t] / schedule.alpha_bar[s]).item()
     came_from = data.diffused(schedule, s) if s else data
-    log_likelihood = -((x_t - alpha**0.5 * grid) ** 2) / (2 * (1 - alpha))
-    share = (came_from.log_prob(grid[:, None]) + log_likelihood).softmax(0)
+    led_to = -((x_t - alpha**0.5 * grid) ** 2) / (2 * (1 - alpha))
+    share = (came_from.log_prob(grid[:, None]) + led_to).softmax(0)
     return share / (grid[1] - grid[0])
 
 
@@ -124,8 +124,7 @@ def gaussian(density: Tensor, grid: Tensor) -> Tensor:
 
 def misplaced(density: Tensor, grid: Tensor) -> float:
     """The share of the probability that this Gaussian has in the wrong place (total variation)."""
-    gap = (density - gaussian(density, grid)).abs().sum() * (grid[1] - grid[0])
-    return 0.5 * gap.item()
+    return 0.5 * (density - gaussian(density, grid)).abs().sum().item() * (grid[1] - grid[0]).item()
 
 
 def draw_step_back(
@@ -230,8 +229,8 @@ def decided(times: list[int], shares: list[float]) -> Figure:
     """The share of samples whose class is already the final one, over time."""
     figure, axes = plots.subplots(size=(8, 2.6))
     axes.plot(times, shares, "o-", markersize=4)
-    axes.set(xlabel="time t", ylabel="share", ylim=(0, 1.03))
-    axes.set_title("Samples that have their final class")
+    title = "Samples that have their final class"
+    axes.set(xlabel="time t", ylabel="share", ylim=(0, 1.03), title=title)
     axes.invert_xaxis()  # sampling goes from T to 0
     return figure
 
@@ -295,7 +294,7 @@ def bits_added_up(bounds: dict[str, Tensor], mark: int) -> Figure:
     for name, each in bounds.items():
         axes.semilogx(range(1, len(each)), each[1:].cumsum(0), label=name)
     axes.axvline(mark, color=plots.BLACK, linewidth=1, linestyle=":")
-    axes.set(xlabel="time t", ylabel="bits per dimension", ylim=(0, 4))
-    axes.set_title(f"What the steps from 1 to t cost together (dotted: t = {mark})")
+    title = f"What the steps from 1 to t cost together (dotted: t = {mark})"
+    axes.set(xlabel="time t", ylabel="bits per dimension", ylim=(0, 4), title=title)
     axes.legend(loc="lower right")
     return figure

@@ -131,3 +131,14 @@ def test_an_average_that_changes_the_old_one_in_place_is_refused():
         return average.lerp_(weights, 1 - min(decay, (1 + step) / (10 + step)))
 
     assert "'average'" in checks.ema_update(in_place).message
+
+
+def test_a_warm_up_that_the_decay_bounds_only_late_is_refused():
+    def only_late(average, weights, step, decay):
+        return torch.lerp(weights, average, decay if step > 100 else (1 + step) / (10 + step))
+
+    def only_early(average, weights, step, decay):
+        return torch.lerp(weights, average, (1 + step) / (10 + step) if step < 100 else decay)
+
+    assert not checks.ema_update(only_late).passed
+    assert not checks.ema_update(only_early).passed
