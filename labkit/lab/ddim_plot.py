@@ -121,17 +121,20 @@ def rings(samples: dict[str, Tensor]):
 def by_steps(panels: dict[str, tuple[dict[str, tuple], str, Tensor | None]]):
     """Distance against the number of steps. A panel: rows by name, each (steps, means, standard
     deviations or None), the label of the y axis, and the floor's runs, if there is one."""
-    figure, axes = plots.subplots(1, len(panels), size=(10, 3.6))
+    figure, axes = plots.subplots(1, len(panels), size=(10.5, 3.4))
     for each, (title, (rows, label, floor)) in zip(axes, panels.items()):
         for (name, (steps, means, sds)), color in zip(rows.items(), plots.COLORS):
             each.errorbar(steps, means, sds, fmt="o-", color=color, label=name, capsize=3)
         each.set(title=title, xlabel="steps S", ylabel=label, xscale="log", yscale="log")
         ticks = sorted({s for steps, *_ in rows.values() for s in steps})
         each.set_xticks(ticks, ticks)
+        low, high = each.get_ylim()
+        marks = [m * 10.0**k for k in range(-4, 4) for m in (1, 2, 5) if low <= m * 10.0**k <= high]
+        each.set_yticks(marks, [f"{mark:g}" for mark in marks])
         each.minorticks_off()
         if floor is not None:
             each.axhline(floor.mean(), color="#666666", linestyle=":", label="held-out digits")
-    axes[-1].legend(loc="upper right")
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside right center")
     return figure
 
 

@@ -93,7 +93,7 @@ plots.show(
 )
 
 # %% [markdown]
-# These are the first eight noises, not a selection. A fiftieth of the work gives digits that look much like those of DDPM; section 7.2 measures it. And the DDIM rows agree: with the new step **the noise decides the picture**, almost independently of the number of steps.
+# These are the first eight noises, not a selection; some digits are hard to read. A fiftieth of the work gives digits that look much like those of DDPM; section 7.2 measures it. And the DDIM rows agree: **the noise decides the picture**, almost independently of the number of steps.
 #
 # Where does such a step come from? Why does it fit a network that was trained for another one?
 #
@@ -117,8 +117,6 @@ plots.show(
 # %% [markdown]
 # On any vertical line, both sets of samples follow the same density. But single paths are completely different. **The marginals are
 # the same, the paths are not.** And a smooth path can be followed in long steps.
-#
-# Why are we free to choose the paths? Which choices are there? And must the network be trained for them?
 #
 # ## 3 · The derivation
 #
@@ -483,7 +481,7 @@ seen = widgets.watch(
     learning,
     watch_training,
     every=50,
-    alt="Left: the loss of the small network falls fast and then levels out. Right: its samples by DDIM in 20 steps lie on a ring; many are in the six clusters, some between them.",
+    alt="Left: the loss of the small network falls fast, then slowly. Right: its samples by DDIM in 20 steps lie on a ring; many are in the six clusters, some between them.",
 )
 learned = seen[-1].ema
 
@@ -683,7 +681,7 @@ counts = {S: len(stored["cells"]["σ̂"][S]) for S in budgets}
 print("N = 898; runs in a cell, by S:", counts)
 
 # %% [markdown]
-# The table took about twenty minutes of one core, so it is stored (`python -m benchmarks.ddim_table`). Mean ± sd over runs, each with its own seed. "Trailing" is another list of times (7.6). A part of it again, live, with a new seed:
+# The table is stored (`python -m benchmarks.ddim_table`, about a quarter of an hour). Mean ± sd over runs, each with its own seed. "Trailing" is another list of times (7.6). A part of it again, live, with a new seed:
 
 # %%
 classifier = zoo.load("classifier-digits")
@@ -722,7 +720,7 @@ for space, title in enumerate(("Ours, classifier", "Ours, pixels")):
     panels[title] = rows, "Fréchet distance", floor
 plots.show(
     ddim_plot.by_steps(panels),
-    "Distance against steps on logarithmic axes: the paper's table, ours in the classifier's features, and ours in pixels. In the paper the large variance starts far above the others and ends lowest. Ours lie close together; 2M is lowest at 5, 10 and 20 steps, and at 50 steps all are near the held-out digits.",
+    "Distance against steps on logarithmic axes: the paper's table, ours in the classifier's features, and ours in pixels. In the paper the large variance starts far above the others and ends lowest. Ours lie close together; 2M is lowest at 5, 10 and 20 steps; at 50 steps all are near the held-out digits, some below them.",
 )
 
 
@@ -747,6 +745,9 @@ family = ("η = 0.5", "η = 1", "σ̂")
 assert all(abs(each) < 3 for S in (20, 50) for one in family for each in gaps[one, S])
 assert min(compare("η = 0", 20, "η = 1", 50)) > 3
 assert max(compare("2M", 20, "η = 1", 50)) < 3
+for name in ("η = 1", "σ̂"):
+    few, many = (torch.tensor(stored["cells"][name][S]) for S in ("50", "1000"))
+    assert ((many[0] - few.mean(0)).abs() < 2 * few.std(0)).all()
 
 # %% [markdown]
 # All rows of a run start from the same noises, so we compare run by run. With five runs we read a difference above three standard errors as an effect.
@@ -755,7 +756,7 @@ assert max(compare("2M", 20, "η = 1", 50)) < 3
 # - **Not as in the paper:** $\hat\sigma$ is no disaster. With 5 steps it is even ahead of $\eta=0$ in pixels. Few steps lack contrast (3.6), too much noise adds contrast, and in pixels one error cancels the other. From 20 steps on, no $\eta$ differs from $\eta=0$ by more than noise.
 # - **The second-order solver** is ahead of $\eta=0$ in both distances at every number of steps, at the same cost.
 #
-# **Is DDIM in 20 steps as good as DDPM?** Not quite: DDPM ($\eta=1$) in 50 steps is ahead of it by three standard errors in both distances. Ahead of the second-order solver in 20 steps it is not. (A distance may fall below the floor, since the network was trained on all digits, the reference included.)
+# **Is DDIM in 20 steps as good as DDPM?** Not quite: DDPM ($\eta=1$) in 50 steps is ahead of it by three standard errors in both distances. It is not ahead of the second-order solver in 20 steps. In 1000 steps, one run each, DDPM scores about as in 50. (A distance may fall below the floor, since the network was trained on all digits, the reference included.)
 #
 # Why is $\hat\sigma$ so much less bad here than in the paper? At $t=1$, before the last step, the picture should hold noise of standard deviation $\sqrt{1-\bar\alpha_1}$. What does it hold?
 
@@ -794,7 +795,7 @@ for seed in (1, 2):
     rows[f"η = 1, 50 steps, seed {seed}"] = final(walk)
 plots.show(
     plots.image_grid(torch.cat(list(rows.values())), columns=8, rows=list(rows)),
-    "Eight columns, one noise each. From 10 steps on, DDIM gives the same digit in each column; in 5 steps two of the digits are unclear. With eta = 1 the same noise gives two different digits in every column.",
+    "Eight columns, one noise each. From 10 steps on, DDIM gives the same digit in each column; in 5 steps two of the digits are unclear. With eta = 1 the same noise gives two different pictures in every column; one of them is a white block.",
 )
 # %%
 reference = by_steps[200]
@@ -805,13 +806,13 @@ for steps in (5, 10, 20, 50):
 assert off < 0.01
 
 # %% [markdown]
-# The noise is a *code* for the picture. With new noise in the steps ($\eta=1$) it is not.
+# The noise is a *code* for the picture. With new noise in the steps ($\eta=1$) it is not. (One picture at $\eta=1$, a white block, is no digit.)
 #
 # ### 7.4 From the picture to its noise
 #
 # Go *up* a list of times (`sampler.invert`), then down: do we get the picture back? The paper's Table 2 gives the mean squared error per value, pictures in $[0, 1]$. We add our network on 60 digits, and an exact network on two peaks at ±0.7.
 #
-# At $t=1$ the noise is $\sqrt{1-\bar\alpha_1}=0.006$. Our network's $\hat x_0$ has a larger error than that. Read as noise, it becomes a huge $\hat\varepsilon=(x-\sqrt{\bar\alpha}\hat x_0)/\sqrt{1-\bar\alpha}$:
+# At $t=1$ the noise is $\sqrt{1-\bar\alpha_1}=0.006$, and our network's $\hat x_0$ has a larger error. Read as noise, it becomes a huge $\hat\varepsilon=(x-\sqrt{\bar\alpha}\hat x_0)/\sqrt{1-\bar\alpha}$:
 
 # %%
 originals = handwriting[::30]  # (60, 1, 16, 16)
@@ -853,7 +854,7 @@ pictures = {"original": originals[:10], "its noise": codes[100][:10] / 2.5}
 pictures |= {f"back, {steps} steps": returned[steps][:10] for steps in (10, 20, 100)}
 plots.show(
     plots.image_grid(torch.cat(list(pictures.values())), columns=10, rows=list(pictures)),
-    "Ten real digits, the noise that inversion finds for each, and what the way down makes of that noise with 10, 20 and 100 steps: with 10 steps half of the digits are distorted, with 20 three are, with 100 only the ninth is.",
+    "Ten real digits, the noise that inversion finds for each, and what the way down makes of that noise with 10, 20 and 100 steps: with 10 steps half of the digits are distorted, with 20 the second and the ninth are, with 100 only the ninth is.",
 )
 code = codes[100]
 print(f"the codes: mean {code.mean():+.2f}, standard deviation {code.std():.2f} (noise: 0 and 1)")
@@ -879,7 +880,7 @@ for way in (interpolate.lerp, interpolate.slerp):
     lengths[way.__name__] = torch.stack(between)  # (41, 20)
 plots.show(
     ddim_plot.code_lengths(shares, lengths, (16 - 2 * 0.71, 16 + 2 * 0.71)),
-    "Length of the interpolated code against the share for 20 pairs: along the straight line it falls from 16 to between 10 and 12.5 halfway, along the arc it stays between the lengths of its two ends.",
+    "Length of the interpolated code against the share for 20 pairs: along the straight line it falls from 16 to between 10 and 12.5 halfway, along the arc it stays close to the lengths of its two ends.",
 )
 assert abs(lengths["lerp"][20].mean() - 11.3) < 0.5
 
@@ -903,7 +904,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The two ways look the same. We measure the variety of many pictures instead, and go further: the length of the mean of $n$ noises falls like $1/\sqrt n$.
+# The two ways look the same. We measure the variety of many pictures instead, also for the mean of 30 noises, whose length is $16/\sqrt{30}$.
 
 # %%
 quick, variety = network.schedule.timesteps(10), {}
@@ -929,11 +930,11 @@ scaled = torch.cat([factor * z[k : k + 1] for k in (0, 3, 5) for factor in facto
 images = final(sample(network, scaled, times, step=ddim))
 plots.show(
     plots.image_grid(images, columns=len(factors), titles=[f"× {factor:g}" for factor in factors]),
-    "Three noises, each scaled by eight factors from 0.05 to 3 before sampling.",
+    "Three noises, each scaled by eight factors from 0.05 to 3 before sampling: at 0.05 all three give an eight, at 0.3 to 0.7 a one, an eight, and an eight or a zero; from 1 on three other shapes, at 3 with irregular strokes.",
 )
 
 # %% [markdown]
-# Halfway on the straight line a tenth of the variety is gone, in the mean of thirty noises more than two thirds. Very short codes all give an eight. So **give a sampler only an $x_T$ that is distributed like those of the training.**
+# Halfway on the straight line a tenth of the variety is gone, in the mean of thirty noises more than two thirds. At $\times\,0.05$ all three are eights. So **give a sampler only an $x_T$ that is distributed like those of the training.**
 #
 # ### 7.6 Which times to visit
 #
@@ -1009,7 +1010,7 @@ print(f"last ᾱ is ᾱ_1: differs from the right row by {left_over:.4f}")
 assert broken["σ̂ in the direction"].isnan().all() and 0 < left_over < 0.05
 
 # %% [markdown]
-# - **β_t for the ratio**, and **ᾱ of t − 1**: a step covers about fifty times but removes the noise of one. The picture is still nearly pure noise when the network is told that it is clean.
+# - **β_t for the ratio**, and **ᾱ of t − 1**: a step covers about fifty times but removes the noise of one. The picture is still nearly pure noise when the network is evaluated at $t=1$.
 # - **σ̂ in the direction**: for long steps $\hat\sigma^2 > 1-\bar\alpha_s$, and the root of a negative number is not a number. `image_grid` draws it red.
 # - **last ᾱ is ᾱ_1**: nothing to see. $\sqrt{1-\bar\alpha_1}\,\hat\varepsilon$ stays behind. The root is 0.006 here, and 0.03 in latent diffusion, whose published code does this. A *test* finds it: the last step must return exactly $\hat x_0$.
 #
@@ -1037,7 +1038,7 @@ assert apart[1.0] < 0.001 and apart[0.6] > 0.05
 # %% [markdown]
 # With the old $\hat\varepsilon$, $x_s$ belongs to *neither* picture. It matters with guidance (lesson 06), which pushes $\hat x_0$ out of range.
 #
-# The sixth: an arc belongs to *whole* vectors. `torch.cosine_similarity` takes axis 1, the channels, by default, and each small piece then gets its own angle. Here the pieces are rows of 16 values, then single values:
+# The sixth: an arc belongs to *whole* vectors. `torch.cosine_similarity` takes axis 1, the channels, by default, so that small pieces get angles of their own. Here the pieces are rows of 16 values, then single values:
 
 
 # %%
@@ -1067,8 +1068,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Beside each row stands the length of the code halfway; about 16 is right. Two single numbers of opposite sign are half a turn apart, where $1/\sin\theta$ explodes. In the middle row there is *nothing to see*: sixteen
-# values are already a long vector. A test finds this mistake.
+# Beside each row stands the length of the code halfway; about 16 is right. Two single numbers of opposite sign are half a turn apart, where $1/\sin\theta$ explodes. With rows there is *nothing to see*. A test finds this mistake.
 #
 # ## 9 · Exercises
 #
@@ -1185,7 +1185,7 @@ checks.trailing_times(solution_3).require()
 # %% [markdown]
 # ### 9.4 The step as Euler's ●● 15 minutes
 #
-# Write the deterministic step in the coordinates of section 3.6: turn $x_t$ into $\bar x_t$, take one Euler step along $\varsigma$ with slope $\hat\varepsilon$, and come back to $x_s$. In this form you can replace Euler's method by a better one.
+# Write the deterministic step in the coordinates of section 3.6: turn $x_t$ into $\bar x_t$, take one Euler step along $\varsigma$ with slope $\hat\varepsilon$, and come back to $x_s$.
 
 
 # %%
@@ -1253,7 +1253,7 @@ checks.slerp(solution_5).require()
 # %% [markdown]
 # ### 9.6 From a picture to its noise ●●● 45 minutes
 #
-# Write inversion as a loop. You get a denoiser, clean data `x0`, and the falling list of times that sampling would visit. (`denoise(x, t)` gives `x0` and `eps`; its `.schedule` has `signal(t, x)` and `noise(t, x)`, the two factors of the jump.) Return the noise at `times[0]`. The clean
+# Write inversion as a loop. You get a denoiser, clean data `x0`, and the falling list of times that sampling would visit. (`denoise(x, t)` gives `x0` and `eps`; its `.schedule` has the factors of the jump, `signal(t, x)` and `noise(t, x)`.) Return the noise at `times[0]`. The clean
 # picture stands for $x$ at the smallest time above 0.
 #
 # Then use it: invert two digits of your choice, and sample what lies on the arc between their codes.
@@ -1354,7 +1354,7 @@ quiz.ask(
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "Inversion with 20 steps gives back a blurred, slightly wrong picture. What helps most?",
+    "Inversion with 20 steps gives back a slightly wrong picture. What helps most?",
     {
         "More steps": "The two directions evaluate the network at different ends of each step. The shorter the step, the less they differ.",
         "η = 1 on the way down": "New noise destroys what the code holds.",
@@ -1377,6 +1377,4 @@ quiz.ask(
 # **References**
 # - J. Song, C. Meng, S. Ermon: *Denoising Diffusion Implicit Models*, ICLR 2021. Equations 7, 12, 13, 14, 16; tables 1 and 2.
 # - J. Ho, A. Jain, P. Abbeel: *Denoising Diffusion Probabilistic Models*, NeurIPS 2020.
-# - A. Nichol, P. Dhariwal: *Improved Denoising Diffusion Probabilistic Models*, ICML 2021. Section 4: strides.
-# - S. Lin, B. Liu, J. Li, X. Yang: *Common Diffusion Noise Schedules and Sample Steps Are Flawed*, WACV 2024. Table 2: spacings.
-# - C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu: *DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models*, 2022. Algorithm 2.
+# - A. Nichol, P. Dhariwal: *Improved Denoising Diffusion Probabilistic Models*, ICML 2021. Section 4: long steps.
