@@ -95,12 +95,14 @@ def restore(path: str | Path, system, averaged, optimizer, run: dict) -> tuple[i
     checkpoint.fill(system, groups["system"], path)
     checkpoint.fill(averaged, groups["ema"], path)
     state = optimizer.state_dict()
-    weights = optimizer.param_groups[0]["params"]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for name, tensor in groups["optimizer"].items():
         index, key = name.split(".")
-        # The moments must lie in memory as the weights do (channels last), or they would not meet.
-        like = torch.empty_like(weights[int(index)]) if tensor.dim() else torch.empty(())
-        state["state"].setdefault(int(index), {})[key] = like.copy_(tensor)
+        weight = weights[int(index)]
+        if tensor.shape == weight.shape:
+            # Moments must lie in memory as the weights do (channels last), or they would not meet.
+            tensor = torch.empty_like(weight).copy_(tensor)
+        state["state"].setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict(state)
     return step, math.nan if loss is None else loss
 

@@ -29,6 +29,7 @@ from labkit import devices, run_file
 from labkit.batches import fingerprint, rows
 from labkit.ema import Average, tensors
 from labkit.inputs import number, one_of, short, whole_number
+from labkit.optimizers import DECAYS, OPTIMIZERS, learning_rate, optimizer_for
 
 if TYPE_CHECKING:  # importing it takes longer than torch: only who gives one pays for it
     from lightning_fabric import Fabric
@@ -65,19 +66,6 @@ def shuffled(*tensors: Tensor, batch: int) -> Batches:
     return draw
 
 
-# How the learning rate falls as progress goes from 0 to 1.
-DECAYS = {
-    "constant": lambda progress: 1.0,
-    "linear": lambda progress: 1 - progress,
-    "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,
-}
-
-
-def learning_rate(step: int, steps: int, peak: float, warmup: int, decay: str) -> float:
-    """The rate of update number ``step`` (0 is the first): a linear rise, then the decay."""
-    return peak * min(1, (step + 1) / max(1, warmup)) * DECAYS[decay](step / steps)
-
-
 def batch_seed(seed: int, step: int, process: int = 0) -> int:
     """The seed of everything random in that step: the batch, the times, the noise, the dropout."""
     return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1)
@@ -91,6 +79,7 @@ def train(
     batches: Batches,
     steps: int,
     *,
+    optimizer: str = "adamw",
     lr: float = 1e-3,
     warmup: int = 100,
     decay: str = "cosine",
@@ -108,9 +97,10 @@ def train(
 
     ``batches(generator)`` gives what ``system.loss`` takes, drawn with that generator alone. A run
     knows its data again by the first batch, and by all that ``batches.rows`` holds, if it has that.
-    AdamW with the learning rate `learning_rate` gives, the gradient's norm clipped at ``clip``
-    (0: not at all). With a ``checkpoint`` the run is saved there at once, every ``save_every``
-    updates, when it is stopped, and at the end; if that file exists, the run goes on from it.
+    The optimizer is "adamw", or "muon" for matrices (`labkit.optimizers`), its rate what
+    `learning_rate` gives, the gradient's norm clipped at ``clip`` (0: not at all). With a
+    ``checkpoint`` the run is saved there at once, every ``save_every`` updates, when it is stopped,
+    and at the end; if that file exists, the run goes on from it.
 
     precision: "32-true" or "bf16-mixed" (weights in full precision, convolutions and products in
     bfloat16: faster where the processor has units for it; in float16 a gradient would soon
@@ -150,6 +140,7 @@ def train(
         raise ValueError(f"betas is {short(betas)}, but must be two numbers from 0 to below 1")
     recipe = {
         "steps": whole_number(steps, "steps", 1),
+        "optimizer": one_of(optimizer, OPTIMIZERS, "optimizer"),
         "lr": number(lr, "lr", 0),
         "warmup": whole_number(warmup, "warmup", 0),
         "decay": one_of(decay, DECAYS, "decay"),
@@ -179,10 +170,7 @@ def train(
 def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Step]:
     """The loop itself, once `train` has found its arguments in order."""
     system.to(fabric.device).train()
-    optimizer = torch.optim.AdamW(
-        [weight for weight in system.parameters() if weight.requires_grad], lr=recipe["lr"],
-        betas=recipe["betas"], weight_decay=recipe["weight_decay"], fused=True,
-    )  # fmt: skip
+    optimizer = optimizer_for(system, recipe["optimizer"], recipe["betas"], recipe["weight_decay"])
     model, optimizer = fabric.setup(system, optimizer)  # all processes now have the first's weights
     if model is not system:  # a Fabric's: the gradients of several processes meet in its forward
         model.mark_forward_method("loss")

@@ -16,7 +16,8 @@ from labkit import checkpoint, devices, zoo
 from labkit.cli import main, numbered
 from labkit.lab import plots
 from labkit.nets.unet import UNetConfig
-from labkit.recipes import Recipe, digit_class_batches
+from labkit.recipes import Recipe
+from labkit.recipes.digits import digit_class_batches
 from labkit.systems.adm import ADM, ADMConfig
 
 NET = UNetConfig(size=8, channels=3, width=8, multipliers=(1,), blocks=1, groups=4, vector=2)

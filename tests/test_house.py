@@ -22,7 +22,7 @@ ROOMS = [
     "inputs", "casting", "schedule", "markov", "conditioning", "denoiser", "mixture", "sampler",
     "guidance", "likelihood", "interpolate",
     "batches", "devices", "nets", "fetch", "data", "scenes", "systems", "metrics",
-    "ema", "checkpoint", "run_file", "model_file", "train", "recipes", "zoo", "hub",
+    "ema", "optimizers", "checkpoint", "run_file", "model_file", "train", "recipes", "zoo", "hub",
     "lab", "cli", "__main__",
 ]  # fmt: skip
 

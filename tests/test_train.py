@@ -14,7 +14,7 @@ from labkit import checkpoint
 from labkit.denoiser import Denoiser
 from labkit.nets.unet import UNet, UNetConfig
 from labkit.schedule import cosine
-from labkit.train import batch_seed, learning_rate, shuffled, train
+from labkit.train import batch_seed, shuffled, train
 
 CONFIG = UNetConfig(
     size=8, channels=1, width=8, multipliers=(1, 2), blocks=1, attention=(), groups=4, dropout=0.1
@@ -91,16 +91,6 @@ def test_the_average_is_the_papers_recursion_with_warm_up():
         seen.append(step.ema.w.item())
         assert step.ema.w.item() == pytest.approx(expected, rel=1e-5)
     assert seen[0] != seen[-1]
-
-
-def test_the_learning_rate_rises_then_falls():
-    rates = [learning_rate(step, 100, 1.0, 10, "cosine") for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == pytest.approx(learning_rate(9, 100, 1.0, 10, "cosine"))
-    assert rates[9:] == sorted(rates[9:], reverse=True)
-    assert learning_rate(100, 100, 1.0, 10, "cosine") == pytest.approx(0)
-    assert learning_rate(50, 100, 1.0, 0, "linear") == pytest.approx(0.5)
-    assert learning_rate(99, 100, 1.0, 0, "constant") == 1
 
 
 def test_the_gradient_is_clipped_to_the_norm_asked_for():

@@ -14,7 +14,8 @@ from labkit import checkpoint, metrics, zoo
 from labkit.cli import main
 from labkit.data import digits
 from labkit.nets.unet import UNetConfig
-from labkit.recipes import Recipe, digit_batches
+from labkit.recipes import Recipe
+from labkit.recipes.digits import digit_batches
 from labkit.systems.adm import ADM, ADMConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
 
@@ -102,7 +103,7 @@ def test_the_same_seed_draws_the_same_pictures():
     assert first.shape == (2, 1, 16, 16) and first.abs().max() <= 1
 
 
-def test_building_draws_the_recipes_own_weights_and_leaves_the_dice_alone(tiny):
+def test_building_draws_the_recipes_own_weights_and_leaves_the_random_numbers_alone(tiny):
     before = torch.get_rng_state()
     one, two = zoo.build("tiny"), zoo.build("tiny")
     assert torch.equal(weights(one), weights(two))

@@ -1,0 +1,161 @@
+"""Recipes of the systems that know the captioned scenes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import torch
+
+from labkit import devices, scenes
+from labkit import train as training
+from labkit.nets.resnet import ResNetConfig
+from labkit.nets.transformer import TextConfig
+from labkit.nets.unet import UNetConfig
+from labkit.recipes.recipe import SMALL, Recipe
+from labkit.scenes import pairs
+from labkit.scenes.descriptions import descriptions
+from labkit.scenes.reader import Reader, ReaderConfig, augmented
+from labkit.systems.clip import CLIP, CLIPConfig
+from labkit.systems.ddpm import DDPM, DDPMConfig
+from labkit.systems.glide import GLIDE, GLIDEConfig
+from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
+
+
+def augmented_scene_batches() -> training.Batches:
+    """64 new scenes at a time, 32 x 32 pixels, some of them blurred or noisy, as samples are."""
+    draw = scenes.batches(64, 32, "all")
+
+    def batches(generator: torch.Generator):
+        made = draw(generator)
+        return made._replace(pictures=augmented(made.pictures, generator))
+
+    return batches
+
+
+def scene_batches() -> training.Batches:
+    """64 new scenes at a time, 32 x 32 pixels, none of the combinations that are held out."""
+
+    def batches(generator: torch.Generator):
+        return scenes.render(scenes.draw(64, generator, "train"), 32)
+
+    return batches
+
+
+def captioned_scene_batches(batch: int = 64) -> training.Batches:
+    """New scenes, 32 x 32 pixels, none of the combinations that are held out. Half of
+    them come with what people might say of them, half with a sentence that leaves nothing out."""
+
+    def batches(generator: torch.Generator):
+        drawn = scenes.draw(batch, generator, "train")
+        random = Random(int(torch.randint(2**62, (), generator=generator)))
+        said, whole = scenes.captions(drawn, random), descriptions(drawn, random)
+        return scenes.render(drawn, 32), [random.choice(pair) for pair in zip(said, whole)]
+
+    return batches
+
+
+def taught_scene_batches(teacher: CLIP) -> training.Batches:
+    """128 new scenes at a time, 32 x 32 pixels, and what the teacher sees in them."""
+
+    def batches(generator: torch.Generator):
+        pictures = scenes.render(scenes.draw(128, generator, "train"), 32)
+        with torch.no_grad():
+            return pictures, teacher.encode_image(pictures.to(devices.of(teacher)))
+
+    return batches
+
+
+SCENE_TOWER = ResNetConfig(size=32, width=16, blocks=(1, 1, 1), heads=8, stem=2)
+
+RECIPES = {
+    "ddpm-scenes": Recipe(
+        about="scenes of 32 x 32 pixels, from noise; any score can steer it (lesson 08)",
+        system=DDPM,
+        config=DDPMConfig(
+            replace(
+                SMALL,
+                size=32,
+                channels=3,
+                multipliers=(1, 1, 1),
+                attention=(8, 4),
+                head_channels=16,
+                residual_resampling=True,
+                fold=2,
+            ),
+            predicts="x0",
+        ),
+        batches=scene_batches,
+        training={"steps": 10_000, "lr": 1.5e-3},
+        minutes=81,
+    ),
+    "clip-scenes": Recipe(
+        about="which sentence belongs to which picture of a scene (lesson 07)",
+        system=CLIP,
+        config=CLIPConfig(
+            SCENE_TOWER,
+            TextConfig(vocabulary=1009, context=32, width=64, depth=2, heads=4, end=1008),
+            dim=128,
+        ),
+        batches=lambda: pairs.batches(128),
+        training={"steps": 3_600, "lr": 3e-3, "ema": 0.998},
+        minutes=16,
+    ),
+    "noisy-clip-scenes": Recipe(
+        about="sees through noise what clip-scenes sees in a clean picture (lesson 08)",
+        system=NoisyCLIP,
+        config=NoisyCLIPConfig(SCENE_TOWER, dim=128, hidden=256),
+        batches=taught_scene_batches,
+        training={"steps": 1_500, "lr": 2e-3, "ema": 0.995},
+        minutes=7,
+        teacher="clip-scenes",
+    ),
+    "glide-scenes": Recipe(
+        about="scenes of 32 x 32 pixels from a sentence (lesson 09)",
+        system=GLIDE,
+        config=GLIDEConfig(
+            UNetConfig(
+                size=32,
+                width=64,
+                multipliers=(1, 1.25, 1.5),
+                blocks=1,
+                attention=(8, 4),
+                groups=8,
+                head_channels=16,
+                scale_shift_norm=True,
+                residual_resampling=True,
+                fold=2,
+                vector=128,
+                vector_bias=True,
+                tokens=128,
+            ),
+            predicts="x0",
+            text=TextConfig(vocabulary=1009, context=32, width=128, depth=3, heads=4, end=1008),
+            p_uncond=0.15,
+        ),
+        batches=captioned_scene_batches,
+        training={
+            "steps": 24_000,
+            "optimizer": "muon",
+            "lr": 2e-3,
+            "decay": "late",
+            "ema": 0.9995,
+            "weight_decay": 0.01,
+            "precision": "bf16-mixed",
+        },
+        perceptual={"clip-scenes": 0.2},
+    ),  # fmt: skip
+    "sdg-scenes": Recipe(
+        about="scenes that a sentence or a picture steers (lesson 08)",
+        system=SDG,
+        parts={"model": "ddpm-scenes", "guide": "noisy-clip-scenes", "clip": "clip-scenes"},
+    ),
+    "reader-scenes": Recipe(
+        about="sees what is in a picture of a scene; captions are scored by it",
+        system=Reader,
+        config=ReaderConfig(),
+        batches=augmented_scene_batches,
+        training={"steps": 1_000, "lr": 4e-3, "weight_decay": 0.05, "ema": 0.995},
+        minutes=4,
+    ),
+}
