@@ -127,6 +127,19 @@ def per_row(scale: float | Tensor, x: Tensor) -> float | Tensor:
     return like(scale, x).view(-1, *[1] * (x.ndim - 1))
 
 
+def of_x0(
+    denoise: Denoises, score: Callable[[Tensor], Tensor], cond: Conditioning | None = None
+) -> Callable[[Tensor, int | Tensor], Tensor]:
+    """A score of clean pictures, (B, …) → (B,), as a score of (x, t): it is asked about the
+    denoiser's x0, and its gradient goes back through the denoiser.
+
+    So a network that never saw noise can guide (diffusion posterior sampling, Chung et al. 2023;
+    universal guidance, Bansal et al. 2023). log p(y | x_t) becomes log p(y | x0 = E[x0 | x_t]),
+    which is no longer exact: it forgets how uncertain x0 still is.
+    """
+    return lambda x, t: score(denoise(x, t, cond).x0)
+
+
 def gradient(log_prob: Callable, x: Tensor, t: int | Tensor) -> Tensor:
     """∇_x log_prob(x, t), (B, …); summing over the batch keeps each row's gradient its own."""
     with torch.enable_grad():

@@ -9,7 +9,7 @@ from torch import nn
 from labkit import schedule
 from labkit.conditioning import Conditioning
 from labkit.denoiser import MapX0, Prediction, clip, from_eps
-from labkit.guidance import ClassifierFree, ScoreGuidance, gradient, mean_shift
+from labkit.guidance import ClassifierFree, ScoreGuidance, gradient, mean_shift, of_x0
 from labkit.mixture import GaussianMixture
 from labkit.sampler import ddim, ddpm, sample
 
@@ -220,3 +220,51 @@ def test_a_scale_may_come_as_a_tensor_of_one_number():
         for scale in (2.0, torch.tensor(2.0))
     )  # fmt: skip
     assert torch.equal(number, tensor)
+
+
+def covariance(x, t):
+    """Cov[x0 | x_t] of the mixture, (B, 2, 2): within the components, and between their means."""
+    noisy, alpha_bar = MIXTURE.diffused(LINEAR, t), LINEAR.alpha_bar[t]
+    share = noisy.posterior(x)[:, :, None]  # (B, 3, 1)
+    gain = alpha_bar.sqrt() * MIXTURE.std**2 / noisy.std**2
+    means = MIXTURE.means + gain[:, None] * (x[:, None] - noisy.means)  # (B, 3, 2)
+    apart = means - (share * means).sum(1, keepdim=True)
+    within = (share[..., 0] * MIXTURE.std**2 * (1 - alpha_bar) / noisy.std**2).sum(1)
+    return within[:, None, None] * torch.eye(2).double() + (share * apart).mT @ apart
+
+
+@pytest.mark.parametrize("t", [1, 100, 300, 900])
+def test_a_score_of_x0_is_followed_through_the_denoiser_by_the_posterior_s_covariance(t):
+    """∇_x F(E[x0 | x]) = √ᾱ/(1−ᾱ) Cov[x0 | x] ∇F: the second-order form of Tweedie's formula."""
+    x, way, alpha_bar = noise(seed=t), torch.tensor([0.6, -1.1]).double(), LINEAR.alpha_bar[t]
+    pull = gradient(of_x0(DENOISE, lambda x0: (x0 @ way).sin()), x, t)
+    slope = (DENOISE(x, t).x0 @ way).cos()[:, None] * way
+    expected = alpha_bar.sqrt() / (1 - alpha_bar) * (covariance(x, t) @ slope[..., None])[..., 0]
+    torch.testing.assert_close(pull, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_sighting_judged_by_x0_pulls_harder_by_the_variance_that_it_forgets():
+    """One Gaussian and y = x0 + τ ξ: log p(y | x_t) has the variance v + τ², that of x0 only τ²."""
+    one = GaussianMixture([[0.5, -0.2]], 0.4)
+    denoise, y, blur, t = one.denoiser(LINEAR), torch.tensor([1.0, 1.0]).double(), 0.3, 400
+    alpha_bar, noisy = LINEAR.alpha_bar[t], one.diffused(LINEAR, t)
+    left = (0.4**2 * (1 - alpha_bar) / noisy.std**2).item()
+
+    def seen(variance):
+        return lambda x0: -(x0 - y).square().sum(1) / (2 * variance)
+
+    x = noise()
+    forgetful, exact = (
+        gradient(of_x0(denoise, seen(variance)), x, t) for variance in (blur**2, left + blur**2)
+    )
+    torch.testing.assert_close(forgetful, exact * (left + blur**2) / blur**2)
+
+
+def test_a_score_of_x0_hears_the_condition_and_guides_any_sampler():
+    x, way = noise(8), torch.tensor([1.0, 0.0]).double()
+    told = of_x0(DENOISE, lambda x0: x0 @ way, SECOND)
+    torch.testing.assert_close(told(x, 300), DENOISE(x, 300, SECOND).x0 @ way)
+    steered = ScoreGuidance(DENOISE, of_x0(DENOISE, lambda x0: x0 @ way), 20.0)
+    *_, far = sample(steered, x, LINEAR.timesteps(20), step=ddim)
+    *_, free = sample(DENOISE, x, LINEAR.timesteps(20), step=ddim)
+    assert far.x[:, 0].mean() > free.x[:, 0].mean()
