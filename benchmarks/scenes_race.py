@@ -101,6 +101,7 @@ CANDIDATES = {
     "adamw": Candidate("where the race began: AdamW at 1e-3"),
     "muon": Candidate("Muon for matrices", optimizer="muon"),
     "muon 2e-3": Candidate("the same, twice the rate", optimizer="muon", lr=2e-3),
+    "muon 4e-3": Candidate("four times the rate", optimizer="muon", lr=4e-3),
     "lr 2e-3": Candidate("AdamW, twice the rate", lr=2e-3),
     "batch 32": Candidate("half the batch", batch=32),
     "batch 128": Candidate("twice the batch", batch=128),
@@ -118,6 +119,13 @@ CANDIDATES = {
     "v": Candidate("predicts v", config={"predicts": "v"}),
     "deeper text": Candidate("six text blocks", text={"depth": 6}),
 }  # fmt: skip
+
+
+# The changes of the network once more, for what won among the optimizers.
+CANDIDATES |= {
+    f"muon 2e-3, {name}": replace(CANDIDATES[name], optimizer="muon", lr=2e-3)
+    for name in ("batch 32", "wide below", "even", "width 48", "attention 16", "two blocks below")
+}
 
 
 def built(candidate: Candidate, seed: int) -> tuple[GLIDE, Batches]:

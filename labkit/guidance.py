@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +52,47 @@ class ClassifierFree:
         if both.var_frac is not None:
             pred = pred._replace(var_frac=both.var_frac.chunk(2)[0])
         return pred
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Several conditions at once: eps_u + Σ_i scale_i (eps_i − eps_u), "composable diffusion" (Liu
+    et al. 2022, equation 11). With one term it is `ClassifierFree`.
+
+    null: the condition that means "none", one row or B rows. terms: pairs of a condition, one row
+        or B rows, and its scale, a number or (B,); a negative one leads away from it.
+    Called without a condition of its own. One network call for null and all terms together.
+    var_frac is that of the null. Raises ValueError for no term, and for a further condition.
+    """
+
+    denoise: Denoises
+    null: Conditioning
+    terms: Sequence[tuple[Conditioning, float | Tensor]]
+
+    def __post_init__(self):
+        if not self.terms:
+            raise ValueError("there is no condition to compose: give at least one (cond, scale)")
+        for _, scale in self.terms:
+            check_scale(scale)
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        return self.denoise.schedule
+
+    def __call__(self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None) -> Prediction:
+        if cond is not None:
+            raise ValueError("a composed denoiser has its conditions already: leave out cond")
+        every, calls = self.null.rows(len(x)), len(self.terms) + 1
+        for term, _ in self.terms:
+            every = every.cat(term.rows(len(x)))
+        all_t = t.repeat(calls) if isinstance(t, Tensor) and t.ndim else t
+        pred = self.denoise(torch.cat([x] * calls), all_t, every)
+        eps_u, *others = pred.eps.chunk(calls)
+        guided = eps_u
+        for eps, (_, scale) in zip(others, self.terms, strict=True):
+            guided = guided + per_row(scale, x) * (eps - eps_u)
+        var_frac = None if pred.var_frac is None else pred.var_frac.chunk(calls)[0]
+        return from_eps(self.schedule, x, t, guided)._replace(var_frac=var_frac)
 
 
 @dataclass(frozen=True)

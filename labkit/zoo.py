@@ -38,15 +38,15 @@ def recipe(name: str) -> Recipe:
 
 def build(name: str) -> nn.Module:
     """The system of that name, untrained: its initial weights are drawn with the recipe's seed, or
-    taken from its teacher."""
+    taken from the system that it begins from."""
     made = trainable(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(made.training.get("seed", 0))
         system = made.system(made.config)
     if made.names:
         system.names = made.names
-    if made.teacher:
-        system.begin_from(load(made.teacher))
+    if made.begins_from:
+        system.begin_from(load(made.begins_from))
     for other, weight in made.perceptual.items():
         system.perceptual = PerceptualLoss(load(other), weight)
     return system

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labkit.inputs import whole_number
+from labkit.inputs import float_batch, whole_number
 
 
 class Pictures(NamedTuple):
@@ -39,3 +39,10 @@ class Pictures(NamedTuple):
 
         draw.rows = (self.bytes, self.labels)  # by which a run knows its data again
         return draw
+
+
+def quantize(images: Tensor) -> Tensor:
+    """Pictures in [−1, 1] rounded to the 256 levels that a file would hold; what lies outside is
+    cut off. What saw more would use, or judge, what nobody can see."""
+    levels = ((float_batch(images, "images") + 1) * 127.5).round().clamp(0, 255)
+    return levels / 127.5 - 1

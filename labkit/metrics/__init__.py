@@ -5,8 +5,9 @@ that network, the number of pictures, and what held-out real pictures score (the
 `evaluate` never leaves these out.
 """
 
+from labkit.data.pictures import quantize
 from labkit.metrics.classes import class_use, confidence, inception_score
-from labkit.metrics.features import Seen, quantize, see
+from labkit.metrics.features import Seen, see
 from labkit.metrics.frechet import frechet_distance
 from labkit.metrics.neighbors import precision_recall
 from labkit.metrics.report import Report, Scores, evaluate, floor, halves, score

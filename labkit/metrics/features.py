@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from labkit import devices
+from labkit.data.pictures import quantize
 from labkit.inputs import float_batch, short, whole_number
 
 
@@ -16,13 +17,6 @@ class Seen(NamedTuple):
 
     features: Tensor  # (N, D) float64
     probs: Tensor  # (N, K) float64, rows sum to 1
-
-
-def quantize(images: Tensor) -> Tensor:
-    """Pictures in [−1, 1] rounded to the 256 levels that a file would hold; what lies outside is
-    cut off. A metric that saw more would reward or punish what nobody can see."""
-    levels = ((float_batch(images, "images") + 1) * 127.5).round().clamp(0, 255)
-    return levels / 127.5 - 1
 
 
 @torch.no_grad()

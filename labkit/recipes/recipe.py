@@ -23,7 +23,8 @@ class Recipe:
     batches: Callable[..., training.Batches] | None = None  # called with the teacher, if any
     training: dict[str, Any] = field(default_factory=dict)  # arguments of `labkit.train.train`
     minutes: float = 0.0  # of processor time that training took, measured; two cores share it
-    teacher: str | None = None  # the system it begins from, `system.begin_from`, and learns from
+    begins_from: str | None = None  # the system whose weights it takes over, `system.begin_from`
+    teacher: str | None = None  # the system that `batches` asks
     perceptual: dict[str, float] = field(default_factory=dict)  # a CLIP → weight of that loss
     names: tuple[str, ...] | None = None  # of the classes, for a system that knows some
     parts: dict[str, str] = field(default_factory=dict)  # argument of the system → name in the zoo

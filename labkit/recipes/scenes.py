@@ -108,6 +108,7 @@ RECIPES = {
         batches=taught_scene_batches,
         training={"steps": 1_500, "lr": 2e-3, "ema": 0.995},
         minutes=7,
+        begins_from="clip-scenes",
         teacher="clip-scenes",
     ),
     "glide-scenes": Recipe(

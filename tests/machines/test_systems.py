@@ -64,6 +64,20 @@ def test_new_pictures_that_a_classifier_steers(alike, labels):
     alike(work)
 
 
+@pytest.mark.parametrize("kind", ["glide", "glide, learned variance"])
+def test_new_pictures_of_sentences_some_of_their_pixels_known(alike, kind):
+    prompts = ["a red star", {"a blue moon": 2.0, "a star": -1.0}]
+
+    def work(device):
+        known = tiny.pictures(1, tiny.COLORED, seed=3), torch.ones(1, 1, 16, 16).triu()
+        made = tiny.system(kind, device).generate(
+            prompts, steps=3, scale=2.0, negative="a disc", known=known, eta=1.0
+        )
+        return list(made)
+
+    alike(work)
+
+
 def test_new_pictures_that_four_scores_steer(alike):
     weights = {"scale": 5.0, "content": 4.0, "structure": 3.0, "style": 2.0}
 

@@ -19,6 +19,7 @@ from labkit.scenes.reader import Reader, ReaderConfig
 from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
 from labkit.systems.clip import CLIP, CLIPConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
+from labkit.systems.glide import GLIDE, GLIDEConfig
 from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
 
 T = 20
@@ -37,6 +38,7 @@ COLORED = replace(NET, size=16, channels=3, fold=2)
 TOWER = ResNetConfig(size=16, width=8, blocks=(1, 1), heads=4, stem=1)
 PATCHES = ViTConfig(size=16, patch=8, width=16, depth=1, heads=2)
 WORDS = TextConfig(vocabulary=1009, context=32, width=16, depth=1, heads=2, end=1008)
+BY_WORDS = replace(COLORED, vector=16, vector_bias=True, tokens=16, residual_resampling=True)
 
 SYSTEMS: dict[str, Callable[[], nn.Module]] = {
     "ddpm": lambda: DDPM(DDPMConfig(NET, T=T)),
@@ -47,6 +49,10 @@ SYSTEMS: dict[str, Callable[[], nn.Module]] = {
     "ddpm, scenes": lambda: DDPM(DDPMConfig(COLORED, T=T, predicts="x0")),
     "adm": lambda: ADM(ADMConfig(BY_CLASS, T=T)),
     "adm, learned variance": lambda: ADM(ADMConfig(replace(BY_CLASS, learned_variance=True), T=T)),
+    "glide": lambda: GLIDE(GLIDEConfig(BY_WORDS, T=T, predicts="x0", text=WORDS)),
+    "glide, learned variance": lambda: GLIDE(
+        GLIDEConfig(replace(BY_WORDS, learned_variance=True), T=T, text=WORDS)
+    ),
     "noisy guide": lambda: NoisyGuide(NoisyGuideConfig(NoisyClassifierConfig(NET, 3, 8), T=T)),
     "clip": lambda: CLIP(CLIPConfig(TOWER, WORDS, 6)),
     "clip, patches": lambda: CLIP(CLIPConfig(PATCHES, WORDS, 6)),
@@ -96,7 +102,7 @@ def drawn(count: int, device="cpu", seed: int = 0) -> tuple[Tensor, list[str], s
 def batch(name: str, device="cpu", count: int = 4, seed: int = 0):
     """What the loss of that system takes."""
     labels = (torch.arange(count) % 3).to(device)
-    if name in ("ddpm, scenes", "clip", "clip, patches", "noisy clip", "reader"):
+    if name.startswith(("ddpm, scenes", "clip", "noisy clip", "reader", "glide")):
         made, captions, truth = drawn(count, device, seed)
         if name == "reader":
             return scenes.Captioned(made, captions, truth)

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from labkit import scenes, train
+from labkit.data.pictures import quantize
 from labkit.nets.transformer import BidirectionalTextTransformer, TextConfig
 from labkit.nets.unet import UNet, UNetConfig
 from labkit.scenes import tokenizer
@@ -197,3 +198,137 @@ def test_a_scale_without_a_null_a_foreign_tokenizer_and_other_widths_are_refused
         replace(CONFIG, text=replace(TEXT, width=32))
     with pytest.raises(ValueError, match="3 pictures and 1 captions"):
         awake().loss((torch.zeros(3, 3, 16, 16), [STAR]))
+
+
+# Other pictures beside x
+
+INPAINTS = replace(CONFIG, net=replace(NET, image=4), inpaints=True)
+UPSAMPLES = replace(CONFIG, net=replace(NET, image=3), upsamples=8)
+
+
+def pictures(count=2, size=16, seed=0):
+    return scenes.render(scenes.draw(count, seed, "all"), size)
+
+
+def half_known(size=16):
+    mask = torch.zeros(1, 1, size, size)
+    mask[..., : size // 2] = 1
+    return mask
+
+
+def test_an_inpainting_model_begins_as_the_model_that_it_begins_from():
+    base, wider = awake(), GLIDE(INPAINTS).eval()
+    wider.begin_from(base)
+    cond = base.encode([STAR, DISC])
+    image = torch.cat([pictures(), half_known().expand(2, -1, -1, -1)], 1)
+    assert torch.allclose(answer(base, cond), answer(wider, cond._replace(image=image)), atol=1e-6)
+    with pytest.raises(ValueError, match="conv_in.weight has shape"):
+        GLIDE(CONFIG).begin_from(wider)
+    with pytest.raises(ValueError, match="one of the same network"):
+        GLIDE(replace(CONFIG, net=replace(NET, multipliers=(1, 2)))).begin_from(base)
+
+
+@pytest.mark.parametrize("config", [CONFIG, INPAINTS])
+def test_known_pixels_stay_bit_for_bit_and_the_others_are_drawn(config):
+    system, image, mask = awake(config), pictures(), half_known()
+    drawn = last(system.generate([STAR, DISC], steps=4, known=(image, mask), eta=1.0))
+    assert torch.equal(drawn[..., :8], image[..., :8])
+    assert not torch.allclose(drawn[..., 8:], image[..., 8:], atol=0.05)
+    one = last(system.generate([STAR, DISC], steps=4, known=(image[:1], mask.bool()), eta=1.0))
+    assert torch.equal(one[:, ..., :8], image[:1, ..., :8].expand(2, -1, -1, -1))
+
+
+def test_an_inpainting_model_sees_only_the_known_pixels():
+    system, image, mask = awake(INPAINTS), pictures(), half_known()
+    other = torch.where(mask.bool(), image, image.roll(1, 0))
+    options = {"steps": 3, "seed": 1}
+    one, same = (
+        last(system.generate([STAR, DISC], known=(picture, mask), **options))
+        for picture in (image, other)
+    )
+    assert torch.equal(one, same)
+    none = last(system.generate([STAR, DISC], **options))
+    nothing = last(system.generate([STAR, DISC], known=(image, 0 * mask), **options))
+    assert torch.allclose(none, nothing, atol=1e-5)
+
+
+def test_it_learns_to_inpaint_from_masks_of_its_batch():
+    system = awake(INPAINTS)
+    losses = []
+    for mask in (torch.ones(2, 1, 16, 16), torch.zeros(2, 1, 16, 16)):
+        torch.manual_seed(0)
+        losses.append(system.loss((pictures(), [STAR, DISC], mask)).item())
+    assert losses[0] != losses[1]
+    for bad in ((), (torch.ones(2, 1, 8, 8),), ([1, 2],)):
+        with pytest.raises(ValueError, match="learns from .pictures, captions, masks."):
+            system.loss((pictures(), [STAR, DISC], *bad))
+
+
+def test_an_upsampler_sees_the_smaller_picture_as_a_file_would_hold_it():
+    system, low = awake(UPSAMPLES), quantize(pictures(size=8))
+    drawn = last(system.generate([STAR, DISC], low=low, steps=3))
+    assert drawn.shape == (2, 3, 16, 16)
+    nudged = last(system.generate([STAR, DISC], low=low + 0.2 / 127.5, steps=3))
+    assert torch.equal(drawn, nudged)
+    assert not torch.allclose(drawn, last(system.generate([STAR, DISC], low=-low, steps=3)))
+    assert system.shrunk(pictures()).shape == (2, 3, 8, 8)
+    means = pictures().reshape(2, 3, 8, 2, 8, 2).mean((3, 5))
+    assert torch.allclose(system.shrunk(pictures()), means, atol=0.5 / 127.5 + 1e-6)
+    assert system.loss((pictures(), [STAR, DISC])).isfinite()
+
+
+# Other guidance
+
+
+def test_a_negative_sentence_stands_in_for_the_null():
+    system, options = awake(), {"steps": 3, "scale": 2.0}
+    plain, negative = (
+        last(system.generate([STAR], negative=words, **options)) for words in (None, DISC)
+    )
+    assert not torch.allclose(plain, negative, atol=1e-5)
+    itself = last(system.generate([STAR], negative=[STAR], **options))
+    assert torch.allclose(itself, last(system.generate([STAR], steps=3, scale=1)), atol=1e-4)
+
+
+def test_one_sentence_with_its_own_scale_is_plain_guidance():
+    system = awake()
+    plain = last(system.generate([STAR, DISC], steps=3, scale=2.0))
+    own = last(system.generate([{STAR: 2.0}, DISC], steps=3, scale=2.0))
+    assert torch.allclose(plain, own, atol=1e-4)
+
+
+def test_several_sentences_add_up_and_each_row_has_its_own():
+    system = awake()
+    both = last(system.generate([{STAR: 2.0, DISC: 1.0}, STAR], steps=3, scale=2.0))
+    alone = last(system.generate([STAR, STAR], steps=3, scale=2.0))
+    assert torch.allclose(both[1], alone[1], atol=1e-4)
+    assert not torch.allclose(both[0], alone[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "says"),
+    [
+        (CONFIG, {"low": pictures(size=8)}, "makes no picture larger"),
+        (UPSAMPLES, {}, "8 pixels a side larger"),
+        (UPSAMPLES, {"low": pictures()}, "low has shape"),
+        (CONFIG, {"known": pictures()}, "must be .image, mask."),
+        (CONFIG, {"known": (pictures(), half_known(8))}, "the mask has shape"),
+        (CONFIG, {"known": (pictures(), 0.5 * half_known())}, "nothing between"),
+        (CONFIG, {"known": (pictures(3), half_known())}, "the known picture has shape"),
+        (CONFIG, {"known": (100 * pictures(), half_known())}, "lie in"),
+        (CONFIG, {"negative": "a zebra"}, "zebra"),
+        (CONFIG, {"scale": float("nan")}, "finite"),
+    ],
+)
+def test_other_pictures_and_guidance_that_do_not_fit_get_a_sentence(config, options, says):
+    with pytest.raises(ValueError, match=says):
+        awake(config).generate([STAR, DISC], **options)
+
+
+def test_a_configuration_that_contradicts_itself_is_refused():
+    with pytest.raises(ValueError, match="net.image is 0, but must be 4"):
+        replace(CONFIG, inpaints=True)
+    with pytest.raises(ValueError, match="upsamples is 16, but must be below 16"):
+        replace(UPSAMPLES, upsamples=16)
+    with pytest.raises(ValueError, match="empty mapping"):
+        awake().generate([{}])
