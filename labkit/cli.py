@@ -236,7 +236,8 @@ def sample(
             raise ValueError(f"{name} hears no condition to guide it: leave out --scale")
         guided = {} if scale is None else {"scale": scale}
         states = system.generate(prompts, steps=steps, seed=seed, **guided)
-        with tqdm(total=steps, unit="step", desc=name) as bar:
+        stages = len(getattr(system, "stages", ("only",)))
+        with tqdm(total=steps * stages, unit="step", desc=name) as bar:
             for state in states:
                 bar.set_postfix_str(state.stage)
                 bar.update()

@@ -133,7 +133,7 @@ def from_noise(
     shape: Sequence[int],
     steps: int,
     *,
-    seed: int = 0,
+    seed: int | torch.Generator = 0,
     cond: Conditioning | None = None,
     step: Callable[..., Tensor] = ddim,
     device: torch.device | str = "cpu",
@@ -143,7 +143,9 @@ def from_noise(
     """`sample` from the start: x_T of that shape (B, …) drawn with the seed, evenly spaced.
 
     options: for `step`, such as eta=1.0 or v=1.0. The same seed gives the same pictures, on any
-    device: what is random is drawn on the CPU. dtype: of x, that of the network's weights.
+    device: what is random is drawn on the CPU. A generator in place of the seed goes on where it
+    is, so that two stages of a cascade do not begin from the same noise. dtype: of x, that of the
+    network's weights.
     Raises ValueError at the call for an option that the step does not have.
     """
     known = inspect.signature(step).parameters
@@ -152,7 +154,9 @@ def from_noise(
         if name not in known and not takes_any:
             raise nearest(name, list(known)[len(STEP) :], "option of the step")
 
-    generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
+    generator = seed
+    if not isinstance(seed, torch.Generator):
+        generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
     x = torch.randn(*shape, generator=generator).to(dtype).to(device)
     step = partial(step, **options) if options else step
     times = denoise.schedule.timesteps(steps)

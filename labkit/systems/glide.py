@@ -196,7 +196,7 @@ class GLIDE(nn.Module):
         *,
         steps: int = 25,
         scale: float | Tensor = 3.0,
-        seed: int = 0,
+        seed: int | torch.Generator = 0,
         negative: str | Sequence[str | None] | None = None,
         known: tuple[Tensor, Tensor] | None = None,
         low: Tensor | None = None,

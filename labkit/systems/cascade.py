@@ -1,0 +1,108 @@
+"""A cascade: a model draws small pictures, others make them larger, each with the same sentences.
+
+Source: Ho et al. 2021, "Cascaded Diffusion Models for High Fidelity Image Generation"; GLIDE
+(section 4), DALL·E 2 and Imagen are built like this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit.inputs import one_of, short, whole_number
+from labkit.sampler import State
+from labkit.systems.glide import GLIDE
+from labkit.systems.glide_inputs import Prompt, known_pictures
+
+
+class Cascade(nn.Module):
+    """Stages by name, in the order in which they work: Cascade(base=…, upsampler=…).
+
+    Each stage is trained by itself; each after the first upsamples what the one before it draws.
+    Raises ValueError for stages that do not fit together.
+    """
+
+    hears = "sentences"
+
+    def __init__(self, **stages: GLIDE):
+        super().__init__()
+        if not stages:
+            raise ValueError("a cascade has no stage, but needs one at least: Cascade(base=model)")
+        self.stages, side = nn.ModuleDict(stages), None
+        for name, stage in stages.items():
+            if stage.config.upsamples != side:
+                raise ValueError(
+                    f"the stage {name} makes pictures of {stage.config.upsamples} pixels larger, "
+                    f"but what comes before it draws {side}: give stages of matching sizes, in "
+                    "their order"
+                )
+            side = stage.config.net.size
+
+    def generate(
+        self,
+        prompts: str | Sequence[Prompt],
+        *,
+        steps: int | Mapping[str, int] = 25,
+        scale: float | Mapping[str, float] = 3.0,
+        seed: int = 0,
+        known: tuple[Tensor, Tensor] | None = None,
+        **options,
+    ) -> Iterator[State]:
+        """A picture for each prompt: yields a `State` after each step of each stage, which its
+        ``stage`` names; the last one's ``x`` are the pictures of the last stage.
+
+        steps, scale: for all stages, or by name; a stage that is not named has the default.
+        known: (image, mask) as in `GLIDE.generate`, in the size of the last stage. A smaller stage
+            knows a pixel where all that it stands for is known.
+        options: further arguments of `GLIDE.generate`, for every stage. One generator of noise goes
+        through all stages, so that no two begin from the same.
+        """
+        steps, scale = self.by_stage(steps, 25), self.by_stage(scale, 3.0)
+        generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
+        if known is not None:
+            last = list(self.stages.values())[-1].config.net
+            rows = len(known[0]) if isinstance(known, Sequence) and len(known) == 2 else 1
+            known = known_pictures(known, last, rows)
+
+        def states_of(name: str, low: Tensor | None) -> Iterator[State]:
+            stage = self.stages[name]
+            return stage.generate(
+                prompts,
+                steps=steps[name],
+                scale=scale[name],
+                seed=generator,
+                known=known and shrunk(known, stage.config.net.size),
+                low=low,
+                **options,
+            )
+
+        first = states_of(next(iter(self.stages)), None)  # what it cannot do is said at the call
+        return self.walk(first, states_of)
+
+    def walk(self, states: Iterator[State], states_of) -> Iterator[State]:
+        """The states of the first stage, and then of all others."""
+        low = None
+        for name in self.stages:
+            states = states if low is None else states_of(name, low)
+            for state in states:
+                yield state._replace(stage=name)
+            low = state.pictures
+
+    def by_stage(self, given, default) -> dict:
+        """The value for each stage. Raises ValueError for a stage that is not there."""
+        if not isinstance(given, Mapping):
+            return dict.fromkeys(self.stages, given)
+        for name in given:
+            one_of(name, self.stages, "stage")
+        if not given:
+            raise ValueError(f"{short(given)} names no stage: give a number, or one by name")
+        return dict.fromkeys(self.stages, default) | dict(given)
+
+
+def shrunk(known: tuple[Tensor, Tensor], size: int) -> tuple[Tensor, Tensor]:
+    """Image and mask in that size: means of the image, known where all of it is."""
+    image, mask = (F.interpolate(part, size=(size, size), mode="area") for part in known)
+    return image, (mask == 1).float()

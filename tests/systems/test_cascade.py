@@ -1,0 +1,85 @@
+"""A cascade of two tiny stages."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from labkit.systems.cascade import Cascade, shrunk
+from tests.systems.test_glide import (
+    CONFIG,
+    DISC,
+    NET,
+    STAR,
+    UPSAMPLES,
+    awake,
+    half_known,
+    pictures,
+)
+
+SMALL = replace(CONFIG, net=replace(NET, size=8, attention=(4,)))
+
+
+def cascade():
+    return Cascade(base=awake(SMALL), upsampler=awake(UPSAMPLES, seed=1))
+
+
+def test_each_stage_draws_in_its_size_and_its_states_say_which_it_is():
+    states = list(cascade().generate([STAR, DISC], steps={"base": 3, "upsampler": 2}))
+    assert [state.stage for state in states] == ["base"] * 3 + ["upsampler"] * 2
+    assert [state.x.shape[-1] for state in states] == [8, 8, 8, 16, 16]
+    assert [state.t for state in states].count(0) == 2
+
+
+def test_the_second_stage_is_the_upsampler_asked_about_what_the_first_drew():
+    made, generator = cascade(), torch.Generator().manual_seed(5)
+    *_, low = made.stages["base"].generate([STAR], steps=3, seed=generator)
+    *_, high = made.stages["upsampler"].generate([STAR], steps=2, seed=generator, low=low.pictures)
+    *_, last = made.generate([STAR], steps={"base": 3, "upsampler": 2}, seed=5)
+    assert torch.equal(last.x, high.x)
+
+
+def test_no_two_stages_begin_from_the_same_noise():
+    made = Cascade(base=awake(SMALL))
+    generator = torch.Generator().manual_seed(0)
+    first, second = (list(made.stages["base"].generate([STAR], seed=generator)) for _ in range(2))
+    assert not torch.equal(first[0].x, second[0].x)
+    assert torch.equal(first[0].x, next(iter(made.generate([STAR], seed=0))).x)
+
+
+def test_scales_may_differ_and_a_stage_without_one_has_the_default():
+    made = cascade()
+    plain, same, other = (
+        list(made.generate([STAR], steps=2, scale=scale))[-1].x
+        for scale in (3.0, {"base": 3.0}, {"base": 1.0})
+    )
+    assert torch.equal(plain, same) and not torch.equal(plain, other)
+
+
+def test_known_pixels_are_known_to_every_stage_and_stay_bit_for_bit():
+    made = Cascade(base=awake(SMALL), upsampler=awake(UPSAMPLES))
+    image = pictures()
+    states = list(made.generate([STAR, DISC], steps=2, known=(image, half_known())))
+    low, high = states[1].x, states[-1].x
+    assert torch.equal(high[..., :8], image[..., :8])
+    assert torch.allclose(low[..., :4], shrunk((image, half_known()), 8)[0][..., :4])
+    odd = half_known().clone()
+    odd[..., 7] = 0
+    assert shrunk((image, odd), 8)[1].sum() == 8 * 3
+
+
+def test_stages_that_do_not_fit_and_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="at least"):
+        Cascade()
+    with pytest.raises(ValueError, match="matching sizes"):
+        Cascade(base=awake(), upsampler=awake(UPSAMPLES))
+    with pytest.raises(ValueError, match="matching sizes"):
+        Cascade(upsampler=awake(UPSAMPLES))
+    with pytest.raises(ValueError, match="upsampler"):
+        cascade().generate([STAR], steps={"upsample": 3})
+    with pytest.raises(ValueError, match="names no stage"):
+        cascade().generate([STAR], scale={})
+    with pytest.raises(ValueError, match="the mask"):
+        cascade().generate([STAR], known=(pictures(1), half_known(8)))
+    with pytest.raises(ValueError, match="zebra"):
+        cascade().generate(["a zebra"])
