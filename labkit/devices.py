@@ -49,6 +49,11 @@ def of(system: nn.Module) -> torch.device:
     return found[0]
 
 
+def placed(system: nn.Module) -> dict[str, Any]:
+    """device= and dtype= of the system's weights, for what shall meet them. Raises as `of` does."""
+    return {"device": of(system), "dtype": next(system.parameters()).dtype}
+
+
 @contextmanager
 def evaluating(system: nn.Module) -> Iterator[None]:
     """In evaluation inside, and as it was afterwards, whatever happens."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit import schedule
+from labkit import devices, schedule
 from labkit.casting import moved
 from labkit.conditioning import Conditioning
 from labkit.denoiser import MapX0, clip
@@ -60,17 +60,7 @@ class ADM(nn.Module):
     @property
     def null(self) -> Conditioning:
         """No class in particular: one row of zeros."""
-        return Conditioning(
-            vector=torch.zeros(1, self.classes, device=self.device, dtype=self.dtype)
-        )
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+        return Conditioning(vector=torch.zeros(1, self.classes, **devices.placed(self)))
 
     def encode(self, prompts: Sequence[int | None] | Tensor) -> Conditioning:
         """One row per label, 0 … classes − 1; None is the null. Raises ValueError for others."""
@@ -79,12 +69,13 @@ class ADM(nn.Module):
             raise ValueError(
                 f"labels is {short(prompts)}, but must be a list of at least one label"
             )
-        vector = torch.zeros(len(labels), self.classes, dtype=self.dtype)
+        place = devices.placed(self)
+        vector = torch.zeros(len(labels), self.classes, dtype=place["dtype"])
         rows = [row for row, label in enumerate(labels) if label is not None]
         if rows:
             chosen = class_labels([labels[row] for row in rows], self.classes)
             vector[rows] = F.one_hot(chosen, self.classes).to(vector.dtype)
-        return Conditioning(vector=moved(vector, self.device))
+        return Conditioning(vector=moved(vector, place["device"]))
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """A scalar, for pictures (B, C, H, W) in [−1, 1] and labels (B,) long: L_simple, or
@@ -144,8 +135,7 @@ class ADM(nn.Module):
             seed=seed,
             cond=cond,
             step=step,
-            device=self.device,
-            dtype=self.dtype,
+            **devices.placed(self),
             **options,
         )
 

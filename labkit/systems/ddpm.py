@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from labkit import schedule
+from labkit import devices, schedule
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Denoiser, MapX0, clip
 from labkit.inputs import whole_number
@@ -88,7 +88,6 @@ class DDPM(nn.Module):
             seed=seed,
             cond=cond,
             step=step,
-            device=next(self.parameters()).device,
-            dtype=next(self.parameters()).dtype,
+            **devices.placed(self),
             **options,
         )

@@ -250,7 +250,6 @@ class GLIDE(nn.Module):
             seed=seed,
             cond=cond,
             step=step,
-            device=null.vector.device,
-            dtype=null.vector.dtype,
+            **devices.placed(self),
             **options,
         )

@@ -272,7 +272,6 @@ class SDG(nn.Module):
             steps,
             seed=seed,
             step=step,
-            device=next(self.model.parameters()).device,
-            dtype=next(self.model.parameters()).dtype,
+            **devices.placed(self.model),
             **options,
         )

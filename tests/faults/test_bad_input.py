@@ -146,7 +146,20 @@ def test_a_file_of_another_system_is_refused(saved, tmp_path):
     path = tmp_path / "other.safetensors"
     about = {"name": "ddpm-digits", "config": {"width": 1}}
     checkpoint.save(path, {"x": torch.ones(1)}, about)
+    refused(lambda: zoo.load("ddpm-digits", path), "a configuration that this labkit cannot build")
+    about["config"] = replace(zoo.recipe("ddpm-digits").config, T=50)
+    checkpoint.save(path, {"x": torch.ones(1)}, about)
     refused(lambda: zoo.load("ddpm-digits", path), "another configuration")
+
+
+def test_an_option_that_came_later_than_a_file_has_its_default(tmp_path):
+    shipped = zoo.WEIGHTS / "ddpm-digits.safetensors"
+    tensors, about = checkpoint.load(shipped)
+    del about["config"]["net"]["dropout"], about["config"]["T"]  # an older file would lack both
+    path = tmp_path / "older.safetensors"
+    checkpoint.save(path, tensors, about)
+    assert zoo.load("ddpm-digits", path).config == zoo.recipe("ddpm-digits").config
+    assert zoo.load(path=path).config == zoo.recipe("ddpm-digits").config
 
 
 def test_more_steps_than_times_and_no_pictures_are_refused():
