@@ -9,6 +9,8 @@
     python -m benchmarks.p_uncond         how often to leave the label out (lesson 06)
     python -m benchmarks.photos_by_class  are painted photographs recognised?
     python -m benchmarks.reader           what the attribute reader has right
+    python -m benchmarks.scenes_race      what makes text to scenes learn fastest
+    python -m benchmarks.text_to_scenes   what pictures of sentences show of them
     python -m benchmarks.valid_scenes     how many pictures of scenes are scenes (lesson 08)
     python -m benchmarks.sdg_sweep        sentences that steer (lesson 08)
 

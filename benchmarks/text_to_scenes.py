@@ -1,0 +1,92 @@
+"""What pictures of sentences show of them, as a table in Markdown.
+
+    python -m benchmarks.text_to_scenes [--weights FILE] [--samples 200] [--seeds 3] [--scale 3]
+                                        [--eta 1] [--grid PICTURE]
+
+FILE: what `labkit train glide-scenes` wrote, or the ``.run`` of a training that goes on; without
+it, the shipped weights. Each seed has its own sentences and its own noise. *Parts*: the share of
+what is said that the attribute reader sees; *whole*: of sentences with all of it; *scenes*: of
+pictures that are scenes at all. The rows *unseen* ask for combinations that training never showed,
+*shuffled* compares pictures with the sentences of others, *real* is the ceiling: real pictures of
+the same sentences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmarks import tables
+from labkit import checkpoint, scenes, zoo
+from labkit.lab import plots
+from labkit.scenes.scores import caption_accuracy, valid
+from labkit.systems.glide import GLIDE
+
+COLUMNS = ("parts", "whole", "scenes", "shapes", "colors", "relations")
+
+
+def system_of(path: Path | None) -> GLIDE:
+    """The trained system, or the average of a run that goes on."""
+    if path is None or "run" not in checkpoint.read_about(path):
+        return zoo.load("glide-scenes", path)
+    tensors, about = checkpoint.load(path)
+    system = zoo.build("glide-scenes").eval()
+    own = {name[4:]: value for name, value in tensors.items() if name.startswith("ema.")}
+    checkpoint.fill(system, own, path)
+    print(f"a run after {about['step']} steps")
+    return system
+
+
+def evaluate(pictures: Tensor, captions: list[str]) -> list[float]:
+    """The figures of one seed, in the order of the columns."""
+    seen = zoo.load("reader-scenes").read(pictures)
+    shown = caption_accuracy(seen, captions)
+    kinds = [shown.kinds.get(kind, float("nan")) for kind in ("shape", "color", "relation")]
+    scene = valid(seen, pictures).double().mean().item()
+    return [shown.parts, shown.complete, scene, *kinds]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--scale", type=float, action="append")
+    parser.add_argument("--eta", type=float, default=1.0)
+    parser.add_argument("--grid", type=Path, help="the first 64 pictures of the last row drawn")
+    given = parser.parse_args()
+    system, drawn = system_of(given.weights), None
+    print(tables.head("sentences, scale", *COLUMNS))
+    for split in ("train", "unseen"):
+        truths = [scenes.draw(given.samples, 10_007 + seed, split) for seed in range(given.seeds)]
+        asked = [scenes.captions(truth, seed) for seed, truth in enumerate(truths)]
+        runs = {"shuffled": []}
+        for scale in given.scale or [1.0, 3.0]:
+            started, key = time.process_time(), f"scale {scale:g}"
+            runs[key] = []
+            for seed, captions in enumerate(asked):
+                *_, last = system.generate(
+                    captions, steps=given.steps, scale=scale, seed=seed, eta=given.eta
+                )
+                drawn = last.x.clamp(-1, 1)
+                runs[key].append(evaluate(drawn, captions))
+                if key == f"scale {(given.scale or [1.0, 3.0])[-1]:g}":
+                    runs["shuffled"].append(evaluate(drawn, captions[1:] + captions[:1]))
+            spent = (time.process_time() - started) / given.samples / given.seeds
+            print(tables.row(f"{split}, {key} ({spent:.2f} s a picture)", runs[key], 3), flush=True)
+        print(tables.row(f"{split}, shuffled", runs["shuffled"], 3))
+        real = [evaluate(scenes.render(truth, 32), row) for truth, row in zip(truths, asked)]
+        print(tables.row(f"{split}, real", real, 3), flush=True)
+        if given.grid and split == "train":
+            for caption in asked[-1][:16]:
+                print("   ", caption)
+            grid = plots.image_grid(drawn[:64])
+            checkpoint.write_whole(given.grid, plots.in_format(grid, "PNG"))
+
+
+if __name__ == "__main__":
+    main()
