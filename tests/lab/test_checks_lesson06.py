@@ -26,7 +26,7 @@ def drop_by_arithmetic(vector, null, p, u):
 
 
 def drop_row_by_row(vector, null, p, u):
-    return torch.stack([null if throw < p else row for row, throw in zip(vector, u)])
+    return torch.stack([null if number < p else row for row, number in zip(vector, u)])
 
 
 def channels_by_index(out_c, out_u, scale):
@@ -109,7 +109,7 @@ def test_exactly_three_conditions_are_not_enough():
     assert not checks.compose(three)
 
 
-def test_a_throw_of_exactly_p_keeps_its_label():
+def test_a_row_with_exactly_p_keeps_its_label():
     def at_most(vector, null, p, u):
         return torch.where((u <= p)[:, None], null, vector)
 
@@ -118,7 +118,7 @@ def test_a_throw_of_exactly_p_keeps_its_label():
     }
 
 
-def test_whoever_drops_labels_in_place_is_told():
+def test_dropping_labels_in_place_is_refused():
     def in_place(vector, null, p, u):
         vector[u < p] = null
         return vector

@@ -14,7 +14,7 @@ from labkit.lab.checks.random_inputs import between, sizes, turn
 from labkit.schedule import NoiseSchedule, linear
 
 
-class Says:
+class Fixed:
     """A denoiser that has answered already: eps_c for the first half of a batch, eps_u after it."""
 
     schedule = linear(100)
@@ -31,7 +31,7 @@ NULL = Conditioning(vector=torch.zeros(1, 1))
 
 def guide(eps_c: Tensor, eps_u: Tensor, scale: float) -> Tensor:
     cond = Conditioning(vector=torch.ones(1, 1))
-    return ClassifierFree(Says(eps_c, eps_u), NULL, scale)(torch.zeros_like(eps_c), 50, cond).eps
+    return ClassifierFree(Fixed(eps_c, eps_u), NULL, scale)(torch.zeros_like(eps_c), 50, cond).eps
 
 
 # The paper's formula, with the paper's w.
@@ -46,13 +46,13 @@ guide_by_w = Check(
     reference=_guide_by_w,
     draw_inputs=lambda g: (*torch.randn(2, *sizes(g, 4), generator=g), between(1.5, 5, g)),
     mistakes={
-        "The difference is the wrong way round: c + w(u − c) walks back to the unconditional "
-        "answer, and beyond it; guidance walks away from it, eps_c + w(eps_c − eps_u).": (
+        "The difference is the wrong way round: c + w(u − c) leads back to the unconditional "
+        "prediction, and beyond it; guidance leads away from it, eps_c + w(eps_c − eps_u).": (
             lambda c, u, w: c + w * (u - c)
         ),
         "You took w for the scale: eps_u + w(eps_c − eps_u) is GLIDE's convention, where the "
         "number is the paper's w plus 1.": lambda c, u, w: u + w * (c - u),
-        "The two predictions have changed places: this flees from the condition.": (
+        "The two predictions have changed places: this leads away from the condition.": (
             lambda c, u, w: (1 + w) * u - w * c
         ),
         "You add w·eps_u; subtract it: we go away from the unconditional answer.": (
@@ -151,21 +151,21 @@ compose = Check(
         "You count eps_u once for each condition; it is the start, and counts once.": (
             _wrong_compose(lambda u, total, scales, n, absolute: n * u + total - scales * u)
         ),
-        "You take the mean of the pulls; each has its own scale already, so take their sum.": (
+        "You take the mean of the differences; each has its own scale already, so take their sum.": (
             _wrong_compose(lambda u, total, scales, n, absolute: u + (total - scales * u) / n)
         ),
         "You lose the sign of a negative scale: it is what pushes away.": (
             _wrong_compose(lambda u, total, scales, n, absolute: u + absolute)
         ),
-        "eps_u is missing at the front: this is the sum of the pulls alone.": (
+        "eps_u is missing at the front: this is the sum of the differences alone.": (
             _wrong_compose(lambda u, total, scales, n, absolute: total - scales * u)
         ),
         "You use the first condition only.": (
             lambda u, wanted, scales: u + scales[0] * (wanted[0] - u)
         ),
-        "You guide one after another, so that each pull starts from what the last one left; all "
+        "You guide one after another, so that each starts from what the last one left; all "
         "start from eps_u.": _one_after_another,
-        "Every pull starts from the first condition; all start from eps_u.": (
+        "Every difference starts from the first condition; all start from eps_u.": (
             lambda u, wanted, scales: u + sum(s * (e - wanted[0]) for s, e in zip(scales, wanted))
         ),
     },

@@ -7,7 +7,7 @@ from labkit.conditioning import Conditioning
 from labkit.denoiser import MapX0, Prediction, clip
 from labkit.guidance import ClassifierFree
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.lesson06_formula import NULL, Says
+from labkit.lab.checks.lesson06_formula import NULL, Fixed
 from labkit.lab.checks.random_inputs import Given, between, size, sizes, turn, whole
 from labkit.schedule import NoiseSchedule, linear
 
@@ -20,7 +20,7 @@ def _drop_labels(vector: Tensor, null: Tensor, p: float, u: Tensor) -> Tensor:
 
 
 def _draw_drop(g: torch.Generator):
-    """Rows of which some stay and some go; one throw is p itself, and p may also be 0."""
+    """Rows of which some stay and some go; one number is p itself, and p may also be 0."""
     classes, rows = size(g, 2, 7), size(g, 4, 12)
     vector = torch.eye(classes)[1 + torch.randint(classes - 1, (rows,), generator=g)]  # never 0
     u = torch.rand(rows, generator=g)
@@ -35,14 +35,14 @@ drop_labels = Check(
     reference=_drop_labels,
     draw_inputs=_draw_drop,
     mistakes={
-        "You decide once for the whole batch, by the first throw; every row has its own: "
+        "You decide once for the whole batch, by the first number; every row has its own: "
         "(u < p)[:, None].": lambda vector, null, p, u: (
             null.expand_as(vector) if u[0] < p else vector
         ),
-        "You drop the row when its throw is over p, so 1 − p of the labels are lost.": (
+        "You drop the row when its number is over p, so 1 − p of the labels are lost.": (
             lambda vector, null, p, u: torch.where((u >= p)[:, None], null, vector)
         ),
-        "A throw of exactly p stays: a row is dropped below p, u < p, so that p = 0 drops "
+        "A row with exactly p stays: a row is dropped below p, u < p, so that p = 0 drops "
         "none.": lambda vector, null, p, u: torch.where((u <= p)[:, None], null, vector),
         "You put class 0 where the null belongs: the network would learn that nothing in "
         "particular looks like class 0.": lambda vector, null, p, u: torch.where(
@@ -64,10 +64,10 @@ drop_labels = Check(
 )
 
 
-# A network that also answers how unsure it is.
+# A network with a learned variance.
 
 
-class _Unsure:
+class _WithVariance:
     """A denoiser that has answered already, with a variance: the condition's half first."""
 
     schedule = linear(100)
@@ -81,7 +81,7 @@ class _Unsure:
 
 def _guide_channels(out_c: Tensor, out_u: Tensor, scale: float) -> Tensor:
     x, cond = out_c.chunk(2, dim=1)[0], Conditioning(vector=torch.ones(1, 1))
-    pred = ClassifierFree(_Unsure(out_c, out_u), NULL, scale)(x, 50, cond)
+    pred = ClassifierFree(_WithVariance(out_c, out_u), NULL, scale)(x, 50, cond)
     return torch.cat([pred.eps, pred.var_frac], dim=1)
 
 
@@ -153,7 +153,7 @@ def _guide_then_clip(
     schedule: NoiseSchedule, x: Tensor, t: int, eps_c: Tensor, eps_u: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
     cond = Conditioning(vector=torch.ones(1, 1))
-    guided = ClassifierFree(Says(eps_c, eps_u, schedule), NULL, scale)
+    guided = ClassifierFree(Fixed(eps_c, eps_u, schedule), NULL, scale)
     pred = MapX0(guided, clip)(x, t, cond)
     return pred.x0, pred.eps
 
