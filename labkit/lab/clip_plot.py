@@ -1,5 +1,6 @@
 """The drawings of lesson 07: who goes with whom, as a matrix, as a row of pictures, as bars."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -109,3 +110,70 @@ def draw_said(figure, picture: Tensor, sentences: Sequence[str], similarity: Ten
 
     update(picture, sentences, similarity, own)
     return update
+
+
+def draw_scales(figure, scales: Tensor, curves: dict, learned: float, pairs: int) -> None:
+    """Loss and its slope along the logarithm of the scale, one curve of each for every name in
+    `curves`, {name: (losses, slopes)}. Vertical lines: the learned scale, and the cap of 100."""
+    left, right = figure.subplots(1, 2)
+    for (name, (losses, slopes)), color in zip(curves.items(), plots.COLORS):
+        left.loglog(scales, losses, color=color, label=name)
+        right.semilogx(scales, slopes, color=color)
+    left.axhline(math.log(pairs), linestyle=":", color=plots.BLACK, linewidth=1)
+    for axis in (left, right):
+        axis.axvline(learned, color="#999999", linewidth=1)
+        axis.axvline(100, linestyle="--", color="#999999", linewidth=1)
+    left.set(title=f"loss of {pairs} pairs; dotted: ln {pairs}", xlabel="scale", ylabel="loss")
+    right.set(title="its slope along ln scale", xlabel="scale", ylim=(-3, 3))
+    left.legend(fontsize=8)
+
+
+def draw_training(figure, before: Tensor, now: Tensor, losses: Sequence[float], pairs: int) -> None:
+    """The test matrix before training and now, and the loss of every step so far."""
+    left, middle, right = figure.subplots(1, 3)
+    draw_matrix(left, before, "before")
+    draw_matrix(middle, now, f"after {len(losses)} steps")
+    right.plot(range(len(losses)), losses, color=plots.BLUE)
+    right.axhline(math.log(pairs), linestyle=":", color=plots.BLACK, linewidth=1)
+    right.set(title=f"loss; dotted: ln {pairs}", xlabel="step", ylim=(0, 5.5))
+
+
+def draw_probes(axes, shots: Sequence[int], probed: dict) -> None:
+    """Accuracy against labels a class: of each name in `probed`, {name: (scores (draws, K), zero)},
+    the mean of the draws with bars of one standard deviation, and a dotted line at zero-shot's."""
+    for (name, (scores, zero)), color in zip(probed.items(), plots.COLORS):
+        axes.errorbar(shots, scores.mean(0), scores.std(0), fmt="o-", capsize=2, color=color,
+                      label=f"{name}: probe")  # fmt: skip
+        axes.axhline(zero, color=color, linestyle=":", linewidth=1.5)
+    axes.set_xscale("log")
+    axes.set_xticks(shots, shots)
+    axes.minorticks_off()
+    axes.set(title="probe with k labels a class; dotted: zero-shot", xlabel="k",
+             ylabel="share right")  # fmt: skip
+    axes.legend()
+
+
+def draw_duplicates(figure, scales: Tensor, curves: dict, floor: float) -> None:
+    """The loss against the scale, a panel for each name in `curves`, {name: losses}, with a line
+    where it is least; `floor`, dotted, is drawn into the first panel."""
+    panels = figure.subplots(1, len(curves))
+    for axis, (name, losses) in zip(panels, curves.items()):
+        axis.semilogx(scales, losses, color=plots.BLUE)
+        place = int(losses.argmin())
+        inside = place < len(losses) - 1
+        if inside:
+            axis.axvline(scales[place], color=plots.VERMILLION, linewidth=1)
+        where = f"least at scale {scales[place]:.0f}" if inside else "falls up to 300"
+        axis.set(title=f"{name}: {where}", xlabel="scale", ylabel="loss")
+    panels[0].axhline(floor, linestyle=":", color=plots.BLACK, linewidth=1)
+
+
+def draw_hard_negatives(axes, steps: Sequence[int], shares: dict) -> None:
+    """The share of right answers on held-out scenes against training steps, a curve for each name
+    in `shares`, {name: (K,)}; dotted: chance."""
+    for (name, share), color in zip(shares.items(), plots.COLORS):
+        axes.plot(list(steps), share, "o-", color=color, label=name)
+    axes.axhline(0.5, linestyle=":", color=plots.BLACK, linewidth=1)
+    axes.set(xlabel="step", ylabel="share right", ylim=(0.4, 1.02),
+             title="true sentence nearer than the swapped one; dotted: chance")  # fmt: skip
+    axes.legend()

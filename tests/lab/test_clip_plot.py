@@ -71,3 +71,52 @@ def test_of_the_sentences_that_belongs_to_the_picture_has_another_color(own):
     assert [plots.matplotlib.colors.to_hex(bar.get_facecolor()).upper() for bar in bars] == colors
     words = [text.get_text() for text in figure.axes[1].texts]
     assert words == ["two hearts", "a cross", "0.60", "-0.30"]
+
+
+def drawn_by(function, *inputs):
+    figure = figure_alone()
+    function(figure, *inputs)
+    return figure.axes
+
+
+def test_loss_and_slope_stand_over_the_scale_with_the_learned_one_marked():
+    scales, falling = torch.tensor([1.0, 10.0, 200.0]), torch.tensor([3.0, 2.0, 1.0])
+    curves = {"shipped": (falling, -falling), "untrained": (falling + 1, falling)}
+    left, right = drawn_by(clip_plot.draw_scales, scales, curves, 33.0, 128)
+    assert [line.get_xdata()[0] for line in right.lines[-2:]] == [33.0, 100]
+    assert list(left.lines[0].get_ydata()) == [3, 2, 1]
+    assert left.lines[2].get_ydata()[0] == pytest.approx(4.852, abs=1e-3)  # ln 128
+    assert [text.get_text() for text in left.get_legend().get_texts()] == list(curves)
+
+
+def test_training_is_two_matrices_and_a_loss():
+    before, middle, right = drawn_by(
+        clip_plot.draw_training, torch.eye(4), torch.ones(4, 4), [4.0, 3.0, 2.0], 64
+    )
+    assert len(before.images) == len(middle.images) == 1
+    assert "after 3 steps" in middle.get_title(loc="left") + middle.get_title()
+    assert list(right.lines[0].get_xdata()) == [0, 1, 2]
+
+
+def test_a_probe_is_the_mean_of_its_draws_beside_zero_shot():
+    figure, axes = plots.subplots()
+    clip_plot.draw_probes(axes, (1, 4), {"shape": (torch.tensor([[0.2, 0.8], [0.4, 1.0]]), 0.95)})
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([0.3, 0.9])
+    assert 0.95 in axes.lines[-1].get_ydata()
+
+
+def test_the_least_loss_is_marked_unless_it_is_the_last():
+    scales, dip = torch.tensor([1.0, 30.0, 300.0]), torch.tensor([3.0, 2.0, 2.5])
+    curves = {"plain": dip, "without duplicates": -scales}
+    plain, without = drawn_by(clip_plot.draw_duplicates, scales, curves, 1.9)
+    titles = [axis.get_title(loc="left") + axis.get_title() for axis in (plain, without)]
+    assert titles == ["plain: least at scale 30", "without duplicates: falls up to 300"]
+    assert (len(plain.lines), len(without.lines)) == (3, 1)
+
+
+def test_hard_negatives_have_a_curve_for_each_training():
+    figure, axes = plots.subplots()
+    shares = {"swapped": torch.tensor([0.5, 0.9]), "control": torch.tensor([0.5, 0.5])}
+    clip_plot.draw_hard_negatives(axes, range(0, 60, 30), shares)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(shares)
+    assert list(axes.lines[0].get_xdata()) == [0, 30]

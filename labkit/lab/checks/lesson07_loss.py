@@ -80,7 +80,7 @@ clip_loss = Check(
             _wrong_loss(lambda logits: _rows(logits) + _rows(logits.T))
         ),
         "Nothing is normalized: bring every row of both matrices to length 1 first, or long "
-        "features win whatever they say.": (
+        "features get large logits in any direction.": (
             _wrong_loss(image_unit=lambda rows: rows, text_unit=lambda rows: rows)
         ),
         "The pictures' features are not normalized; every row needs length 1.": (
@@ -94,7 +94,7 @@ clip_loss = Check(
             image_unit=lambda rows: F.normalize(rows, dim=0),
             text_unit=lambda rows: F.normalize(rows, dim=0),
         ),
-        "You divide by the scale, as if it were the temperature τ; the scale is 1/τ: multiply.": (
+        "You divide by the scale, as if it were the temperature T; the scale is 1/T: multiply.": (
             _wrong_loss(use=lambda scale: 1 / scale)
         ),
         "You take the exponential of the scale, as if it were its logarithm; it is the number "
@@ -217,11 +217,11 @@ distinct_loss = Check(
         "Captions that come twice still count as wrong answers: this is the plain loss.": (
             _wrong_distinct(lambda logits, same: _halves(logits))
         ),
-        "You set the doubles' logits to 0, but e⁰ = 1 still counts below the fraction; −∞ leaves "
-        "them out.": _wrong_distinct(
+        "You set the duplicates' logits to 0, but e⁰ = 1 still counts below the fraction; −∞ "
+        "leaves them out.": _wrong_distinct(
             lambda logits, same: _halves(logits.masked_fill(_others(same), 0.0))
         ),
-        "You leave the doubles out of the rows only; the columns have them as well.": (
+        "You leave the duplicates out of the rows only; the columns have them too.": (
             _wrong_distinct(
                 lambda logits, same: (
                     (_rows(logits.masked_fill(_others(same), -torch.inf)) + _rows(logits.T)) / 2
@@ -232,7 +232,7 @@ distinct_loss = Check(
             _wrong_distinct(lambda logits, same: _halves(logits.masked_fill(same, -1e4))),
             _wrong_distinct(lambda logits, same: _halves(logits.masked_fill(same, -torch.inf))),
         ],
-        "You leave the doubles out of the columns only; the rows have them as well.": (
+        "You leave the duplicates out of the columns only; the rows have them too.": (
             _wrong_distinct(
                 lambda logits, same: (_rows(logits) + _rows(_far_masked(logits, same).T)) / 2
             )
@@ -242,16 +242,16 @@ distinct_loss = Check(
             _wrong_distinct(lambda logits, same: _exp_and_log(_far_masked(logits, same))),
             _wrong_distinct(lambda logits, same: _softmax_and_log(_far_masked(logits, same))),
         ],
-        "The mask is the wrong way round: you leave out all who say something else, and the "
-        "doubles stay.": _wrong_distinct(
+        "The mask is the wrong way round: you leave out all other captions, and the "
+        "duplicates stay.": _wrong_distinct(
             lambda logits, same: _halves(logits.masked_fill(~same, -torch.inf))
         ),
         "You multiply the logits by the mask, which makes 0 of them, and e⁰ = 1 still counts; "
         "fill in −∞.": _wrong_distinct(lambda logits, same: _halves(logits * ~same)),
-        "You take the rows with doubles out of the batch; their own pair is still worth learning: "
+        "You take the rows with duplicates out of the batch; their own pair still counts: "
         "leave out only the pairs that are no mistake.": _wrong_distinct(
             lambda logits, same: _halves(logits[same.sum(1) == 1][:, same.sum(1) == 1])
         ),
     },
-    against="two cross-entropies without the doubles",
+    against="two cross-entropies without the duplicates",
 )

@@ -66,15 +66,15 @@ end_state = Check(
     reference=_end_state,
     draw_inputs=_draw_texts,
     mistakes={
-        "You take the last place of every row, which is filling for all but the longest text; take "
-        "the place of the end token.": lambda states, tokens, end: states[:, -1],
-        "You take the first place; attention is causal, so the begin token has seen no word. Take "
-        "the end token's.": lambda states, tokens, end: states[:, 0],
+        "You take the last position of every row, which is padding in all but the longest text; "
+        "take the position of the end token.": lambda states, tokens, end: states[:, -1],
+        "You take the first position; attention is causal, so the start token has seen no word. "
+        "Take the end token's.": lambda states, tokens, end: states[:, 0],
         "You take the last end token, or the last one that is not 0; some tokenizers fill up with "
         "the end token, so the first one counts.": (_last_end),
-        "You take the place before the end, the last word's; CLIP reads the end token's own "
+        "You take the position before the end, the last word's; CLIP reads the end token's own "
         "state.": lambda states, tokens, end: _pick(states, (tokens == end).int().argmax(1) - 1),
-        "You take the place after the end: filling.": [
+        "You take the position after the end: padding.": [
             lambda states, tokens, end: _pick(states, (tokens == end).int().argmax(1) + 1),
             lambda states, tokens, end: _pick(
                 states, ((tokens == end).int().argmax(1) + 1).clamp(max=tokens.shape[1] - 1)
@@ -82,8 +82,8 @@ end_state = Check(
         ],
         "You take the largest token; in OpenAI's tokenizer that is the end token, here it is any: "
         "look for `end`.": lambda states, tokens, end: _pick(states, tokens.argmax(1)),
-        "You average all places, filling included.": lambda states, tokens, end: states.mean(1),
-        "You average the text's places; CLIP takes one of them, the end token's, which has seen "
+        "You average all positions, padding included.": lambda states, tokens, end: states.mean(1),
+        "You average the text's positions; CLIP takes one of them, the end token's, which has seen "
         "all the others.": _mean_to_end,
         "You average the states of all end tokens; the first one counts.": (
             lambda states, tokens, end: (
@@ -98,7 +98,7 @@ end_state = Check(
 # A vector for each class.
 
 
-class _Told:
+class _Encoded:
     """A CLIP whose texts are numbers: those of its features, at class and template."""
 
     def __init__(self, features: Tensor):
@@ -112,7 +112,7 @@ class _Told:
 def _ensemble(features: Tensor) -> Tensor:
     K, T = features.shape[:2]
     templates = [f"{{}} {template}" for template in range(T)]
-    return zero_shot.class_vectors(_Told(features), [str(k) for k in range(K)], templates)
+    return zero_shot.class_vectors(_Encoded(features), [str(k) for k in range(K)], templates)
 
 
 def _wrong_ensemble(first=lambda x: F.normalize(x, dim=2), last=lambda x: F.normalize(x, dim=1)):
@@ -134,7 +134,7 @@ ensemble = Check(
         "they are, the more they disagree, and such a class would lose unfairly.": (
             _wrong_ensemble(last=lambda mean: mean)
         ),
-        "The prompts are averaged at their own lengths, so the longest feature has most to say; "
+        "The prompts are averaged at their own lengths, so the longest feature weighs most; "
         "bring each to length 1 first.": _wrong_ensemble(first=lambda x: x),
         "Nothing is normalized: neither the prompts, nor the average.": (
             _wrong_ensemble(first=lambda x: x, last=lambda mean: mean)
@@ -170,7 +170,7 @@ def _hits(similarity: Tensor, k: int, largest: bool = True) -> Tensor:
 
 def _draw_similarity(g: torch.Generator):
     """Rows whose right answers take the places 1 to 5, unevenly, so that every K counts another
-    share; no two similarities are equal, and the columns tell another story. In turn K is 1, N, or
+    share; no two similarities are equal, and the columns give other shares. In turn K is 1, N, or
     between."""
     N = size(g, 12, 16)
     places = torch.tensor([0, 1, 1, 2, 2, 2, 2, 3, 3, 4, 4, 4, 0, 0, 0, 0][:N])
