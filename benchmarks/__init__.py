@@ -2,6 +2,7 @@
 
     python -m benchmarks                  the race: training, quality, sampling, memory, imports
     python -m benchmarks.profile_step     where a training step's time goes
+    python -m benchmarks.attention        fused or plain attention?
     python -m benchmarks.imports          what an import costs
     python -m benchmarks.guided_step      what guidance costs
     python -m benchmarks.ddim_table       what a sampler makes of few steps (lesson 04)

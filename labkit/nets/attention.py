@@ -40,7 +40,7 @@ def attend(
             "(B, heads, Lq, Lk), or 1 in place of some: padding (B, Lk) is mask[:, None, None]"
         )
     q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (q, k, v))
-    if not weights and not slow(q):
+    if not weights and not slow(q, k):
         if mask is not None and bias is not None:
             bias = bias.masked_fill(~mask, -torch.inf)
         either = mask if bias is None else bias
@@ -57,11 +57,12 @@ def attend(
     return (h, looked) if weights else h
 
 
-def slow(q: Tensor) -> bool:
-    """Whether torch's own fused attention would be slow: in bfloat16 on a CPU its gradient takes
-    four to nine times as long as the three plain steps (torch 2.13, up to 288 keys); in float32 it
-    is the faster one."""
-    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.requires_grad
+def slow(q: Tensor, k: Tensor) -> bool:
+    """Whether torch's own fused attention would be slow: in bfloat16 on a CPU, for up to some
+    hundred keys, its gradient takes two to ten times as long as the three plain steps (torch 2.13,
+    ``python -m benchmarks.attention``). In float32 it is the faster one."""
+    on_cpu = q.device.type == "cpu" and q.dtype == torch.bfloat16
+    return on_cpu and q.requires_grad and k.shape[-2] <= 512
 
 
 def causal(length: int, device: torch.device | None = None) -> Tensor:
