@@ -7,8 +7,6 @@ from torch import Tensor, tensor
 
 from labkit.lab import plots
 
-STEM = {"scale_units": "xy", "angles": "xy", "scale": 1, "width": 0.008}
-
 
 def predictions(panels: dict[str, Tensor], signed: str) -> Figure:
     """Pictures (1, 1, H, W) side by side; `signed` names the one that is drawn around zero."""
@@ -23,15 +21,16 @@ def predictions(panels: dict[str, Tensor], signed: str) -> Figure:
 def extrapolation(eps_u: Tensor, eps_c: Tensor, scale: float) -> Figure:
     """The arrow from eps_u (2,) to eps_c (2,), and on to the guided prediction."""
     guided = eps_u + scale * (eps_c - eps_u)
-    figure, axes = plots.subplots(size=(6.5, 3.2))
+    figure, axes = plots.subplots(size=(7, 3.2))
     for start, stop, color in ((eps_c, guided, plots.VERMILLION), (eps_u, eps_c, plots.BLUE)):
-        axes.quiver(*start, *(stop - start), color=color, **STEM)
+        arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 2, "mutation_scale": 18}
+        axes.annotate("", stop.tolist(), xytext=start.tolist(), arrowprops=arrow)
     marks = {"ε_u, scale 0": eps_u, "ε_c, scale 1": eps_c, f"guided, scale {scale:g}": guided}
     for (name, point), color in zip(marks.items(), (plots.BLACK, plots.BLUE, plots.VERMILLION)):
-        axes.plot(*point, "o", color=color)
-        axes.annotate(name, point.tolist(), xytext=(8, -4), textcoords="offset points")
-    axes.set(xlabel="first number of ε", ylabel="second number of ε", aspect="equal")
-    axes.margins(x=0.45, y=0.15)
+        axes.plot(*point, "o", color=color, markersize=5)
+        axes.annotate(name, point.tolist(), xytext=(12, -2), textcoords="offset points")
+    axes.set(xlabel="first number of ε", ylabel="second number of ε")
+    axes.margins(x=0.3, y=0.15)
     axes.set_title("Guidance goes on along a straight line")
     return figure
 
