@@ -142,3 +142,69 @@ def test_a_warm_up_that_the_decay_bounds_only_late_is_refused():
 
     assert not checks.ema_update(only_late).passed
     assert not checks.ema_update(only_early).passed
+
+
+def plain_step(x, eps, t, s, alpha_bar, z, quiet=0, spread=None):
+    """A right step, written out; without noise up to the time `quiet`."""
+    at_t, at_s = alpha_bar[t].item(), alpha_bar[s].item()
+    alpha = at_t / at_s
+    x0 = ((x - math.sqrt(1 - at_t) * eps) / math.sqrt(at_t)).clamp(-1, 1)
+    mean = math.sqrt(at_s) * (1 - alpha) * x0 + math.sqrt(alpha) * (1 - at_s) * x
+    noise = math.sqrt(1 - alpha if spread is None else spread) * z
+    return mean / (1 - at_t) + (noise if s > quiet else 0)
+
+
+def test_a_step_without_noise_at_time_one_is_refused_by_its_name():
+    assert checks.ancestral_step(plain_step).passed
+    for _ in range(5):
+        said = checks.ancestral_step(lambda *args: plain_step(*args, quiet=1))
+        assert "at s = 1 too" in said.message
+
+
+def test_a_step_that_goes_to_another_time_or_takes_other_noise_is_named():
+    def one_back(x, eps, t, s, alpha_bar, z):
+        return plain_step(x, eps, t, t - 1, alpha_bar, z if s > 0 else 0 * z)
+
+    def all_noise(x, eps, t, s, alpha_bar, z):
+        return plain_step(x, eps, t, s, alpha_bar, z, spread=1 - alpha_bar[t].item())
+
+    assert "time t−1" in checks.ancestral_step(one_back).message
+    assert "√(1−ᾱ_t)" in checks.ancestral_step(all_noise).message
+    assert "clip the guess" in checks.ancestral_step(lambda *a: plain_step(*a).clip(-1, 1)).message
+
+
+def test_betas_cut_off_at_0_999_are_refused_by_their_name():
+    for _ in range(5):
+        said = checks.respaced_betas(
+            lambda alpha_bar, times: betas_by_a_loop(alpha_bar, times).clip(max=0.999)
+        )
+        assert "at 0.999" in said.message
+
+
+def test_a_mean_with_weights_of_single_precision_is_told_the_numerical_reason():
+    def narrow(x0, x, t, s, alpha_bar):
+        return mean_as_a_walk_towards_x0(x0, x, t, s, alpha_bar.float())
+
+    def narrow_root(x0, x, t, s, alpha_bar):
+        at_t, at_s = alpha_bar.float()[t], alpha_bar.float()[s]
+        alpha = at_t / at_s
+        return (at_s**0.5 * (1 - alpha) * x0 + alpha**0.5 * (1 - at_s) * x) / (1 - at_t)
+
+    for _ in range(5):
+        assert not checks.posterior_mean(narrow).passed
+        assert not checks.posterior_mean(narrow_root).passed
+
+
+@pytest.mark.parametrize("limit", [0.99, 0.999, 0.9999])
+def test_a_limit_of_the_average_that_is_hard_coded_is_named(limit):
+    def hard(average, weights, step, decay):
+        return average_by_a_small_step(average, weights, step, limit)
+
+    assert "argument `decay`" in checks.ema_update(hard).message
+
+
+def test_a_warm_up_without_brackets_is_told_about_them():
+    def bare(average, weights, step, decay):
+        return torch.lerp(weights, average, min(decay, 1 + step / 10 + step))
+
+    assert "brackets" in checks.ema_update(bare).message

@@ -1,23 +1,23 @@
-"""The checks of lesson 03 on DDPM: the posterior, the loss, one step back."""
+"""The checks of lesson 03 on DDPM: the posterior, one step back."""
 
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from labkit import sampler
-from labkit.denoiser import Denoiser, Prediction, clip, from_eps
+from labkit.denoiser import Prediction, clip, from_eps
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import (
     Given,
-    is_odd,
     mistaken,
     random_table,
     random_times,
     sizes,
+    turn,
     whole,
 )
-from labkit.schedule import NoiseSchedule
+from labkit.schedule import NoiseSchedule, from_betas
 
 # The mean of the posterior.
 
@@ -41,23 +41,49 @@ def _mean_with_arrival_at_t(x0, x, t, s, alpha_bar):
     return _mean(factor * x0, x, t, s, alpha_bar)
 
 
+def _mean_in_float32(x0, x, t, s, alpha_bar):
+    at_t, at_s = alpha_bar[t].float(), alpha_bar[s].float()
+    alpha = at_t / at_s
+    from_x0 = at_s.sqrt() * (1 - alpha) / (1 - at_t)
+    return from_x0 * x0 + alpha.sqrt() * (1 - at_s) / (1 - at_t) * x
+
+
+def _draw_posterior(g: torch.Generator):
+    """Pictures, times and a table; in turn one of small steps, where ᾱ is nearly 1."""
+    x0, x = torch.randn(2, *sizes(g, whole(2, 4, g)), generator=g)
+    t, s = random_times(g)
+    small = turn(g, 5) == 3
+    fine = from_betas(1e-5 * (1 + torch.rand(60, generator=g, dtype=torch.float64))).alpha_bar
+    return x0, x, t, s, fine if small else random_table(g)
+
+
 posterior_mean = Check(
     "posterior_mean",
     reference=_posterior_mean,
-    draw_inputs=lambda g: (
-        *torch.randn(2, *sizes(g, whole(2, 4, g)), generator=g),
-        *random_times(g),
-        random_table(g),
-    ),
+    draw_inputs=_draw_posterior,
     mistakes={
-        "The weights of x0 and x have changed places: near the end of the walk nearly all the "
-        "weight must go to x0.": (lambda x0, x, t, s, alpha_bar: _mean(x, x0, t, s, alpha_bar)),
+        "The weights of x0 and x have changed places: near the end of sampling nearly all "
+        "the weight must go to x0.": (lambda x0, x, t, s, alpha_bar: _mean(x, x0, t, s, alpha_bar)),
         "The weight of x0 holds ᾱ_s; the root is missing: √ᾱ_s (1−α)/(1−ᾱ_t).": (
             mistaken(_mean, root_s=1)
         ),
         "The weight of x holds α; the root is missing: √α (1−ᾱ_s)/(1−ᾱ_t).": (
             mistaken(_mean, root_alpha=1)
         ),
+        "Both roots are missing: x0 gets √ᾱ_s, and x gets √α.": (
+            mistaken(_mean, root_s=1, root_alpha=1)
+        ),
+        "The ratio is upside down: a step keeps α = ᾱ_t/ᾱ_s, which is below 1.": (
+            mistaken(_mean, alpha=lambda x0, x, t, s, alpha_bar: alpha_bar[s] / alpha_bar[t])
+        ),
+        "You divide by √(1−ᾱ_t); below both weights stands the variance, 1−ᾱ_t, without a root.": (
+            mistaken(_mean, below=lambda x0, x, t, s, alpha_bar: (1 - alpha_bar[t]).sqrt())
+        ),
+        "Your weights are computed in float32, where 1−ᾱ and 1−α lose their digits if ᾱ is near 1; "
+        "compute them in float64, as the table is, and round last.": [
+            _mean_in_float32,
+            lambda x0, x, t, s, alpha_bar: _mean(x0, x, t, s, alpha_bar.float().double()),
+        ],
         "You take ᾱ_t for α; the step from s to t keeps only α = ᾱ_t/ᾱ_s.": (
             mistaken(_mean, alpha=lambda x0, x, t, s, alpha_bar: alpha_bar[t])
         ),
@@ -89,96 +115,17 @@ posterior_mean = Check(
 )
 
 
-# The loss.
-
-
-class ToyNet(nn.Module):
-    """What a check gives in place of a network: it depends on every x and on every t."""
-
-    def __init__(self, g: torch.Generator):
-        super().__init__()
-        self.weights = nn.Parameter(torch.randn(2, generator=g))
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        a, b = self.weights
-        return torch.tanh(a * x + b) + 0.03 * t.view(-1, 1, 1, 1).to(x.dtype)
-
-
-def _simple_loss(net, x0: Tensor, t: Tensor, alpha_bar: Tensor, eps: Tensor) -> Tensor:
-    denoiser = Denoiser(lambda x, t, cond: net(x, t), NoiseSchedule(alpha_bar))
-    with Given(randint=t, randn=eps):
-        return denoiser.loss(x0)
-
-
-def _loss(net, x0, t, alpha_bar, eps, root=0.5, shape=(-1, 1, 1, 1), mixed=0, late=0, **other):
-    """The loss, with every piece open to a mistake."""
-    left = alpha_bar[t - mixed].view(shape)
-    x = (left**root).to(x0.dtype) * x0 + ((1 - left) ** root).to(x0.dtype) * eps
-    error = net(other.get("x", x), t - late) - other.get("target", eps)
-    return error.abs().mean() if "size" in other else error.square().mean()
-
-
-def _draw_loss(g: torch.Generator):
-    """A network and pictures, one of them at the last time."""
-    x0, eps = torch.randn(2, *sizes(g, 4), generator=g)
-    table = random_table(g)
-    t = torch.randint(1, len(table), x0.shape[:1], generator=g)
-    t[whole(0, len(t) - 1, g)] = len(table) - 1
-    return ToyNet(g), x0.clamp(-1, 1), t, table, eps
-
-
-simple_loss = Check(
-    "simple_loss",
-    reference=_simple_loss,
-    draw_inputs=_draw_loss,
-    mistakes={
-        "You add up the squares of each picture and average over the batch only; the mean over "
-        "everything is asked for.": (lambda net, x0, *rest: _loss(net, x0, *rest) * x0[0].numel()),
-        "You add the squares up; their mean is asked for, so that the learning rate does not "
-        "depend on the size of the picture: .mean(), not .sum().": (
-            lambda net, x0, *rest: _loss(net, x0, *rest) * x0.numel()
-        ),
-        "You compare with x0; this network predicts the noise: compare with eps.": (
-            mistaken(_loss, target=lambda net, x0, *rest: x0)
-        ),
-        "The network is shown the clean x0, and has nothing to find out; show it x_t.": (
-            mistaken(_loss, x=lambda net, x0, *rest: x0)
-        ),
-        "x_t is mixed with ᾱ_t and 1−ᾱ_t, which are variances; take their roots.": (
-            mistaken(_loss, root=1)
-        ),
-        "You take the distance |·|; L_simple is the mean of the squares.": (
-            mistaken(_loss, size="distances")
-        ),
-        "You take the root of the mean square; leave it out, the bound holds squares.": (
-            lambda *args: _loss(*args).sqrt()
-        ),
-        "The network gets t−1; in labkit its times are those of the table, 1 … T.": (
-            mistaken(_loss, late=1)
-        ),
-        "You mix with ᾱ_{t−1}: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t].": (
-            mistaken(_loss, mixed=1)
-        ),
-        "Torch matches shapes from the right, so your ᾱ_t multiplies the columns of the pictures, "
-        "not the rows of the batch: give it the shape (B, 1, 1, 1).": (
-            mistaken(_loss, shape=(-1,))
-        ),
-    },
-    against=Denoiser.loss,
-)
-
-
 # One ancestral step.
 
 
-def _step(x, eps, t, s, alpha_bar, z, clip=True, guess=None, small=False, square=False, last=0.0):
+def _step(x, eps, t, s, alpha_bar, z, clip=True, guess=None, small=False, last=0.0, **other):
     """The step x_t → x_s, with every choice open to a mistake."""
     at_t, at_s = alpha_bar[t].item(), alpha_bar[s].item()
     x0 = (x - math.sqrt(1 - at_t) * eps) / math.sqrt(at_t) if guess is None else guess
     x0 = x0.clamp(-1, 1) if clip else x0
     mean, tilde = NoiseSchedule(alpha_bar).posterior(x0, x, t, s)
     variance = tilde.item() if small else 1 - at_t / at_s
-    size = variance if square else math.sqrt(variance)
+    size = other.get("size", math.sqrt(variance))
     return mean + size * (last if s == 0 else 1.0) * z
 
 
@@ -195,10 +142,26 @@ def _guess_by_variances(x, eps, t, s, alpha_bar, z):
 
 
 def _draw_ancestral(g: torch.Generator):
-    """A step, in turn to a noisy time and to the clean picture."""
+    """A step, in turn to a noisy time, to time 1 and to the clean picture."""
     x, eps, z = torch.randn(3, *sizes(g, 4), generator=g)
     t, s = random_times(g)
-    return 1.5 * x, eps, t, 0 if is_odd(g) else s, random_table(g), z
+    return 1.5 * x, eps, t, (s, 0, 1, 0, s)[turn(g, 5)], random_table(g), z
+
+
+def _noised_anew(x, eps, t, s, alpha_bar, z, noise=None):
+    """The clipped guess of x0, noised to the time s; with eps as the noise, DDIM's step."""
+    x0 = clip(from_eps(NoiseSchedule(alpha_bar), x, t, eps).x0)
+    noise = z if noise is None else noise
+    return (alpha_bar[s].sqrt() * x0 + (1 - alpha_bar[s]).sqrt() * noise).to(x.dtype)
+
+
+def _eps_of_the_clipped(x, eps, t, s, alpha_bar, z):
+    x0 = clip(from_eps(NoiseSchedule(alpha_bar), x, t, eps).x0)
+    return (x - alpha_bar[t].sqrt() * x0) / (1 - alpha_bar[t]).sqrt()
+
+
+def _one_time_back(x, eps, t, s, alpha_bar, z, last=0):
+    return _step(x, eps, t, t - 1, alpha_bar, z if s else last * z)
 
 
 ancestral_step = Check(
@@ -213,10 +176,33 @@ ancestral_step = Check(
             mistaken(_step, clip=False)
         ),
         "The noise has the standard deviation β: that is the variance; multiply z by √β.": (
-            mistaken(_step, square=True)
+            mistaken(_step, size=lambda x, eps, t, s, table, z: 1 - (table[t] / table[s]).item())
         ),
         "Your noise has the posterior's variance β̃; this exercise asks for the large one, "
         "β = 1 − ᾱ_t/ᾱ_s.": (mistaken(_step, small=True)),
+        "The noise has the size √(1−ᾱ_t), all that x holds; a step takes back the noise of one "
+        "step: √β, β = 1 − ᾱ_t/ᾱ_s.": (
+            mistaken(_step, size=lambda x, eps, t, s, table, z: math.sqrt(1 - table[t].item()))
+        ),
+        "You leave out the noise at s = 1 too; only the step to s = 0 adds none.": (
+            lambda x, eps, t, s, alpha_bar, z: _step(x, eps, t, s, alpha_bar, z if s > 1 else 0 * z)
+        ),
+        "You clip the result; clip the guess of x0: x_s holds noise, and may leave [−1, 1].": [
+            lambda *args: _step(*args, clip=False).clamp(-1, 1),
+            lambda *args: _step(*args).clamp(-1, 1),
+        ],
+        "You noise the guess of x0 anew, √ᾱ_s x0 + √(1−ᾱ_s) z, and forget x; take the posterior's "
+        "mean, which holds both.": _noised_anew,
+        "That is DDIM's step, which keeps eps and draws no noise; take the posterior's mean, and "
+        "add √β z.": [
+            mistaken(_noised_anew, noise=lambda x, eps, *rest: eps),
+            mistaken(_noised_anew, noise=_eps_of_the_clipped),
+        ],
+        "You go to the time t−1, whatever s is; the step may be long: take alpha_bar[s].": [
+            _one_time_back,
+            mistaken(_one_time_back, last=1),
+            mistaken(_step, size=lambda x, eps, t, s, a, z: (1 - a[t] / a[t - 1]).sqrt().item()),
+        ],
         "You take the noise out of x and stop there: x_s is not x0 with noise β, its mean lies "
         "between x0 and x.": (
             lambda x, eps, t, s, alpha_bar, z: (

@@ -1,19 +1,13 @@
-"""The checks of lesson 03 on what came after DDPM: respacing, averaged weights, the bound."""
-
-import math
+"""The checks of lesson 03 on what came after DDPM: respacing, averaged weights."""
 
 import torch
 from torch import Tensor, nn
 
-from labkit import likelihood
-from labkit.denoiser import Prediction
 from labkit.ema import Average
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import (
     between,
-    mistaken,
     random_table,
-    random_times,
     sizes,
     turn,
     whole,
@@ -40,6 +34,8 @@ def _draw_times(g: torch.Generator) -> tuple[Tensor, list[int]]:
     table = random_table(g)
     T = len(table) - 1
     inside = torch.randperm(T - 1, generator=g)[: whole(4, 9, g)] + 1
+    if turn(g, 5) == 3:  # as cosine's, the last step keeps next to nothing: its β is over 0.999
+        table[-1] *= between(1e-5, 5e-4, g)
     return table, [0, *sorted(inside.tolist()), T]
 
 
@@ -60,13 +56,35 @@ respaced_betas = Check(
         ),
         "You add up the β's on the way, but each takes its share of what is left: "
         "1 − ᾱ_t/ᾱ_s.": _summed,
+        "You multiply β_t by the number of steps; each takes its share of what is left: "
+        "1 − ᾱ_t/ᾱ_s.": (
+            lambda alpha_bar, times: (
+                _single(alpha_bar)[[t - 1 for t in times[1:]]] * torch.tensor(times).diff()
+            )
+        ),
+        "You cut β off at 0.999; the table of the kept times then ends too high.": (
+            lambda alpha_bar, times: _respaced_betas(alpha_bar, times).clamp(max=0.999)
+        ),
+        "That is 1 − ᾱ_t, the noise since time 0; a step adds 1 − ᾱ_t/ᾱ_s.": (
+            lambda alpha_bar, times: 1 - alpha_bar[times[1:]]
+        ),
+        "That is β̃, the posterior's variance; the noising step's is asked for, 1 − ᾱ_t/ᾱ_s.": (
+            lambda alpha_bar, times: (
+                _respaced_betas(alpha_bar, times)
+                * (1 - alpha_bar[times[:-1]])
+                / (1 - alpha_bar[times[1:]])
+            )
+        ),
+        "You return √β, standard deviations; from_betas wants variances.": (
+            lambda alpha_bar, times: _respaced_betas(alpha_bar, times).sqrt()
+        ),
         "That is α, what the step keeps; β is what it adds: 1 − α.": (
             lambda alpha_bar, times: alpha_bar[times][1:] / alpha_bar[times][:-1]
         ),
         "The ratio is upside down, so that every β is negative: ᾱ_t/ᾱ_s, the later time above.": (
             lambda alpha_bar, times: 1 - alpha_bar[times][:-1] / alpha_bar[times][1:]
         ),
-        "You take the difference ᾱ_s − ᾱ_t; divide it by ᾱ_s, what there was to lose.": (
+        "You take the difference ᾱ_s − ᾱ_t; divide it by ᾱ_s, what was left.": (
             lambda alpha_bar, times: alpha_bar[times][:-1] - alpha_bar[times][1:]
         ),
         "The β's come in the order of sampling; from_betas wants the first noising step first.": (
@@ -103,9 +121,10 @@ def _draw_weights(g: torch.Generator):
     """An update at the very first step, early, or late; then with a small decay, for which the
     warm-up ends before step 30, and with a large one, for which it lasts beyond step 500."""
     kind = turn(g, 5)
-    step = (0, whole(1, 20, g), whole(2_000, 9_000, g), whole(40, 90, g), whole(110, 500, g))[kind]
+    late = whole(200_000, 900_000, g)  # where a decay of 0.9999 has ended its warm-up, too
+    step = (0, whole(1, 20, g), late, whole(40, 90, g), whole(110, 500, g))[kind]
     decay = between(*((0.75, 0.98), (0.5, 0.75), (0.985, 0.995))[max(0, kind - 2)], g)
-    average, weights = torch.randn(2, *sizes(g, whole(1, 4, g)), generator=g)
+    average, weights = torch.randn(2, *sizes(g, whole(2, 4, g)), generator=g)
     return average, weights, step, decay
 
 
@@ -115,7 +134,7 @@ ema_update = Check(
     draw_inputs=_draw_weights,
     mistakes={
         "There is no warm-up: in the first steps the average holds on to the random weights it "
-        "began with; take the smaller of decay and (1+step)/(10+step).": (
+        "began with; take the smaller of decay and (1+step)/(10+step), with the brackets.": (
             lambda average, weights, step, decay: decay * average + (1 - decay) * weights
         ),
         "The roles are exchanged: decay is the share of the old average, which stays large.": (
@@ -125,6 +144,17 @@ ema_update = Check(
             lambda average, weights, step, decay: torch.lerp(
                 weights, average, max(decay, (1 + step) / (10 + step))
             )
+        ),
+        "The limit is a number of your own; it is the argument `decay`.": [
+            lambda average, weights, step, decay: _ema_update(average, weights, step, 0.99),
+            lambda average, weights, step, decay: _ema_update(average, weights, step, 0.999),
+            lambda average, weights, step, decay: _ema_update(average, weights, step, 0.9999),
+        ],
+        "You return the old average; the new weights have no part in it.": (
+            lambda average, weights, step, decay: average.clone()
+        ),
+        "You return the new weights; the old average has no part in it.": (
+            lambda average, weights, step, decay: weights.clone()
         ),
         "The decay never stops growing: hold it at `decay` from above.": (
             lambda average, weights, step, decay: torch.lerp(
@@ -151,101 +181,4 @@ ema_update = Check(
         ),
     },
     against=Average.update,
-)
-
-
-# One term of the bound, with a learned variance.
-
-
-def _term(
-    x0, guess, x, o, t, s, alpha_bar, v=None, mix="logarithms", turned=False, half=0.5, **other
-) -> Tensor:
-    """KL(posterior ‖ model) per row, with every piece open to a mistake."""
-    schedule = NoiseSchedule(alpha_bar)
-    true_mean, small = schedule.posterior(x0, x, t, s)
-    mean, _ = schedule.posterior(guess, x, t, s)
-    large = 1 - alpha_bar[t] / alpha_bar[s]
-    v = (o + 1) / 2 if v is None else v
-    log_model = MIXES[mix](small.log(), large.log(), v.double())  # (B, C, H, W)
-    log_true = small.log().expand_as(log_model)
-    first, second = (log_model, log_true) if turned else (log_true, log_model)
-    square = other.get("gap", true_mean - mean).double().square()
-    kl = half * (
-        second - first + (first - second).exp() - 1 + square / other.get("below", second.exp())
-    )
-    bits = kl.flatten(1).mean(1) / math.log(2)
-    return (bits * other.get("unit", 1)).to(x.dtype)
-
-
-def _bound_term(
-    x0: Tensor, guess: Tensor, x: Tensor, o: Tensor, t: int, s: int, alpha_bar: Tensor
-) -> Tensor:
-    schedule = NoiseSchedule(alpha_bar[[0, s, t]])  # in which s is time 1 and t is time 2
-    return likelihood.term(schedule, Prediction(guess, x, (o + 1) / 2), x0, x, 2).to(x.dtype)
-
-
-MIXES = {
-    "logarithms": torch.lerp,
-    "variances": lambda small, large, v: (v * large.exp() + (1 - v) * small.exp()).abs().log(),
-    "swapped": lambda small, large, v: torch.lerp(large, small, v),
-    "roots": lambda small, large, v: torch.lerp(small, large, v) / 2,
-}
-
-
-def _small(x0, guess, x, o, t, s, alpha_bar) -> Tensor:
-    return NoiseSchedule(alpha_bar).posterior(x0, x, t, s)[1]  # β̃
-
-
-def _only_means(x0, guess, x, o, t, s, alpha_bar) -> Tensor:
-    same = _term(x0, x0, x, o, t, s, alpha_bar)
-    return _term(x0, guess, x, o, t, s, alpha_bar) - same
-
-
-def _draw_term(g: torch.Generator):
-    """Pictures and an answer; what is learned is the variance, so it is o that has a gradient."""
-    x0, guess, o = torch.rand(3, *sizes(g, 4), generator=g) * 2 - 1
-    x = torch.randn(x0.shape, generator=g)
-    return x0, guess, x, o.requires_grad_(), *random_times(g), random_table(g)
-
-
-bound_term = Check(
-    "bound_term",
-    reference=_bound_term,
-    draw_inputs=_draw_term,
-    mistakes={
-        "You use the network's output as v itself; it runs from −1 to 1: v = (o+1)/2.": mistaken(
-            _term, v=lambda *args: args[3]
-        ),
-        "You squash the output with a sigmoid; Improved DDPM reads it as v = (o+1)/2.": mistaken(
-            _term, v=lambda *args: torch.sigmoid(args[3])
-        ),
-        "You mix the variances; mix their logarithms: log σ² = v log β + (1−v) log β̃.": mistaken(
-            _term, mix="variances"
-        ),
-        "v and 1−v have changed places: v = 1 is the large variance β.": mistaken(
-            _term, mix="swapped"
-        ),
-        "You mix the logarithms to σ, not σ²: drop the ½, the formula takes variances.": mistaken(
-            _term, mix="roots"
-        ),
-        "The term is turned round: KL(posterior ‖ model), the average is over the posterior.": (
-            mistaken(_term, turned=True)
-        ),
-        "The ½ in front of the bracket is missing.": mistaken(_term, half=1.0),
-        "You add up the pixels; bits per dimension are their mean.": mistaken(
-            _term, unit=lambda *args: args[0][0].numel()
-        ),
-        "Those are nats; divide by log 2 for bits.": mistaken(_term, unit=math.log(2)),
-        "You average over the batch as well; each picture has a term of its own: shape (B,).": (
-            lambda *args: _term(*args).mean()
-        ),
-        "The weight of x0 is forgotten: the means differ by c₁ (x0 − guess), not by x0 − guess.": (
-            mistaken(_term, gap=lambda x0, guess, *rest: x0 - guess)
-        ),
-        "You divide the gap of the means by β̃; below it stands the model's variance σ².": (
-            mistaken(_term, below=_small)
-        ),
-        "The term holds only the means; what a wrong variance costs is missing.": _only_means,
-    },
-    against=likelihood.term,
 )
