@@ -151,7 +151,7 @@ compose = Check(
         "You count eps_u once for each condition; it is the start, and counts once.": (
             _wrong_compose(lambda u, total, scales, n, absolute: n * u + total - scales * u)
         ),
-        "You take the mean of the differences; each has its own scale already, so take their sum.": (
+        "You take the mean of the differences; each has its scale already, so take their sum.": (
             _wrong_compose(lambda u, total, scales, n, absolute: u + (total - scales * u) / n)
         ),
         "You lose the sign of a negative scale: it is what pushes away.": (
