@@ -82,9 +82,9 @@ def test_what_goes_wrong_while_painting_is_one_line_and_the_button_works_again(e
     assert not explorer.button.disabled
 
 
-def test_a_notebook_without_a_kernel_shows_the_strip_s_still(explorer):
+def test_a_notebook_without_a_kernel_shows_one_class_at_every_scale(explorer):
     bundle = explorer._repr_mimebundle_()
-    assert bundle["text/plain"].endswith("as the guidance grows (0, scale 1)")
+    assert bundle["text/plain"].startswith("Class 1: a row for each scale, from 0 to 4; each of")
     assert bundle["image/png"] and "<img" in bundle["text/html"]
 
 

@@ -78,6 +78,18 @@ class GuidanceExplorer(Explorer):
         scale = torch.tensor([scale for _, scale in rows for _ in range(self._columns)])
         *_, last = self._paint(labels, scale.float(), self.noise(seed).repeat(len(rows), 1, 1, 1))
         frames = last.x.unflatten(0, (len(self._names), len(scales), self._columns))
+        middle = len(frames) // 2
+        self._still = (
+            plots.png(
+                plots.image_grid(
+                    frames[middle].flatten(0, 1),
+                    columns=self._columns,
+                    rows=[f"{what} {each:g}" for each in scales],
+                )
+            ),
+            f"Class {list(self._names)[middle]}: a row for each {what}, from {scales[0]:g} to "
+            f"{scales[-1]:g}; each of the {self._columns} columns keeps its noise",
+        )
         strips = {
             name: [plots.image_grid(images, columns=self._columns) for images in strip]
             for name, strip in zip(self._names, frames)
@@ -88,3 +100,7 @@ class GuidanceExplorer(Explorer):
             start=len(scales) // 2,
             alt=f"{self._columns} pictures, one per noise, as the guidance grows",
         )  # fmt: skip
+
+    def _repr_mimebundle_(self, **kwargs):
+        """Without a kernel: one class at every scale, which shows what the scale does."""
+        return (super()._repr_mimebundle_(**kwargs) or {}) | plots.still(*self._still)
