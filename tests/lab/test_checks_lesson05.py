@@ -22,8 +22,8 @@ def sharpen_by_logsumexp(log_probs, scale):
 
 def log_densities(means, std, weights, x, alpha_bar):
     spread = (alpha_bar * std**2 + 1 - alpha_bar).sqrt()[None, :, None]
-    law = Normal(math.sqrt(alpha_bar) * means[None], spread)
-    return law.log_prob(x[:, None]).sum(2)
+    noisy = Normal(math.sqrt(alpha_bar) * means[None], spread)
+    return noisy.log_prob(x[:, None]).sum(2)
 
 
 def posterior_by_densities(means, std, weights, x, alpha_bar):
@@ -166,8 +166,8 @@ def test_a_posterior_with_a_wrong_factor_is_told_which(volume, prior, words):
 def test_added_standard_deviations_are_told_from_added_variances():
     def added(means, std, weights, x, alpha_bar):
         spread = alpha_bar**0.5 * std + (1 - alpha_bar) ** 0.5
-        law = Normal(alpha_bar**0.5 * means, spread[:, None])
-        return (law.log_prob(x[:, None]).sum(2) + weights.log()).log_softmax(1)
+        noisy = Normal(alpha_bar**0.5 * means, spread[:, None])
+        return (noisy.log_prob(x[:, None]).sum(2) + weights.log()).log_softmax(1)
 
     assert "the variances add" in checks.noisy_log_posterior(added).mistake
 

@@ -70,8 +70,8 @@ def _noisy_log_posterior(
     means: Tensor, std: Tensor, weights: Tensor, x: Tensor, alpha_bar: float
 ) -> Tensor:
     schedule = NoiseSchedule(torch.tensor([1.0, alpha_bar]))
-    law = GaussianMixture(means, std, weights).diffused(schedule, 1)
-    return law.log_joint(x).log_softmax(1)
+    noisy = GaussianMixture(means, std, weights).diffused(schedule, 1)
+    return noisy.log_joint(x).log_softmax(1)
 
 
 def _wrong_posterior(

@@ -65,7 +65,7 @@ class_gradient = Check(
     draw_inputs=_draw_classifier,
     mistakes={
         "You take softmax where log_softmax belongs: the gradient of p is p times the gradient of "
-        "log p, so it dies exactly where the classifier is sure that it is not y.": (
+        "log p, so it vanishes where the classifier is sure that it is not y.": (
             _wrong_gradient(lambda logits, y: _pick(logits.softmax(1), y))
         ),
         "You take the logit itself, not its log_softmax: without the denominator nothing pushes "
@@ -75,7 +75,7 @@ class_gradient = Check(
             lambda logits, y: -_pick(logits.log_softmax(1), y)
         ),
         "You take the mean over the batch, so every row's gradient is divided by the number of "
-        "rows; take the sum: rows do not know of each other.": (
+        "rows; take the sum: each row's gradient is its own.": (
             _wrong_gradient(lambda logits, y: _pick(logits.log_softmax(1), y), torch.mean)
         ),
         "You sum log p over all the classes; pick the one in y for each row.": (

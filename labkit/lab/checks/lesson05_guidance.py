@@ -63,8 +63,8 @@ shift_eps = Check(
         ),
         "You divide by √(1−ᾱ_t), which turns eps into a score; here a score becomes eps: "
         "multiply.": _wrong_shift(lambda alpha_bar: (1 - alpha_bar) ** -0.5),
-        "The sign is wrong: you flee from the class. eps points away from the picture, so what "
-        "pulls towards the class is subtracted.": _wrong_shift(sign=1),
+        "The sign is wrong: this moves away from the class. eps points away from the picture, so "
+        "a gradient towards the class is subtracted.": _wrong_shift(sign=1),
         "The scale is missing, as it is in the paper's printed line; multiply the gradient by s.": (
             _wrong_shift(use=lambda scale: 1.0)
         ),
@@ -137,8 +137,8 @@ guided_mean = Check(
         "by Σ.": _wrong_mean(kind="eps"),
         "The sign is wrong: the mean moves up the gradient of log p(y|x).": _wrong_mean(sign=-1),
         "The scale is missing.": _wrong_mean(use=lambda scale: 1.0),
-        "The gradient is not multiplied by Σ: a sure step would be thrown as far as an unsure "
-        "one.": _wrong_mean(lambda beta: 1.0),
+        "The gradient is not multiplied by Σ: a step with little noise would move as far as one "
+        "with much noise.": _wrong_mean(lambda beta: 1.0),
         "This is the shift alone; add it to the posterior's mean.": _wrong_mean(plus=False),
     },
     against=guidance.mean_shift,
