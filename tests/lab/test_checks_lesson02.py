@@ -57,8 +57,8 @@ def guess_by_a_loop(x, alpha_bar_t, points):
     rows = []
     for each in x:
         distance = (each - alpha_bar_t**0.5 * points).pow(2).sum(1)  # (N,)
-        share = torch.exp(-(distance - distance.min()) / 2 / (1 - alpha_bar_t))
-        rows.append((share[:, None] * points).sum(0) / share.sum())
+        weight = torch.exp(-(distance - distance.min()) / 2 / (1 - alpha_bar_t))
+        rows.append((weight[:, None] * points).sum(0) / weight.sum())
     return torch.stack(rows)
 
 

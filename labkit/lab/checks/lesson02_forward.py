@@ -1,4 +1,4 @@
-"""The checks of lesson 02 on the forward process: a step, the jump, and the best guess back."""
+"""The checks of lesson 02 on the forward process: a step, and the jump."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from torch import Tensor
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import between, is_odd, random_table, sizes, whole
 from labkit.markov import GaussianChain
-from labkit.mixture import GaussianMixture
 from labkit.schedule import NoiseSchedule
 
 # One step of the chain.
@@ -20,7 +19,7 @@ def _normal(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _step(keep: Callable, add: Callable, draw: Callable = _normal) -> Callable:
-    """A step that keeps the share keep(β) of x, and adds add(β) times what `draw` draws."""
+    """A step that multiplies x by keep(β), and adds add(β) times what `draw` draws."""
 
     def noising_step(x, beta, generator):
         return keep(beta) * x + add(beta) * draw(x, generator)
@@ -57,6 +56,12 @@ noising_step = Check(
         ),
         "You take β for a standard deviation; it is a variance: √β times the noise, √(1−β) times "
         "x.": _step(lambda beta: math.sqrt(1 - beta**2), lambda beta: beta),
+        "Both roots are missing: x takes √(1−β), and the noise √β.": (
+            _step(lambda beta: 1 - beta, lambda beta: beta)
+        ),
+        "You add no noise: √β times a fresh draw of randn is missing.": (
+            _step(_kept, math.sqrt, lambda x, g: torch.zeros_like(x))
+        ),
         "You add noise twice, which doubles its variance; once is enough.": (
             _step(_kept, math.sqrt, lambda x, g: _normal(x, g) + _normal(x, g))
         ),
@@ -102,12 +107,17 @@ def _noise(left: Tensor) -> Tensor:
     return (1 - left).sqrt()
 
 
+def _at_one_time(x0: Tensor, t: Tensor, alpha_bar: Tensor, eps: Tensor) -> Tensor:
+    return _mixed(torch.sqrt, _noise)(x0, t[:1].expand(len(t)), alpha_bar, eps)
+
+
 def _draw_jump(g: torch.Generator):
-    """Pictures, one of them at the last time."""
+    """Pictures; in turn one of them is at the last time, and none."""
     x0, eps = torch.randn(2, *sizes(g, 4), generator=g)
     table = random_table(g)
-    t = torch.randint(0, len(table), x0.shape[:1], generator=g)
-    t[whole(0, len(t) - 1, g)] = len(table) - 1
+    t = torch.randint(0, len(table) - 1, x0.shape[:1], generator=g)
+    if is_odd(g):
+        t[whole(0, len(t) - 1, g)] = len(table) - 1
     return x0.clamp(-1, 1), t, table, eps
 
 
@@ -131,6 +141,18 @@ jump = Check(
         ),
         "Your times are off by one: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t], not "
         "alpha_bar[t − 1].": _mixed(torch.sqrt, _noise, back=1),
+        "Your times are off by one: ᾱ_t is alpha_bar[t], not alpha_bar[t + 1].": [
+            _mixed(torch.sqrt, _noise, back=-1),
+            lambda x0, t, alpha_bar, eps: _jump(
+                x0, (t + 1).clamp(max=len(alpha_bar) - 1), alpha_bar, eps
+            ),
+        ],
+        "You use the time of the first picture for all; each picture has its own: alpha_bar[t].": (
+            _at_one_time
+        ),
+        "The factor of the noise is missing: √(1−ᾱ_t) times eps.": (
+            _mixed(torch.sqrt, torch.ones_like)
+        ),
         "You add the noise without shrinking x0 first; x0 takes √ᾱ_t.": (
             _mixed(torch.ones_like, _noise)
         ),
@@ -149,89 +171,4 @@ jump = Check(
         ),
     },
     against=NoiseSchedule.diffuse,
-)
-
-
-# The best guess of the clean picture.
-
-
-def _best_guess(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
-    data = GaussianMixture(points, 0.0)
-    return data.denoiser(NoiseSchedule(torch.tensor([1.0, alpha_bar_t])))(x, 1).x0
-
-
-def _averaged(
-    signal: Callable = math.sqrt,
-    exponent: Callable = lambda distance, variance: -(distance**2) / (2 * variance),
-    dim: int = 1,
-    shrunk: bool = False,
-) -> Callable:
-    """The average of the points, shared out by exp(exponent) of the distance to signal(ᾱ) x_i."""
-
-    def best_guess(x, alpha_bar_t, points):
-        distance = (x[:, None] - signal(alpha_bar_t) * points).norm(dim=-1)  # (B, N)
-        share = exponent(distance, 1 - alpha_bar_t).softmax(dim)
-        return share @ (signal(alpha_bar_t) * points if shrunk else points)
-
-    return best_guess
-
-
-def _underflowing(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
-    square = (x[:, None] - math.sqrt(alpha_bar_t) * points).square().sum(-1)
-    share = (-square / (2 * (1 - alpha_bar_t))).exp()
-    return share @ points / share.sum(1, keepdim=True)
-
-
-def _not_normalized(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
-    square = (x[:, None] - math.sqrt(alpha_bar_t) * points).square().sum(-1)
-    return (-square / (2 * (1 - alpha_bar_t))).exp() @ points
-
-
-def _nearest(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
-    return points[torch.cdist(x, math.sqrt(alpha_bar_t) * points).argmin(1)]
-
-
-def _draw_points(g: torch.Generator):
-    """Dots and points; the first dot is so far away that no exp of its distances is above 0."""
-    B, N, D = sizes(g, 3)
-    x, points = (torch.randn(n, D, generator=g, dtype=torch.float64) for n in (B, N))
-    x[0] *= 100 / x[0].norm()
-    return x, between(0.2, 0.7, g), points
-
-
-best_guess = Check(
-    "best_guess",
-    reference=_best_guess,
-    draw_inputs=_draw_points,
-    tolerance=1e-6,
-    mistakes={
-        "You compare x_t with the points themselves, but by time t they have shrunk: measure the "
-        "distance to √ᾱ_t times each point.": _averaged(signal=lambda left: 1),
-        "You divide by √(1−ᾱ_t); the exponent of a Gaussian holds the variance, 1−ᾱ_t.": (
-            _averaged(exponent=lambda d, variance: -(d**2) / (2 * math.sqrt(variance)))
-        ),
-        "The distance is not squared: a Gaussian falls with the square of the distance.": (
-            _averaged(exponent=lambda d, variance: -d / (2 * variance))
-        ),
-        "The ½ in the exponent is missing: −‖x_t − √ᾱ_t x_i‖² / (2 (1−ᾱ_t)).": (
-            _averaged(exponent=lambda d, variance: -(d**2) / variance)
-        ),
-        "The minus sign is missing: the farthest point gets the largest share.": (
-            _averaged(exponent=lambda d, variance: d**2 / (2 * variance))
-        ),
-        "The softmax runs over the batch; the shares of the points must sum to 1 in every row: "
-        "dim=1.": _averaged(dim=0),
-        "Your shares do not sum to 1: divide each by their sum, or let softmax do it.": (
-            _not_normalized
-        ),
-        "You take the nearest point; the guess is an average of all, near ones with most weight.": (
-            _nearest
-        ),
-        "Far from all points every exp underflows to 0, and 0/0 is nan: softmax of the exponents "
-        "is the same, and does not.": _underflowing,
-        "You average the shrunken points √ᾱ_t x_i, which guesses √ᾱ_t x_0; average the points.": (
-            _averaged(shrunk=True)
-        ),
-    },
-    against=GaussianMixture.denoiser,
 )

@@ -1,13 +1,14 @@
-"""The checks of lesson 02 on schedules: the table, larger pictures, and a mended end."""
+"""The checks of lesson 02 on schedules: the table, larger pictures, and zero terminal SNR."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import between, random_table, size
-from labkit.schedule import from_betas
+from labkit.schedule import from_alpha_bar, from_betas
 
 # The table of the schedule.
 
@@ -31,6 +32,13 @@ alpha_bar_table = Check(
         "Your table begins at t = 1, so every time is off by one: put ᾱ_0 = 1 in front.": (
             lambda beta: torch.cumprod(1 - beta, 0)
         ),
+        "0 stands in front of your table; ᾱ_0 is 1, since no step has been taken.": (
+            lambda beta: torch.cat([torch.zeros(1).double(), torch.cumprod(1 - beta, 0)])
+        ),
+        "These are the α_t = 1−β_t of single steps; ᾱ_t is their product up to t.": [
+            lambda beta: _with_one(1 - beta),
+            lambda beta: 1 - beta,
+        ],
         "You multiply the β's; what each step keeps is 1−β: the product of those.": (
             lambda beta: _with_one(torch.cumprod(beta, 0))
         ),
@@ -64,6 +72,18 @@ def _by_ratio(snr: Tensor) -> Tensor:
     return snr / (1 + snr)
 
 
+def _shift_by(log: Callable) -> Callable:
+    """The shift by 2 log k, with this logarithm."""
+    return lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) - 2 * log(k))
+
+
+def _shift_clamped(eps: float) -> Callable:
+    """The right shift of a table whose entries are clamped to eps … 1 − eps."""
+    return lambda alpha_bar, k: _shifted_alpha_bar(alpha_bar.clamp(eps, 1 - eps), k)
+
+
+SMALL = [*(10.0**-n for n in range(3, 9)), torch.finfo(torch.float32).eps]  # usual clamps
+
 shifted_alpha_bar = Check(
     "shifted_alpha_bar",
     reference=_shifted_alpha_bar,
@@ -84,6 +104,16 @@ shifted_alpha_bar = Check(
         "1/(1+1/SNR), or go through the logarithm: torch.logit and torch.sigmoid.": (
             lambda alpha_bar, k: _by_ratio(alpha_bar / (1 - alpha_bar) / k**2)
         ),
+        "You replace nan by 0, but the log-SNR at t = 0 is +∞, and ᾱ_0 must stay 1.": (
+            lambda alpha_bar, k: _by_ratio(alpha_bar / (1 - alpha_bar) / k**2).nan_to_num()
+        ),
+        "You clamp ᾱ, so ᾱ_0 is no longer 1; torch.logit and torch.sigmoid handle infinity.": [
+            _shift_clamped(eps) for eps in SMALL
+        ],
+        "Here log is the natural logarithm: math.log, not log2 or log10.": [
+            _shift_by(math.log2),
+            _shift_by(math.log10),
+        ],
         "You divide ᾱ by k²; it is the ratio ᾱ/(1−ᾱ) that must fall by k², and ᾱ_0 must stay 1.": (
             lambda alpha_bar, k: alpha_bar / k**2
         ),
@@ -98,12 +128,32 @@ shifted_alpha_bar = Check(
 )
 
 
-# Mending the end of a schedule.
+# Zero terminal SNR.
 
 
 def _rescaled_alpha_bar(alpha_bar: Tensor) -> Tensor:
     signal = alpha_bar.sqrt()
     return ((signal - signal[-1]) / (1 - signal[-1])) ** 2
+
+
+def _rescaled_from(first: Tensor, signal: Tensor) -> Tensor:
+    """The signal moved to end at 0 and stretched to keep its value at t = 1, after this first."""
+    stretched = (signal - signal[-1]) * signal[1] / (signal[1] - signal[-1])
+    return torch.cat([first, stretched[1:]]) ** 2
+
+
+def _keeps_the_first_step(alpha_bar: Tensor) -> Tensor:
+    return _rescaled_from(torch.ones(1).double(), alpha_bar.sqrt())
+
+
+def _keeps_only_the_first_step(alpha_bar: Tensor) -> Tensor:
+    signal = alpha_bar.sqrt()
+    start = (1 - signal[-1]) * signal[1] / (signal[1] - signal[-1])
+    return _rescaled_from(start[None], signal)
+
+
+def _stops_above_0(eps: float) -> Callable:
+    return lambda alpha_bar: _rescaled_alpha_bar(alpha_bar).clamp(min=eps)
 
 
 def _rescaled_without_root(alpha_bar: Tensor) -> Tensor:
@@ -121,8 +171,18 @@ rescaled_alpha_bar = Check(
         "This is the new signal √ᾱ; square it to get ᾱ.": (
             lambda alpha_bar: (alpha_bar.sqrt() - alpha_bar[-1].sqrt()) / (1 - alpha_bar[-1].sqrt())
         ),
-        "You set the last entry to 0 and leave the rest: a cliff, not a curve. Move and stretch "
-        "the whole signal.": lambda alpha_bar: torch.cat([alpha_bar[:-1], torch.zeros(1).double()]),
+        "You set the last entry to 0 and leave the rest; the table then jumps at the end. Move "
+        "and stretch the whole signal.": lambda alpha_bar: torch.cat(
+            [alpha_bar[:-1], torch.zeros(1).double()]
+        ),
+        "Your table stops just above 0; it must end at 0.": [
+            lambda alpha_bar: from_alpha_bar(_rescaled_alpha_bar(alpha_bar)).alpha_bar,
+            *map(_stops_above_0, SMALL),
+        ],
+        "You keep the value at t = 1, as the paper does; our table has a t = 0: keep √ᾱ_0 = 1.": [
+            _keeps_the_first_step,
+            _keeps_only_the_first_step,
+        ],
         "You move ᾱ down, and stretch nothing; the recipe moves and stretches the signal √ᾱ.": (
             lambda alpha_bar: alpha_bar - alpha_bar[-1]
         ),

@@ -1,0 +1,162 @@
+"""The checks of lesson 02 answer a wrong function, however it is written, with its reason."""
+
+import math
+
+import pytest
+import torch
+
+from labkit.lab import checks
+from labkit.schedule import from_alpha_bar
+
+
+def table_of_alphas(beta):
+    return torch.cat([torch.ones(1, dtype=torch.float64), 1 - beta])
+
+
+def table_from_zero(beta):
+    return torch.nn.functional.pad(torch.cumprod(1 - beta, 0), (1, 0))
+
+
+def shift_with_eps(alpha_bar, k):
+    return torch.sigmoid(torch.logit(alpha_bar, eps=1e-6) - 2 * math.log(k))
+
+
+def shift_without_nan(alpha_bar, k):
+    ratio = alpha_bar / (1 - alpha_bar) / k**2
+    return torch.nan_to_num(ratio / (1 + ratio))
+
+
+def shift_by_log2(alpha_bar, k):
+    return 1 / (1 + math.exp(2 * math.log2(k)) * (1 - alpha_bar) / alpha_bar)
+
+
+def rescale(alpha_bar):
+    signal = alpha_bar.sqrt()
+    return ((signal - signal[-1]) / (1 - signal[-1])) ** 2
+
+
+def rescale_with_a_last_beta(alpha_bar):
+    right = rescale(alpha_bar)
+    return torch.cat([right[:-1], 0.001 * right[-2:-1]])
+
+
+def rescale_into_a_schedule(alpha_bar):
+    return from_alpha_bar(rescale(alpha_bar)).alpha_bar
+
+
+def rescale_as_the_paper(alpha_bar):
+    signal = alpha_bar.sqrt()
+    first, last = signal[1].clone(), signal[-1].clone()
+    return ((signal - last) * first / (first - last)) ** 2
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "words"),
+    [
+        ("alpha_bar_table", table_of_alphas, "single steps"),
+        ("alpha_bar_table", table_from_zero, "0 stands in front"),
+        ("shifted_alpha_bar", shift_with_eps, "You clamp ᾱ"),
+        ("shifted_alpha_bar", shift_without_nan, "replace nan by 0"),
+        ("shifted_alpha_bar", shift_by_log2, "natural logarithm"),
+        ("rescaled_alpha_bar", rescale_with_a_last_beta, "just above 0"),
+        ("rescaled_alpha_bar", rescale_into_a_schedule, "just above 0"),
+        ("rescaled_alpha_bar", rescale_as_the_paper, "as the paper does"),
+    ],
+)
+def test_a_wrong_table_is_answered_with_its_own_reason(name, wrong, words):
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert words in (getattr(checks, name)(wrong).mistake or "")
+
+
+def jump_with(factors):
+    """A jump with the factors (of x0, of eps) of factors(ᾱ, t), each (B,)."""
+
+    def jump(x0, t, alpha_bar, eps):
+        signal, noise = (each.float()[:, None, None, None] for each in factors(alpha_bar, t))
+        return signal * x0 + noise * eps
+
+    return jump
+
+
+def at_the_next_time(alpha_bar, t):
+    return alpha_bar[t + 1].sqrt(), (1 - alpha_bar[t + 1]).sqrt()
+
+
+def at_the_next_time_or_the_last(alpha_bar, t):
+    return at_the_next_time(torch.cat([alpha_bar, alpha_bar[-1:]]), t)
+
+
+def at_the_first_time(alpha_bar, t):
+    left = alpha_bar[t[0]].expand(len(t))
+    return left.sqrt(), (1 - left).sqrt()
+
+
+def with_all_the_noise(alpha_bar, t):
+    return alpha_bar[t].sqrt(), torch.ones(len(t))
+
+
+@pytest.mark.parametrize(
+    ("factors", "words"),
+    [
+        (at_the_next_time, "alpha_bar[t + 1]"),
+        (at_the_next_time_or_the_last, "alpha_bar[t + 1]"),
+        (at_the_first_time, "first picture for all"),
+        (with_all_the_noise, "factor of the noise is missing"),
+    ],
+)
+def test_a_jump_at_another_time_or_with_all_the_noise_is_named(factors, words):
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert words in (checks.jump(jump_with(factors)).mistake or "")
+
+
+def guess_with(exponent):
+    """An average of the points with the weights of exponent(x, ᾱ, points), (B, N)."""
+    return lambda x, left, points: torch.softmax(exponent(x, left, points), 1) @ points
+
+
+def squares(x, centers):
+    return (x[:, None] - centers) ** 2
+
+
+@pytest.mark.parametrize(
+    ("exponent", "words"),
+    [
+        (
+            lambda x, a, points: -squares(x, a**0.5 * points).mean(-1) / 2 / (1 - a),
+            "mean over the D coordinates",
+        ),
+        (
+            lambda x, a, points: -squares(x, a * points).sum(-1) / 2 / (1 - a),
+            "the root is missing",
+        ),
+        (
+            lambda x, a, points: -squares(x, a**0.5 * points).sum(-1) / 2 / a,
+            "ᾱ_t for the variance",
+        ),
+        (
+            lambda x, a, points: -squares(x / a**0.5, points).sum(-1) / 2 / (1 - a),
+            "(1−ᾱ_t)/ᾱ_t",
+        ),
+    ],
+)
+def test_a_wrong_exponent_of_the_guess_is_named(exponent, words):
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert words in (checks.best_guess(guess_with(exponent)).mistake or "")
+
+
+def no_noise(x, beta, generator):
+    return (1 - beta) ** 0.5 * x
+
+
+def no_roots(x, beta, generator):
+    return (1 - beta) * x - beta * torch.randn(x.shape, generator=generator)
+
+
+@pytest.mark.parametrize(("step", "words"), [(no_noise, "no noise"), (no_roots, "Both roots")])
+def test_a_step_without_noise_or_without_roots_is_named(step, words):
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert words in (checks.noising_step(step).mistake or "")
