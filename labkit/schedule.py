@@ -113,16 +113,16 @@ class NoiseSchedule:
         return alpha_bar.view(-1, *[1] * (x.ndim - 1)) if isinstance(t, Tensor) else alpha_bar
 
     def signal_and_noise(self, t: int | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """√ᾱ_t and √(1−ᾱ_t), the shares of picture and noise in x_t, to multiply `x`."""
+        """√ᾱ_t and √(1−ᾱ_t), the factors of picture and noise in x_t, to multiply `x`."""
         alpha_bar = self.at(t, x)
         return like(alpha_bar.sqrt(), x), like((1 - alpha_bar).sqrt(), x)
 
     def signal(self, t: int | Tensor, x: Tensor) -> Tensor:
-        """√ᾱ_t, the share of the picture in x_t, shaped and typed to multiply `x`."""
+        """√ᾱ_t, the factor of the picture in x_t, shaped and typed to multiply `x`."""
         return like(self.at(t, x).sqrt(), x)
 
     def noise(self, t: int | Tensor, x: Tensor) -> Tensor:
-        """√(1−ᾱ_t), the share of the noise in x_t, shaped and typed to multiply `x`."""
+        """√(1−ᾱ_t), the factor of the noise in x_t, shaped and typed to multiply `x`."""
         return like((1 - self.at(t, x)).sqrt(), x)
 
     def diffuse(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def draw_arc(figure, schedules: dict[str, NoiseSchedule], image: Tensor, eps: Te
     left.text(0.37, 0.34, "length 1", rotation=37, ha="center", va="center")
     left.set(xlim=(0, 1.14), ylim=(0, 1.14), aspect="equal", title="One arc, two speeds")
     left.set(xlabel="signal √ᾱ", ylabel="noise √(1−ᾱ)")
-    left.legend(loc="upper left", bbox_to_anchor=(0.0, 0.86))
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.1), ncols=2, frameon=False)
     right.axis("off")
     for index, degrees in enumerate((0, 30, 60, 75, 85, 90)):
         place = right.inset_axes([0.34 * (index % 3), 0.54 - 0.54 * (index // 3), 0.32, 0.42])
@@ -136,7 +136,7 @@ def draw_loss(figure, losses: list[float], floor: float, window: int = 20) -> No
     middles = window * torch.arange(len(whole)) + (window + 1) / 2  # the first step is step 1
     axes.plot(middles, whole.mean(1), label=f"loss, mean of {window} steps")
     axes.axhline(floor, color=plots.VERMILLION, label="floor: the exact denoiser")
-    axes.set(xlabel="step", ylabel="loss", ylim=(0.15, 0.6), title="Which noise was added?")
+    axes.set(xlabel="step", ylabel="loss", ylim=(0.15, 0.6), title="Training loss")
     axes.legend()
 
 
