@@ -11,7 +11,7 @@
 #
 # **Before:** lesson 05 (Bayes on scores, Algorithm 2). Lesson 03's clipping helps in section 8.
 #
-# **Time:** about 45 minutes to read and play, plus 80 for all exercises; about 70 seconds to run on two cores.
+# **Time:** about 45 minutes to read and play, plus 80 for all exercises; about 80 seconds to run on two cores.
 #
 # **On the map:** 04 DDIM → 05 classifier guidance → **06 classifier-free guidance** → 07 CLIP (where words come in).
 
@@ -118,7 +118,7 @@ plots.show(
     plots.image_grid(torch.cat(rows), columns=10, titles=kinds, scale=3,
                      rows=[f"scale {scale}" for scale in scales]),
     "Five rows of ten small generated photographs; a column keeps its noise. At scales 0 and 1 most are "
-    "gray or brown patches without a clear object; at 4 and 8 colors and contrast are stronger, and some "
+    "patches of color without a clear object; at 4 and 8 most have stronger colors and contrast, and some "
     "objects, such as a horse and a ship, can be named.",
 )  # fmt: skip
 print("scale    contrast    values at the edge of the range (over 0.98)")
@@ -128,7 +128,7 @@ for scale, row, edge in zip(scales, rows, edges):
 assert rows[4].std() > rows[3].std() > rows[2].std() and edges[4] > edges[3] > edges[2]
 
 # %% [markdown]
-# These samples are uncurated, and they are weak. The model is small (3.3 million weights; the papers' models are far larger). At scales 0 and 1 most pictures show no object that we can name. At scale 4 you can name some. At scale 8 the colors are too strong, and more values lie at the edge of the range: the saturation that the paper reports.
+# These samples are uncurated, and they are weak. The model is small (3.3 million weights; the papers' models are far larger). At scales 0 and 1 most pictures show no object that we can name. At scale 4 you can name some. At scale 8 many colors are too strong, and more values lie at the edge of the range: the saturation that the paper reports.
 #
 # The same on digits, where the small model is good. Here all columns share **one** noise:
 
@@ -225,7 +225,7 @@ for scale in (0.5, 1.0, 2.0, 5.0):
 #
 # ### 3.3 $w$ and $s$ differ by one
 #
-# Papers use different conventions for the scale, and mixing them up is a common mistake:
+# Papers use different conventions for the scale:
 #
 # | where | formula | conditional | unconditional |
 # |---|---|---|---|
@@ -340,7 +340,9 @@ def trained(p, seed):
     )
     if (p, seed) != (0.1, 0):
         return list(steps)[-1].ema.denoiser
-    alt = "The loss of one training falls from about 1 to 0.2 in a hundred steps, and then stays near 0.18."
+    alt = (
+        "The loss of one training falls from about 1 to 0.2 in 150 steps, and then stays near 0.18."
+    )
     return watch(steps, draw, every=25, alt=alt)[-1].ema.denoiser
 
 
@@ -382,7 +384,7 @@ for p, more in ((0.0, 0.1), (0.1, 0.5)):  # eps_u and the guided one: many
 # %% [markdown]
 # Read down the columns. With fewer drops, $\varepsilon_u$ is worse: only a share $p$ of the rows teaches it. With more drops, $\varepsilon_c$ is worse. At scale 3 the guided prediction is $3\varepsilon_c-2\varepsilon_u$, so it multiplies both errors. A network that never lost a label ($p=0$) still predicts *something* for the null, and that has the largest error.
 #
-# Here $p=0.5$ is best at scale 3. The paper's table (section 7) has the same order of FID from $w=0.3$ on, but its least FID of all belongs to $p=0.1$ at $w=0.1$. So the best share depends on the scale, and we think on model and training too. Many models use 0.1 to 0.2.
+# Here $p=0.5$ is best at scale 3. The paper's table (section 7) has the same order of FID from $w=0.3$ on, but its least FID of all belongs to $p=0.1$ at $w=0.1$. So the best share depends on the scale, and we think on model and training too.
 #
 # ### Optional: is it really a classifier's gradient?
 #
@@ -495,7 +497,10 @@ print(f"held out      {distance:.4f} ± {spread:.4f}   "
 # %%
 panels = {"Fréchet distance": 0, "precision": 1, "recall": 2, "coverage": 3, "right class": 5}
 columns = {
-    name: (torch.stack([runs[:, k] for runs in ours.values()]), floor[:, k].mean() if k < 5 else None)
+    name: (
+        torch.stack([runs[:, k] for runs in ours.values()]),
+        floor[:, k].mean() if k < 5 else None,
+    )
     for name, k in panels.items()
 }
 plots.show(
@@ -516,7 +521,9 @@ for name, a, b, column in CHANGES:
     error = change.std() / SEEDS**0.5
     read[name, a, b] = change.mean().sign().item() if change.mean().abs() > 2 * error else 0
     verdict = {1: "rises", -1: "falls", 0: "no difference is read"}[read[name, a, b]]
-    print(f"{name:9} from {a} to {b:4}: {change.mean():7.4f} ± {error:.4f} (standard error): {verdict}")
+    print(
+        f"{name:9} from {a} to {b:4}: {change.mean():7.4f} ± {error:.4f} (standard error): {verdict}"
+    )
 above = ours[3][:, 1] - floor[:, 1]
 assert above.mean() > 2 * above.std() / SEEDS**0.5 and ours[1][:, 5].mean() > 0.9
 assert read["Fréchet", 0, 1] == -1 and read["Fréchet", 1, 3] == 1
@@ -533,7 +540,7 @@ assert abs((ours[1.15] - ours[1])[:, 0].mean()) < 0.0007
 #
 # ### Guidance in an interval
 #
-# Must the scale be the same at every noise level? Kynkäänniemi et al. (2024) guide only in the middle: at high noise guidance removes variety, and at low noise it changes little. We guide at times 250 to 750 of 1,000 only, and use the plain conditional prediction elsewhere (which also costs one call instead of two).
+# Must the scale be the same at every noise level? Kynkäänniemi et al. (2024) guide only in the middle. They report that guidance harms variety at high noise, and is hardly needed at low noise. We guide at times 250 to 750 of 1,000 only, and use the plain conditional prediction elsewhere (which also costs one call instead of two).
 
 
 # %%
@@ -610,11 +617,14 @@ for scale in (1, 2, 4, 8):
     guess = fourth.x0
     shares.append((guess.abs() > 1.05).float().mean().item())
     farthest = guess.abs().max()
-    print(f"scale {scale}: {shares[-1]:6.1%} of the pixels out of range, the farthest at {farthest:.1f}")
+    print(
+        f"scale {scale}: {shares[-1]:6.1%} of the pixels out of range, the farthest at {farthest:.1f}"
+    )
 assert shares == sorted(shares) and shares[-1] > 0.2
 
 # %% [markdown]
 # There are three answers. Do nothing. **Clip** every prediction to $[-1,1]$ (static thresholding). Or, if many pixels lie outside, clip at a larger value and *divide* by it (*dynamic* thresholding, from Imagen, lesson 11). Each changes $\hat x_0$, and so every later step.
+
 
 # %%
 def unchanged(x0):
@@ -625,7 +635,9 @@ methods = {"nothing": unchanged, "clip": clip, "dynamic, p = 0.95": dynamic_thre
 start, rows, contrast = noise(10, 1, 16, 16, seed=6), [], {}
 at_edge = lambda images: (images.abs() > 0.98).float().mean().item()  # noqa: E731
 print(f"scale 8, mean of {SEEDS} seeds")
-print("                     Fréchet   precision   recall   right class   contrast   at ±1 (10 digits)")
+print(
+    "                     Fréchet   precision   recall   right class   contrast   at ±1 (10 digits)"
+)
 for name, keep in methods.items():
     rows.append(final(generate(range(10), 8.0, start, keep=keep)))
     runs = torch.tensor([run(8, seed, keep) for seed in range(SEEDS)])
@@ -633,15 +645,16 @@ for name, keep in methods.items():
     print(f"{name:20} {distance:7.4f}    {precision:7.3f}   {recall:7.3f}      {right:6.1%}"
           f"        {contrast[name]:.2f}      {at_edge(rows[-1]):6.1%}")  # fmt: skip
 print(f"{'real digits':20} {'':42}       {real_images.std():.2f}      {at_edge(real_images):6.1%}")
+assert (real_images < -0.98).float().mean() > 0.85 * at_edge(real_images)  # background
 assert contrast["nothing"] > contrast["clip"] > contrast["dynamic, p = 0.95"] + 0.03
 plots.show(plots.image_grid(torch.cat(rows), columns=10, titles=range(10), rows=list(methods)),
            "Digits at scale 8 in three rows. Without thresholding and with a clip: bright strokes on black. With "
            "dynamic thresholding: the same digits with less contrast, on a background that is gray in places.")  # fmt: skip
 
 # %% [markdown]
-# Without thresholding, contrast is above that of real digits. Dynamic thresholding gives the lowest contrast and the lowest precision.
+# Doing nothing gives the highest precision here and the lowest recall. Dynamic thresholding gives the lowest contrast and precision, and the largest distance.
 #
-# The reason is in the last column: 43 % of the pixels of real digits lie at $\pm1$, mostly in the background. There a clip is right: a value beyond $-1$ should be $-1$. Dynamic thresholding divides *all* pixels as soon as 5 % lie outside, and so turns the black background gray. On photographs Imagen reports that it helps.
+# The reason is in the last column: 43 % of the pixels of real digits lie at the edge of the range, nine in ten of these at $-1$: the black background. There a clip is right: a value beyond $-1$ should be $-1$. Dynamic thresholding divides *all* pixels as soon as 5 % lie outside, and so turns the black background gray. On photographs Imagen reports that it helps.
 #
 # So report the thresholding beside the scale.
 #
@@ -664,17 +677,17 @@ x, data = noise(400, 2, dtype=torch.float64), clouds.sample(400, seeded(9))[0]
 west, without_null = Conditioning(vector=torch.eye(3)[:1]), trained(0.0, 0)
 cases = {
     "right": (ClassifierFree(exact, any_cloud, 3.0), x),
-    "the paper's w = 0\nused as scale": (ClassifierFree(exact, any_cloud, 0.0), x),
-    "null = class 0\n(the west)": (ClassifierFree(exact, west, 3.0), x),
-    "never dropped:\nno null learned": (ClassifierFree(without_null, DropsLabels.null, 3.0), x.float()),
+    "w = 0 used as scale": (ClassifierFree(exact, any_cloud, 0.0), x),
+    "null = class 0, west": (ClassifierFree(exact, west, 3.0), x),
+    "no null learned": (ClassifierFree(without_null, DropsLabels.null, 3.0), x.float()),
 }
 times, drawn = schedule.timesteps(50), {}
-print("                    classified as north   mean             sd")
+print("                      classified as north   mean             sd")
 for name, (denoise, begin) in cases.items():
     drawn[name] = final(sample(denoise, begin, times, only_north, step=ddim)).double()
     arrived = (clouds.posterior(drawn[name]).argmax(1) == north).double().mean()
     (a, b), (c, d) = drawn[name].mean(0), drawn[name].std(0)
-    print(f"{name.splitlines()[0]:20}{arrived:8.0%}              ({a:5.2f}, {b:5.2f})   ({c:.2f}, {d:.2f})")
+    print(f"{name:22}{arrived:8.0%}              ({a:5.2f}, {b:5.2f})   ({c:.2f}, {d:.2f})")
 plots.show(classifier_free_plot.clouds(data, drawn, right="right"),
            "Four panels of samples over the three clouds in gray. Right: a wedge in the upper half of the north "
            "cloud, its tip down. w used as scale: all three clouds. Class 0 as null: far up on the right, where "
