@@ -685,7 +685,9 @@ for seed in range(3):  # a seed sets everything: the weights, the data, the time
 
 # %%
 table = {}  # t -> each network's error, and the share of it that is between petals
-print("   t   error of 3 networks   likeliest petal right   dots between   their share of the error")
+print(
+    "   t   error of 3 networks   likeliest petal right   dots between   their share of the error"
+)
 for t in (5, 20, 75, 200, 400, 800):
     errors, shares, right = [], [], []
     for seed, network in enumerate(networks):
