@@ -1,13 +1,16 @@
 """Drawings of Markov chains: their graphs, walks and distributions, and a cloud like a cat."""
 
+import functools
 import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.font_manager import findfont
 from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.path import Path
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from labkit.lab.plots import BLACK, BLUE, COLORS, ORANGE, SKY, encode
@@ -146,6 +149,7 @@ def draw_cloud(axes: Axes, points: Tensor) -> None:
     """Points (n, 2) as dots within ±4 by ±3.5."""
     axes.scatter(*points.T, s=0.6, color=BLACK, linewidths=0)
     axes.set(xlim=(-4, 4), ylim=(-3.5, 3.5), aspect="equal", xticks=(-2, 0, 2), yticks=(-2, 0, 2))
+    axes.set_xlabel("$x_1$")
 
 
 def cat_cloud(n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -173,7 +177,7 @@ def cloud_picture(points: Tensor, scale: int = 52) -> bytes:
 
     scale: pixels a unit. Returns a PNG file of 8 · scale by 7 · scale; fast enough for film strips.
     """
-    picture = np.full((7 * scale, 8 * scale, 3), 255, np.uint8)
+    picture = _empty_axes(scale).copy()
     angles = torch.arange(0, 2 * math.pi, 0.004)
     circle = 2 * torch.stack([angles.cos(), angles.sin()], 1)[(angles * 12 / math.pi) % 2 < 1]
     for dots, color in ((circle, (213, 94, 0)), (points, (0, 0, 0))):
@@ -183,6 +187,24 @@ def cloud_picture(points: Tensor, scale: int = 52) -> bytes:
         for x, y in ((0, 0), (1, 0), (0, 1), (1, 1)):
             picture[row - y, column - x] = color
     return encode(picture, fast=True)
+
+
+@functools.cache
+def _empty_axes(scale: int) -> np.ndarray:
+    """White, (7 · scale, 8 · scale, 3), with ticks at −2, 0 and 2 and the names of the axes."""
+    picture = Image.new("RGB", (8 * scale, 7 * scale), "white")
+    draw, grey = ImageDraw.Draw(picture), (110, 110, 110)
+    font = ImageFont.truetype(findfont("DejaVu Sans"), round(0.27 * scale))
+    right, bottom = picture.width - 1, picture.height - 1
+    for tick in (-2, 0, 2):
+        x, y, name = (4 + tick) * scale, (3.5 - tick) * scale, str(tick).replace("-", "−")
+        draw.line((x, bottom - 5, x, bottom), grey)
+        draw.line((0, y, 5, y), grey)
+        draw.text((x, bottom - 7), name, grey, font, anchor="mb")
+        draw.text((14, y), name, grey, font, anchor="lm")
+    draw.text((right - 8, bottom - 7), "x₁", grey, font, anchor="rb")
+    draw.text((9, 7), "x₂", grey, font, anchor="lt")
+    return np.asarray(picture)
 
 
 def _color(k: int) -> str:

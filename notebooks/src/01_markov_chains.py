@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 01 · Markov chains
 #
-# **A cat sleeps, plays and eats, and what it does next depends only on what it does now. You leave the house for a day: what can you still say about the cat when you come back?** By then it does not matter any more what the cat did when you left. But you can compute how probable it is that the cat is asleep.
+# **A cat sleeps, plays and eats, and what it does next depends only on what it does now. You leave the house for a day: what can you still say about the cat when you come back?** What it did when you left does not matter by then. But you can compute how probable it is that it sleeps.
 #
 # A diffusion model uses the same effect: a chain forgets a picture step by step, until only noise is left. In lesson 03 a network learns to go back.
 #
-# **After this lesson you can** write a chain as a matrix and compute its distribution after $n$ steps. You can find its stationary distribution in three ways, and say how fast it forgets its start. And you can explain why one particular chain turns every picture into noise.
+# **After this lesson you can** compute the distribution of a chain after $n$ steps. You can find its stationary distribution, and say how fast it forgets its start. And you can explain why one chain turns every picture into noise.
 #
-# **Before it** you need Python, a little torch, and what a probability and an eigenvector are.
+# **Before it** you need Python, a little torch, probabilities and eigenvectors.
 #
-# **Time** about 35 minutes to read, 15 to play, half a minute to run on two cores, and 100 minutes for all six exercises. Section 3.5 and exercise 9.4 are optional.
+# **Time** 35 minutes to read, 15 to play, half a minute to run, 100 minutes for all exercises. Section 3.5 and exercise 9.4 are optional.
 #
 # **Where you are** [00 start here](00_start_here.ipynb) → **01 Markov chains** → [02 forward diffusion](02_forward_diffusion.ipynb) → 03 DDPM → 04 DDIM → guidance → text to image
 
@@ -19,7 +19,7 @@ import torch
 from labkit.lab import chain_plot, checks, plots, quiz, show_source
 from labkit.lab.chain_plot import cat_cloud, draw_chain, draw_walk
 from labkit.lab.widgets import Filmstrip, Redraw, watch
-from labkit.lab.widgets.chain_editor import ChainEditor
+from labkit.lab.widgets.chain_editor import ChainEditor, rescaled
 from labkit.markov import (
     Chain,
     GaussianChain,
@@ -48,6 +48,7 @@ for n, axis in zip((0, 2, 5, 10, 30), axes[0]):
     chain_plot.draw_distributions(axis, cat, n)
 axes[0, 0].set_ylabel("probability")
 axes[0, 4].legend()
+axes[1, 0].set_ylabel("$x_2$")
 
 generator = torch.Generator().manual_seed(0)
 x, moments = cat_cloud(4000, generator), (0, 2, 10, 60, 2000)
@@ -64,14 +65,14 @@ plots.show(figure, "Above, the bars of the three cats are different at n = 0 and
            "Below, a cat's face at the upper right becomes a round cloud around 0.")  # fmt: skip
 
 # %% [markdown]
-# At the left you see the start: three different distributions, and a cloud with ears. At the right you do not: the three bars of a state differ by less than 0.0002, and the cloud has nearly mean 0 and covariance $I$. **Both chains forget where they started, and both end in a distribution of their own.** We study the cat first, because there every number can be found by hand. Then comes the cloud, the forward half of a diffusion model.
+# At the left you see the start: three different distributions, and a cloud shaped like a cat's face. At the right you cannot see it any more: the three bars of a state differ by less than 0.0002, and the cloud has nearly mean 0 and covariance $I$. **Both chains forget where they started, and each ends in its own limit distribution.** We study the cat first: there every number can be found by hand. The cloud is the forward half of a diffusion model.
 
 # %% [markdown]
 # ## 2 · The idea
 #
 # ### What is a stochastic process? Tomorrow's rain
 #
-# A **stochastic process** is a quantity that changes at random in time: $X_0, X_1, X_2, \dots$, one random variable per day, and a rule for how they depend on each other. In both towns below it rains, in the long run, on one day in four.
+# A **stochastic process** is a quantity that changes at random in time: $X_0,X_1,X_2,\dots$, one random variable per day, and a rule for how they depend on each other. In both towns below it rains, in the long run, on one day in four.
 
 # %%
 from itertools import groupby
@@ -80,31 +81,34 @@ generator = torch.Generator().manual_seed(0)
 remembers = rain.walk(119, "dry", generator)
 forgets = [int(torch.rand((), generator=generator) > 0.25) for _ in range(120)]
 figure, axes = plots.subplots(2, size=(10, 2.8), sharex=True)
-names = "Today's weather shapes tomorrow's", "Every day is independent of the others"
+names = "Tomorrow depends on today", "Every day is independent of the others"
+lengths = []
 for axis, path, name in zip(axes, (remembers, forgets), names):
     draw_walk(axis, path, rain.states)
-    spells = [len(list(days)) for state, days in groupby(path) if state == 0]
-    axis.set_title(f"{name}: {sum(spells)} rainy days in {len(spells)} spells")
+    runs = [len(list(days)) for state, days in groupby(path) if state == 0]
+    lengths.append(sum(runs) / len(runs))
+    axis.set_title(f"{name}: {sum(runs)} rainy days in {len(runs)} runs")
+assert lengths[0] > 2 * lengths[1] and len(runs) == 22  # 10 in the first town
 axes[1].set_xlabel("day")
-plots.show(figure, "120 days of weather in two towns. In the first town the rainy days are joined "
-           "to fewer and longer spells than in the second.")  # fmt: skip
+plots.show(figure, "120 days of weather in two towns. In the first town the rainy days come in "
+           "fewer, longer runs than in the second.")  # fmt: skip
 
 # %% [markdown]
 # The second town draws each day anew. The first has a rule: *after a rainy day it rains with probability 0.7, after a dry day with 0.1.* To predict tomorrow's weather you need today's, and then **yesterday's adds nothing**. This is the Markov property,
 #
-# $$\Pr(X_{n+1}=j \mid X_n=i,\; X_{n-1}=h,\;\dots,\;X_0=a) \;=\; \Pr(X_{n+1}=j \mid X_n=i) \;=\; P_{ij},$$
+# $$\Pr(X_{n+1}=j\mid X_n=i,\;X_{n-1}=h,\;\dots,\;X_0=a)\;=\;\Pr(X_{n+1}=j\mid X_n=i)\;=\;P_{ij},$$
 #
-# and a process that has it is a **Markov chain**. When the rule is the same every day, one table holds it: the **transition matrix** $P$. Row $i$ says where the chain goes from state $i$. So each row is a list of probabilities, and **every row sums to 1**.
+# and a process that has it is a **Markov chain**. When the rule is the same every day, one table holds it: the **transition matrix** $P$. Row $i$ holds the probabilities of the next state after $i$. So **every row sums to 1**.
 #
-# Our cat is such a chain, with a look every ten minutes:
+# Our cat is such a chain, observed every ten minutes:
 #
-# | now ↓ &nbsp; next → | sleep | play | eat |
+# |now ↓ next →|sleep|play|eat|
 # |---|---|---|---|
-# | **sleep** | 0.9 | 0.075 | 0.025 |
-# | **play** | 0.15 | 0.8 | 0.05 |
-# | **eat** | 0.25 | 0.25 | 0.5 |
+# |**sleep**|0.9|0.075|0.025|
+# |**play**|0.15|0.8|0.05|
+# |**eat**|0.25|0.25|0.5|
 #
-# The same table as a graph: an arrow and its number have the color of the state where the step begins. A wider arrow is a likelier step.
+# As a graph, each arrow has the color of the state where the step begins. A wider arrow is a likelier step.
 
 # %%
 figure, axes = plots.subplots(1, 2, size=(10, 4))
@@ -116,7 +120,7 @@ plots.show(figure, "Two transition graphs. Rain stays with 0.7 and goes to dry w
            "with 0.9 and goes to rain with 0.1. The cat's has the nine numbers of the table.")  # fmt: skip
 
 # %% [markdown]
-# A **walk** draws one state after the other: the next state comes from the row of the present one. Here is one day, 144 looks (seed 0):
+# A **walk** draws one state after the other: the next state comes from the row of the present one. Here is one day, 144 times ten minutes (seed 0):
 
 # %%
 day = cat.walk(143, "sleep", torch.Generator().manual_seed(0))
@@ -127,16 +131,16 @@ axis.set(title=f"One day of the cat: {hours}", xlabel="hour", xticks=range(0, 25
 plots.show(figure, f"A band of 24 hours in three lanes: {hours}.")
 
 # %% [markdown]
-# The walk is random. But its **distribution**, the probability of each state at each time, is not. From here on we compute the distribution.
+# The walk is random. But its **distribution**, the probability of each state at each time, is not. We compute it now.
 
 # %% [markdown]
 # ## 3 · The derivation
 #
 # ### 3.1 One step is one matrix product
 #
-# Write $S_n$ for the row of probabilities at step $n$: $(S_n)_i = \Pr(X_n = i)$. To be in $j$ at the next look, the cat is in *some* $i$ now and goes from there to $j$. These cases exclude each other, so their probabilities add up:
+# Write $S_n$ for the row of probabilities at step $n$: $(S_n)_i=\Pr(X_n=i)$. To be in $j$ at the next step, the cat is in *some* $i$ now and goes from there to $j$. These cases exclude each other, so their probabilities add up:
 #
-# $$(S_{n+1})_j=\Pr(X_{n+1}=j)=\sum_i \underbrace{\Pr(X_n=i)}_{(S_n)_i}\;\underbrace{\Pr(X_{n+1}=j\mid X_n=i)}_{P_{ij}}=(S_nP)_j .$$
+# $$(S_{n+1})_j=\Pr(X_{n+1}=j)=\sum_i\underbrace{\Pr(X_n=i)}_{(S_n)_i}\;\underbrace{\Pr(X_{n+1}=j\mid X_n=i)}_{P_{ij}}=(S_nP)_j.$$
 #
 # So **one step is one product, with the row on the left**: $S_{n+1}=S_nP$. Check: 20,000 cats, all asleep, take one step each, and we count.
 
@@ -155,7 +159,7 @@ assert total_variation(counted, asleep @ cat.P) < 0.01
 #
 # $$\boxed{\;S_n=S_0P^n\;}$$
 #
-# The entry $(P^n)_{ij}$ is the probability to go from $i$ to $j$ in $n$ steps, through any states in between. And since $P^{m+n}=P^mP^n$, seven steps are three steps and then four: the **Chapman–Kolmogorov equation**. Lesson 02 uses the same idea to replace many small steps of noise by one large step. Look at how the rows of $P^n$ change:
+# The entry $(P^n)_{ij}$ is the probability to go from $i$ to $j$ in $n$ steps, through any states in between. And since $P^{m+n}=P^mP^n$, seven steps are three steps and then four: the **Chapman–Kolmogorov equation**. In lesson 02, many small steps of noise become one large step in this way. Look at the rows of $P^n$:
 
 # %% tags=["nbval-check-output"]
 for n in (1, 4, 16, 64):
@@ -164,7 +168,7 @@ seven, three, four = (torch.linalg.matrix_power(cat.P, n) for n in (7, 3, 4))
 print("P^7 equals P^3 P^4:", torch.allclose(seven, three @ four, rtol=0, atol=1e-14))
 
 # %% [markdown]
-# Row $i$ is the distribution of a cat that started in $i$. When all rows are equal, **the start is forgotten**. The same in a plot, one panel for each start:
+# Row $i$ is the distribution of a cat that started in $i$. When all rows are equal, **the start is forgotten**. In a plot:
 
 # %%
 figure, axes = plots.subplots(1, 3, size=(10, 3.1), sharey=True)
@@ -180,11 +184,11 @@ plots.show(figure, "From each of the three starts, the probabilities of sleep, p
 #
 # Where are the dashed lines? If $S_n$ converges to some $\pi$, then one more step changes nothing:
 #
-# $$\pi P=\pi,\qquad \sum_i\pi_i=1 .$$
+# $$\pi P=\pi,\qquad\sum_i\pi_i=1.$$
 #
 # Such a $\pi$ is called **stationary**. The cat still moves, but in each step as much probability enters a state as leaves it.
 #
-# For our cat we can find it by hand. Guess that between *each pair* of states as much flows from $i$ to $j$ as from $j$ to $i$:
+# For our cat we can find it by hand. Guess that between *each pair* of states the two flows are equal:
 #
 # $$\pi_iP_{ij}=\pi_jP_{ji}\qquad\text{(detailed balance)}.$$
 #
@@ -192,7 +196,7 @@ plots.show(figure, "From each of the three starts, the probabilities of sleep, p
 #
 # $$\pi=\left(\tfrac{10}{16},\tfrac5{16},\tfrac1{16}\right)=(0.625,\;0.3125,\;0.0625).$$
 #
-# This is 15 hours of sleep a day, 7.5 of play and 1.5 of food. The guess also holds for the pair play and eat. And detailed balance makes $\pi$ stationary: sum $\pi_iP_{ij}=\pi_jP_{ji}$ over $i$, and the right side is $\pi_j$, because rows sum to 1. It is sufficient, not necessary: section 5 has a chain that goes round in a circle, with a stationary distribution and no balance.
+# The guess also holds for play and eat. Detailed balance makes $\pi$ stationary: sum $\pi_iP_{ij}=\pi_jP_{ji}$ over $i$, and the right side is $\pi_j$, because rows sum to 1. It is not necessary: "round and round" in section 5 has a stationary distribution and no balance.
 
 # %% tags=["nbval-check-output"]
 by_hand = torch.tensor([10, 5, 1], dtype=torch.float64) / 16
@@ -200,12 +204,22 @@ flow = by_hand[:, None] * cat.P  # (3, 3): how much probability goes from i to j
 print("flow from row to column:", flow.numpy(), sep="\n")
 print("in detailed balance:", torch.allclose(flow, flow.T, rtol=0, atol=1e-15))
 print("a step changes nothing:", torch.allclose(by_hand @ cat.P, by_hand, rtol=0, atol=1e-15))
-print("hours a day:", dict(zip(cat.states, (24 * by_hand).tolist())))
+
+# %% [markdown]
+# **$\pi_i$ is also the long-run share of time in state $i$.** This holds in one long walk of every irreducible chain, from any start (the ergodic theorem; we do not prove it). So our cat sleeps 15 hours a day on average, plays 7.5 and eats 1.5. Counting one walk is the simplest way to estimate $\pi$:
+
+# %%
+walk = torch.tensor(cat.walk(20_000, "sleep", torch.Generator().manual_seed(0))[1:])
+share = torch.bincount(walk, minlength=3) / len(walk)
+hours = (walk[: 138 * 144].view(138, 144) == 0).sum(1) / 6  # asleep, on each of 138 days
+print("share of 20,000 steps:", share, " π:", pi)
+print(f"hours of sleep a day: mean {hours.mean():.1f}, standard deviation {hours.std():.1f}")
+assert total_variation(share, pi) < 0.02
 
 # %% [markdown]
 # When no guess works, there are three general methods.
 #
-# 1. **Solve.** $(P^\top-I)\,\pi^\top=0$ is one equation for each state. One follows from the others, because each row of $P-I$ sums to 0. Put $\sum_i\pi_i=1$ in its place.
+# 1. **Solve.** $(P^\top-I)\,\pi^\top=0$ is one equation for each state. One follows from the others, because rows of $P-I$ sum to 0. Put $\sum_i\pi_i=1$ in its place.
 # 2. **Eigenvector.** $\pi P=\pi$ says that $\pi$ is a *left* eigenvector of $P$ with eigenvalue 1. The right one is $(1,1,1)^\top$: it only says that the rows sum to 1.
 # 3. **Power iteration.** Start anywhere and multiply by $P$ again and again.
 
@@ -224,9 +238,9 @@ for method in (by_linear_solve, by_eigenvector, by_power_iteration):
 #
 # is the largest difference in probability that any event can have. It is 0 for equal distributions and 1 for distributions that never overlap.
 #
-# Now write the start as a sum of left eigenvectors of $P$, $S_0=\pi+c_2v_2+c_3v_3$. This is possible if $P$ can be diagonalised; the cat's can, because its three eigenvalues are different. Each product with $P$ multiplies $v_k$ by $\lambda_k$, so after $n$ steps
+# Now write the start as a sum of left eigenvectors of $P$, $S_0=\pi+c_2v_2+c_3v_3$. The cat's $P$ has three different eigenvalues, so this is possible. Why does $\pi$ have the factor 1? Rows sum to 1, so $v_k$ and $v_kP=\lambda_kv_k$ have the same sum. If $\lambda_k\ne1$, this sum is 0. And $S_0$ sums to 1. Each product with $P$ multiplies $v_k$ by $\lambda_k$, so after $n$ steps
 #
-# $$S_n=\pi+c_2\lambda_2^n\,v_2+c_3\lambda_3^n\,v_3\qquad\Longrightarrow\qquad \mathrm{TV}(S_n,\pi)\le C\,|\lambda_2|^n .$$
+# $$S_n=\pi+c_2\lambda_2^n\,v_2+c_3\lambda_3^n\,v_3\qquad\Longrightarrow\qquad\mathrm{TV}(S_n,\pi)\le C\,|\lambda_2|^n.$$
 #
 # The start is only in the last two terms, and each shrinks by a constant factor a step: **geometric decay**. By hand: the eigenvalues sum to the trace, $1+\lambda_2+\lambda_3=2.2$, and multiply to the determinant, $\lambda_2\lambda_3=0.34$. Hence $\lambda^2-1.2\lambda+0.34=0$ and $\lambda_{2,3}=0.6\pm\sqrt{0.02}=0.6\pm0.1\sqrt2$.
 
@@ -235,6 +249,7 @@ print("eigenvalues:", cat.eigenvalues().real.numpy().round(7), " by hand:", 0.6 
 values, vectors = (each.real for each in torch.linalg.eig(cat.P.T))  # columns: left eigenvectors
 parts = torch.linalg.solve(vectors, asleep) * vectors  # column k is c_k v_k
 C = parts[:, values < 0.99].abs().sum() / 2
+assert parts.sum(0)[values < 0.99].abs().max() < 1e-12  # v₂ and v₃ sum to 0
 for n in (1, 5, 10, 20):
     row = cat.distribution("sleep", n)
     distance, bound = total_variation(row, pi), C * values[values < 0.99].max() ** n
@@ -244,7 +259,7 @@ far, farther = (total_variation(cat.distribution("sleep", n), pi) for n in (40, 
 print(f"later, one more step multiplies it by {farther / far:.6f}")
 
 # %% [markdown]
-# On a logarithmic axis geometric decay is a straight line. Each start has its own height. When $\lambda_3^n$ is small, all have **the same slope**, $\log|\lambda_2|$: it belongs to the chain.
+# On a logarithmic axis geometric decay is a straight line. Each start has its own constant $C$. Once $(\lambda_3/\lambda_2)^n$ is small, every start with $c_2\ne0$ has **the same slope**, $\log|\lambda_2|$, which depends only on $P$. A start with $c_2=0$ falls faster, like $\lambda_3^n$.
 
 # %%
 figure, axis = plots.subplots(size=(8, 3.4))
@@ -256,12 +271,17 @@ axis.semilogy(steps, second**steps, "--", color=plots.BLACK, linewidth=1, label=
 axis.set(title="The distance from the stationary distribution decays geometrically",
          xlabel="steps n", ylabel="total variation")  # fmt: skip
 axis.legend()
-assert total_variation(torch.linalg.matrix_power(cat.P, 18), pi).max() < 0.0031
+rows = torch.linalg.matrix_power(cat.P, 18)  # three hours
+assert total_variation(rows, pi).max() < 0.0031
+assert total_variation(rows[:, None], rows).max() < 0.0048
+v3 = torch.linalg.eig(cat.P.T)[1].real[:, torch.linalg.eigvals(cat.P.T).real.argmin()]
+after = [total_variation(cat.distribution(pi + 0.05 * v3, n), pi) for n in (0, 5)]  # c₂ = 0
+assert abs((after[1] / after[0]) ** 0.2 - 0.45858) < 1e-4  # λ₃
 plots.show(figure, "Total variation against steps on a logarithmic axis. After the first few "
            "steps three lines are straight and parallel to the dashed line, λ₂ to the n.")  # fmt: skip
 
 # %% [markdown]
-# With $|\lambda_2|=0.741$ the distance halves every $\log 0.5/\log 0.741\approx2.3$ steps, 23 minutes. After three hours (18 steps), the start changes the probability of no event by more than 0.31 %.
+# With $|\lambda_2|=0.741$ the distance halves every $\log 0.5/\log 0.741\approx2.3$ steps, 23 minutes. After three hours (18 steps), the probability of any event is at most 0.0031 from the stationary one; between two starts it differs by at most 0.0048.
 #
 # **Careful with $\lambda_2=0$.** It does not mean that the chain forgets in one step. This matrix cannot be diagonalised; $\lambda_2=\lambda_3=0$, and it needs two steps:
 
@@ -275,13 +295,13 @@ assert two_steps.eigenvalues()[1].abs() < 1e-6
 assert total_variation(two_steps.P[0], two_steps.stationary()) > 0.19 and left < 1e-12
 
 # %% [markdown]
-# In general, for $k$ states, the bound is $C\,n^{k-2}|\lambda_2|^n$ if $\lambda_2\ne0$; if $\lambda_2=0$, the start is forgotten after at most $k-1$ steps.
+# In general, for $k\ge2$ states and $n\ge1$, the bound is $C\,n^{k-2}|\lambda_2|^n$ if $\lambda_2\ne0$. If $\lambda_2=0$, the start is forgotten after at most $k-1$ steps (Jordan blocks; we do not prove it).
 #
 # When is $|\lambda_2|<1$? For finitely many states it is enough that
 # - **every state can be reached from every other** (the chain is *irreducible*), which makes $\pi$ unique, and
-# - **the lengths of its round trips have no common divisor but 1** (it is *aperiodic*). If the chain is irreducible, one state that may stay where it is makes it so.
+# - **its round trips, the paths from a state back to it, have lengths with greatest common divisor 1** (it is *aperiodic*). In an irreducible chain, one state with $P_{ii}>0$ makes the chain aperiodic.
 #
-# Section 8 breaks each of them.
+# Section 8 shows a chain without each.
 
 # %% [markdown]
 # ### 3.5 Optional: a chain for the distribution that you want
@@ -309,8 +329,14 @@ sunny, dark = (total_variation(rug.distribution(start, 100), goal) for start in 
 print(f"TV after 100 steps: {sunny:.3f} from the sunny place 5, {dark:.3f} from the dark place 9")
 assert sunny > 3 * dark
 
+held = rug.distribution(5, 100)[1:10].sum(), goal[1:10].sum()
+print(f"places 1 to 9 after 100 steps from place 5: {held[0]:.3f}, in the end {held[1]:.3f}")
+down = torch.stack([rug.P[i, i + 1] / one_aside[i, i + 1] for i in range(5, 9)])
+print("accepted from place 5 down to place 9:", down.numpy().round(2))
+assert abs(held[0] - 0.635) < 0.001 and 0.5 < down.min() and down.max() < 0.85
+
 # %% [markdown]
-# Move the slider. The cat starts in the sunny place 5. Its own spot fills soon, the other one late: a step down into the dark places between them is often refused, and several in a row are rare. Such peaks are called *modes*, and this chain of small steps crosses between them slowly.
+# Move the slider. The cat starts in the sunny place 5. Places 1 to 9 around it empty slowly: after 100 steps they still hold 0.63, and in the end 0.47. Each step down to the dark place 9 is accepted with probability 0.51 to 0.84, and several in a row are rare. Such peaks are called *modes*, and this chain of small steps crosses between them slowly.
 
 
 # %%
@@ -340,17 +366,17 @@ Redraw(draw_rug, n=slider, start=(0, 23), labels={"n": "steps n", "start": "star
 #
 # The states may also be numbers. Let one step shrink $x$ a little and add a little noise:
 #
-# $$x_n=\sqrt{1-\beta}\;x_{n-1}+\sqrt\beta\;\varepsilon_n,\qquad \varepsilon_n\sim\mathcal N(0,1),\quad 0<\beta<1 .$$
+# $$x_n=\sqrt{1-\beta}\;x_{n-1}+\sqrt\beta\;\varepsilon_n,\qquad\varepsilon_n\sim\mathcal N(0,1),\quad 0<\beta<1.$$
 #
 # Why the two roots? Compute mean and variance. A factor multiplies the variance by its square. The variances add, since $\varepsilon_n$ is independent of the past:
 #
-# $$m_n=\sqrt{1-\beta}\;m_{n-1},\qquad v_n=(1-\beta)\,v_{n-1}+\beta .$$
+# $$m_n=\sqrt{1-\beta}\;m_{n-1},\qquad v_n=(1-\beta)\,v_{n-1}+\beta.$$
 #
 # So the mean goes to 0: $m_n=(1-\beta)^{n/2}m_0$. For the variance subtract 1 on both sides, $v_n-1=(1-\beta)(v_{n-1}-1)$. Then
 #
-# $$v_n=1+(1-\beta)^n\,(v_0-1)\;\longrightarrow\;1 .$$
+# $$v_n=1+(1-\beta)^n\,(v_0-1)\;\longrightarrow\;1.$$
 #
-# **With the roots, the squares of the two factors sum to one**, $(1-\beta)+\beta=1$, so a variance of 1 stays 1. And a sum of independent Gaussians is Gaussian. So $\mathcal N(0,1)$ is stationary. For a picture the same holds in each coordinate, and the stationary distribution is $\mathcal N(0,I)$. A check with $\beta=0.02$ and the start $\mathcal N(3,0.5^2)$:
+# **With the roots, the squares of the two factors sum to one**, $(1-\beta)+\beta=1$, so a variance of 1 stays 1. And a sum of independent Gaussians is Gaussian. So $\mathcal N(0,1)$ is stationary. A check with $\beta=0.02$ and the start $\mathcal N(3,0.5^2)$:
 
 # %% tags=["nbval-check-output"]
 chain = GaussianChain(beta=0.02)
@@ -360,7 +386,7 @@ for n in (0, 10, 100, 1000):
 print("from N(0, 1), after 1000 steps:", chain.moments(0, 1, 1000))
 
 # %% [markdown]
-# And by simulation, with 5,000 walks:
+# By simulation:
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -377,11 +403,32 @@ figure, axis = plots.subplots(size=(9, 3.2))
 chain_plot.draw_band(axis, paths[:, :12], exact)
 axis.set(title="Twelve walks, the exact mean, and two standard deviations around it",
          xlabel="steps n", ylabel="x")  # fmt: skip
-plots.show(figure, "Twelve walks start around 3. Their mean falls to 0.4 in 200 steps, and the band "
-           "around it becomes twice as wide.")  # fmt: skip
+plots.show(figure, "Twelve walks start around 3. The exact mean falls to 0.40 in 200 steps, "
+           "and the band around it becomes twice as wide.")  # fmt: skip
 
 # %% [markdown]
-# Is this the same theory? Cut the line from −6 to 6 into 161 cells and write down the probability to step from each cell to each other one. This gives an ordinary `Chain`. Ask it the questions of sections 3.3 and 3.4:
+# But mean and variance are not the whole distribution, and a picture is no Gaussian. So **insert the step into itself $n$ times.** The independent noises add up to one Gaussian. Its variance is $v_n$ for $v_0=0$:
+#
+# $$x_n=(1-\beta)^{n/2}\,x_0+\sqrt{1-(1-\beta)^n}\;\bar\varepsilon_n,\qquad\bar\varepsilon_n\sim\mathcal N(0,1).$$
+#
+# For every fixed $x_0$ the first term goes to 0, and the second to $\mathcal N(0,1)$. Every pixel of a picture gets its own independent noise. **So the limit is $\mathcal N(0,I)$ from every start.** A check with two pixels that start at 1 and −1:
+
+# %%
+generator, start = torch.Generator().manual_seed(0), torch.tensor([1.0, -1.0]).double()
+x = start.repeat(20_000, 1)
+for n in range(1, 401):
+    x = chain.step(x, generator)
+    if n in (20, 100, 400):
+        kept = (1 - chain.beta) ** n
+        noise = (x - kept**0.5 * start) / (1 - kept) ** 0.5  # ε̄, if the formula is right
+        below = torch.special.ndtr(noise).sort(0).values  # even from 0 to 1, if it is N(0, 1)
+        gap = (below.T - torch.arange(1, 20_001) / 20_000).abs().max()
+        print(f"n = {n:3}: mean {x.mean(0).numpy().round(3)}, formula "
+              f"{(kept**0.5 * start).numpy().round(3)}; ε̄ from N(0, 1): {gap:.4f}")  # fmt: skip
+        assert gap < 0.015 and (noise.T.cov() - torch.eye(2)).abs().max() < 0.05
+
+# %% [markdown]
+# Is this the same theory? Cut the line from −6 to 6 into 161 cells, with a probability to step from each to each. This is an ordinary `Chain`:
 
 # %% tags=["nbval-check-output"]
 beta, x = 0.2, torch.linspace(-6, 6, 161, dtype=torch.float64)
@@ -397,9 +444,9 @@ print("√(1 − β)^k     :", powers.numpy().round(5))
 assert distance < 1e-8 and (values - powers).abs().max() < 1e-5
 
 # %% [markdown]
-# The stationary distribution is the normal one, and $\lambda_2=\sqrt{1-\beta}$ is the factor by which the mean decays in one step. **The theory of the cat holds for numbers, too.**
+# The stationary distribution is the normal one, and $\lambda_2=\sqrt{1-\beta}$ is the factor by which the mean decays in one step. **On this grid the cat's theory gives the Gaussian chain's numbers.**
 #
-# Now the cloud. Which goes first, the whiskers or the ears?
+# Now the cloud. Which becomes invisible first, the whiskers or the ears?
 
 
 # %%
@@ -412,22 +459,23 @@ def film(beta, times):
         x = GaussianChain(beta).step(x, generator)
 
 
-for n in (1, 34, 100):
-    noise = GaussianChain(0.005).moments(0, 0, n)[1] ** 0.5
-    print(f"β = 0.005, n = {n:3}: standard deviation of the noise {noise:.2f}")
+for n in (1, 90, 500):
+    mean, variance = GaussianChain(0.005).moments(1.9, 0, n)
+    print(f"β = 0.005, n = {n:3}: standard deviation of the noise {variance**0.5:.2f}, "
+          f"mean of x₁ {mean:.2f}")  # fmt: skip
 times = sorted({round(1.16**k) - 1 for k in range(43)})  # 0 … 500, dense at the start
 Filmstrip({f"{beta}": list(film(beta, times)) for beta in (0.005, 0.02, 0.08)}, choose="β",
           labels=[f"n = {n}" for n in times], start=4,
-          alt="A cloud of dots that was a cat's face, and a dashed circle around 0")  # fmt: skip
+          alt="A cloud of dots that was a cat's face, in axes x₁ and x₂, and a dashed circle")  # fmt: skip
 
 # %% [markdown]
-# A whisker is 0.03 thick, an ear about 0.6 wide. A detail disappears when the noise is about as large: a whisker in the first steps, an ear after some dozens. The place of the whole cloud goes last. The dashed circle has radius 2; $1-e^{-2}\approx86\,\%$ of a standard normal cloud lies inside it.
+# A whisker is 0.03 thick, an ear about 0.6 wide. A detail disappears when the noise is about as large: a whisker in the first steps, an ear at about $n=90$, where the noise is 0.60. The cloud's mean reaches 0 last. The dashed circle has radius 2; $1-e^{-2}\approx86\,\%$ of a standard normal cloud lies inside it.
 #
 # ### 3.7 And backwards?
 #
 # The cat eats. What did it do ten minutes ago? Bayes' rule answers:
 #
-# $$\Pr(X_{n-1}=i\mid X_n=j)=\frac{(S_{n-1})_i\,P_{ij}}{(S_n)_j} .$$
+# $$\Pr(X_{n-1}=i\mid X_n=j)=\frac{(S_{n-1})_i\,P_{ij}}{(S_n)_j}.$$
 #
 # Forward, a step depends on $P$ alone. **Backward, it also depends on $S_{n-1}$**, and so on the start and on $n$. In the stationary distribution, and with detailed balance, the backward step is equal to the forward step:
 
@@ -438,8 +486,8 @@ def one_step_back(S, P):
     return (joint / joint.sum(0)).T  # row: now, column: before
 
 
-looks = {f"at step {n + 1}": cat.distribution("sleep", n) for n in (1, 4)}
-for name, S in (looks | {"after a long time": pi}).items():
+earlier = {f"at step {n + 1}": cat.distribution("sleep", n) for n in (1, 4)}
+for name, S in (earlier | {"after a long time": pi}).items():
     back = one_step_back(S, cat.P)[2]
     before = ", ".join(f"{state} {share:.3f}" for state, share in zip(cat.states, back))
     print(f"it eats {name:17} → ten minutes ago: {before}")
@@ -454,7 +502,7 @@ print("counted, it eats at step 2 → before:", counted)
 assert total_variation(counted, one_step_back(asleep @ cat.P, cat.P)[2]) < 0.02
 
 # %% [markdown]
-# So *to run a chain backwards you need the distributions that it went through*. If it starts with photographs, you need the distribution of photographs, and no formula for it is known. In lesson 03 a network learns the backward step.
+# So *to run a chain backwards you need the distributions that it went through*. If it starts with photographs, you need the distribution of photographs, and no formula for it is known.
 
 # %% [markdown]
 # ## 4 · The real code
@@ -471,7 +519,7 @@ show_source(Chain.distribution, Chain.walk)
 show_source(by_linear_solve, by_eigenvector, by_power_iteration, total_variation)
 
 # %% [markdown]
-# Metropolis–Hastings, $a_{ij}=\min\{1,\pi_jq_{ji}/\pi_iq_{ij}\}$, and the Gaussian chain, $\sqrt{1-\beta}\,x+\sqrt\beta\,\varepsilon$:
+# Optional: Metropolis–Hastings, $a_{ij}=\min\{1,\pi_jq_{ji}/\pi_iq_{ij}\}$. And the Gaussian chain, $\sqrt{1-\beta}\,x+\sqrt\beta\,\varepsilon$:
 
 # %%
 show_source(metropolis_hastings, GaussianChain)
@@ -479,10 +527,10 @@ show_source(metropolis_hastings, GaussianChain)
 # %% [markdown]
 # ## 5 · Play: what makes a chain forget?
 #
-# Each entry of the matrix has a slider. When you move one, the others of its row share what is left. The circles show the distribution at $n=40$, and the dashed lines are $\pi$. Try to
+# Each entry has a slider. When you move one, the others of its row share what is left. The circles show the distribution at $n=40$, the dashed lines $\pi$. Try to
 #
 # 1. make the cat eat about half of the time, by moving **one** slider;
-# 2. make it forget as *slowly* as you can, and yet forget;
+# 2. make it forget as *slowly* as you can, but it must still converge;
 # 3. make it forget in a **single** step. What do the rows have in common? Compare with "two steps" in the menu;
 # 4. choose "round and round" and "two rooms" from the menu. Which has one stationary distribution, which has several? Then move one slider a little: which slider repairs which chain?
 
@@ -502,7 +550,7 @@ ChainEditor(
 # %% [markdown]
 # <details><summary>What you may have found</summary>
 #
-# 1. Raise eat → eat. At 0.965 the cat eats 49 % of the time, at 0.97 it eats 53 %: a meal lasts 29 or 33 looks on average, and not 2.
+# 1. Raise eat → eat. For 0.965, 0.97 and 0.975 the dashed line, $\pi$, is at 0.486, 0.526 and 0.569. The circle, $n=40$ from sleep, shows 0.454, 0.483 and 0.512. One stay in eat then lasts 29 to 40 steps on average, not 2.
 #
 # 2. Push each "stay" towards 1: $|\lambda_2|\to1$. At exactly 1 it forgets nothing.
 #
@@ -510,7 +558,7 @@ ChainEditor(
 #
 # 4. "Round and round" has one, $(\frac13,\frac13,\frac13)$, and does not converge to it: it has period 3. Each slider repairs it, because it adds a round trip of another length.
 #
-# "Two rooms" has infinitely many. It needs an arrow between the rooms. With a little eat → sleep, the cat in the end never eats; with a little sleep → eat, it only eats. A slider that moves only sleep and play repairs nothing.
+# "Two rooms" has infinitely many. It needs an arrow between the rooms. With a little eat → sleep, the cat never eats in the long run; with a little sleep → eat, it only eats. A slider that moves only sleep and play repairs nothing.
 # </details>
 
 # %% jupyter={"source_hidden": true}
@@ -518,27 +566,45 @@ for arrow, end in (((2, 0), [0.75, 0.25, 0]), ((0, 2), [0, 0, 1])):
     P = torch.tensor([[0.9, 0.1, 0], [0.3, 0.7, 0], [0, 0, 1]]).double()
     P[arrow], P[arrow[0], arrow[0]] = 0.02, P[arrow[0], arrow[0]] - 0.02
     assert torch.allclose(Chain(P).stationary(), torch.tensor(end).double(), atol=1e-6)
-for meal, share in ((0.965, 0.49), (0.97, 0.53)):  # the other two share the rest evenly
-    P = torch.stack([*cat.P[:2], torch.tensor([(1 - meal) / 2, (1 - meal) / 2, meal]).double()])
-    assert abs(Chain(P).stationary()[2] - share) < 0.005
+for stay, line, circle in ((0.965, 0.486, 0.454), (0.97, 0.526, 0.483), (0.975, 0.569, 0.512)):
+    edited = Chain(torch.stack([*cat.P[:2], rescaled(cat.P[2], 2, stay)]), cat.states)
+    assert abs(edited.stationary()[2] - line) < 0.0006
+    assert abs(edited.distribution("sleep", 40)[2] - circle) < 0.0006
 
 # %% [markdown]
-# ## 6 · Learn it: counting
+# ## 6 · The estimate: counting
 #
-# Suppose that $P$ is unknown, but you have a long list: sleep, sleep, sleep, eat, play, … How can you *learn* the matrix? **Choose the parameters under which your data are most likely.** This is maximum likelihood, and lesson 03 starts from it, too. Here it can be solved on paper. If $N_{ij}$ is how often you saw a step from $i$ to $j$, the log-probability of the whole walk is
+# You have a long list, sleep, sleep, eat, play, …, and do not know $P$. How can you estimate it? **Choose the parameters under which your data are most likely.** This is maximum likelihood; lesson 03 starts from it, too. If $N_{ij}$ is how often you saw a step from $i$ to $j$, the log-probability of the whole walk is
 #
-# $$\log\Pr(\text{walk})=\text{const}+\sum_{ij}N_{ij}\log P_{ij},\qquad\text{under}\quad\sum_jP_{ij}=1 .$$
+# $$\log\Pr(\text{walk})=\text{const}+\sum_{N_{ij}>0}N_{ij}\log P_{ij},\qquad\text{under}\quad\sum_jP_{ij}=1.$$
 #
-# With a Lagrange multiplier $\mu_i$ for each row, $\partial/\partial P_{ij}$ gives $N_{ij}/P_{ij}=\mu_i$. So $P_{ij}$ is proportional to $N_{ij}$, and since rows sum to 1,
+# With a Lagrange multiplier $\mu_i$ for each row, $\partial/\partial P_{ij}$ gives $N_{ij}/P_{ij}=\mu_i$ where $N_{ij}>0$; where $N_{ij}=0$, $P_{ij}=0$ is best. So $P_{ij}$ is proportional to $N_{ij}$, and since rows sum to 1,
 #
-# $$\hat P_{ij}=\frac{N_{ij}}{\sum_kN_{ik}} .$$
+# $$\hat P_{ij}=\frac{N_{ij}}{\sum_kN_{ik}}.$$
 #
-# **Here, learning is counting.** A. A. Markov did this in 1913, by hand, with 20,000 letters of *Eugene Onegin*. We watch 100 cats at the same time and learn one matrix from each.
+# **Here, learning is counting.** A. A. Markov did this in 1913, by hand, with 20,000 letters of *Eugene Onegin*. First a check: the formula, and 1,000 matrices near $\hat P$, all less likely.
+
+# %%
+path = cat.walk(1000, "sleep", torch.Generator().manual_seed(0))
+N = torch.zeros(3, 3, dtype=torch.float64)
+for i, j in zip(path, path[1:]):
+    N[i, j] += 1
+step_by_step = sum(cat.P[i, j].log() for i, j in zip(path, path[1:]))
+assert (N > 0).all() and abs(step_by_step - (N * cat.P.log()).sum()) < 1e-9
+best = N / N.sum(1, keepdim=True)
+others = torch.rand(1000, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+others = 0.9 * best + 0.1 * others / others.sum(2, keepdim=True)  # near to it, rows sum to 1
+likely = [(N * P.log()).sum().item() for P in (best, cat.P, *others)]
+print(f"log-probability: P̂ {likely[0]:.2f}, P {likely[1]:.2f}, best other {max(likely[2:]):.2f}")
+assert max(likely[1:]) < likely[0]
+
+# %% [markdown]
+# Then we watch 100 cats at the same time and estimate one matrix from each.
 
 
 # %%
 def learning(chain, cats, steps, every, generator):
-    """Watch cats walk; yield now and then the number of steps and what each walk has taught."""
+    """Watch cats walk; yield now and then the number of steps and the estimate from each."""
     edges, now = chain.P.cumsum(1)[:, :-1], torch.zeros(cats, dtype=torch.long)
     counts, rows = torch.zeros(cats, 3, 3, dtype=torch.float64), torch.arange(cats)
     for n in range(1, steps + 1):
@@ -551,7 +617,7 @@ def learning(chain, cats, steps, every, generator):
 
 # %%
 def errors(learned):
-    """(cats, 3): the largest error in each row of the learned matrices (cats, 3, 3)."""
+    """(cats, 3): the largest error in each row of the estimates (cats, 3, 3)."""
     return (learned - cat.P).abs().amax(2)
 
 
@@ -571,7 +637,7 @@ def draw(figure, seen):
 walks = learning(cat, 100, 20_000, 500, torch.Generator().manual_seed(0))
 seen = watch(walks, draw, size=(10, 3.8),
              alt="Left: three lines fall in parallel to the dashed one, eat highest, sleep lowest. "
-             "Right: the learned graph is close to the true one.")  # fmt: skip
+             "Right: the estimated graph is close to the true one.")  # fmt: skip
 
 # %%
 print("steps watched   largest error in the row, mean ± standard error of 100 walks")
@@ -581,18 +647,21 @@ for n in (500, 2_000, 20_000):
     shown = "   ".join(f"{name} {m:.4f} ± {e:.4f}" for name, m, e in zip(cat.states, mean, error))
     print(f"{n:13,}   {shown}")
     assert mean[2] - mean[1] > 4 * error[2] and mean[1] - mean[0] > 4 * error[1]
+    others = (learned.argmax(1) < 2).sum().item()
+    print(" " * 15, f"in {others} of the 100 walks the row of eat is not the worst")
+    assert 5 < others < 15
 first, last = errors(seen[0][1]).mean(0), errors(seen[39][1]).mean(0)
 slope = (last / first).log() / torch.tensor(40.0).log()
 print("slopes of the lines:", slope.numpy().round(2))
 assert (slope + 0.5).abs().max() < 0.1
 
 # %% [markdown]
-# The error falls about as one over the root of the number of steps. The row of *eat* is learned worst on average, in all three lines of the table. One reason: the cat eats one time in sixteen, so this row has a sixteenth of the data. In a single walk the order can be another one.
+# The error falls about as $n^{-1/2}$. The row of *eat* is estimated worst on average, for all three lengths. One reason: the cat eats one time in sixteen, so this row has a sixteenth of the data. Another: an estimated $p$ has variance $p(1-p)/N_i$, with $N_i$ visits, and $p(1-p)$ is largest at ½. In a single walk the order can be another one: in about 9 of the 100, another row is the worst.
 
 # %% [markdown]
 # ## 7 · Measure
 #
-# A finite, irreducible, aperiodic chain has constants with $\mathrm{TV}(S_n,\pi)\le C\alpha^n$, $\alpha<1$ (Levin, Peres and Wilmer, *Markov Chains and Mixing Times*, Theorem 4.9). For ours $\alpha=|\lambda_2|=0.7414$. Do simulated cats agree? We count where $N=20{,}000$ of them are, with 20 seeds.
+# A finite, irreducible, aperiodic chain has constants with $\mathrm{TV}(S_n,\pi)\le C\alpha^n$, $\alpha<1$ (Levin, Peres and Wilmer, Theorem 4.9). For ours $\alpha=|\lambda_2|=0.7414$. Do simulated cats agree? We count where $N=20{,}000$ of them are, with 20 seeds.
 #
 # Such a table needs a **floor**: counts of 20,000 cats drawn from $\pi$ itself also differ a little from $\pi$. A distance at the floor cannot be told from 0.
 
@@ -610,19 +679,23 @@ def count_cats(start, seed, N=20_000, steps=20):
 
 
 runs = torch.stack([count_cats(asleep, seed) for seed in range(20)])  # (20, 21)
-floor = torch.stack([count_cats(pi, 100 + seed) for seed in range(20)]).mean()
+from_pi = torch.stack([count_cats(pi, 100 + seed) for seed in range(20)])
+floor, floor_sd = from_pi.mean(), from_pi.std()
 exact = torch.stack([total_variation(cat.distribution("sleep", n), pi) for n in range(21)])
 
 # %%
-print(" n   theory    counted: mean ± sd of 20    floor")
-for n in (0, 1, 5, 10, 15, 20):
+print(" n   theory    counted: mean ± sd of 20    floor: mean ± sd")
+for n in (0, 1, 5, 10, 15, 16, 20):
     mean, sd = runs[:, n].mean(), runs[:, n].std()
-    print(f"{n:2}   {exact[n]:.4f}    {mean:.4f} ± {sd:.4f}             {floor:.4f}")
+    print(f"{n:2}   {exact[n]:.4f}    {mean:.4f} ± {sd:.4f}             {floor:.4f} ± {floor_sd:.4f}")
 factors = (runs[:, 10] / runs[:, 2]) ** (1 / 8)
 mean, error, theory = factors.mean(), factors.std() / 20**0.5, (exact[10] / exact[2]) ** (1 / 8)
 print(f"factor per step from n = 2 to 10: counted {mean:.4f} ± {error:.4f} (standard error), "
       f"theory {theory:.4f}, |λ₂| {cat.eigenvalues()[1].abs():.4f}")  # fmt: skip
 assert abs(mean - theory) < 3 * error and runs[:, 20].mean() > 2 * exact[20]
+misses = (runs.mean(0) - exact).abs()[1:] / (runs.std(0)[1:] / 20**0.5)  # in standard errors
+assert misses[:15].max() < 3 < misses[17:].min()  # n = 1 … 15, and n = 18, 19, 20
+assert (runs.mean(0)[16:] - floor).abs().max() < floor_sd
 
 # %%
 figure, axis = plots.subplots(size=(8, 3.2))
@@ -633,18 +706,21 @@ axis.axhline(floor, color=plots.VERMILLION, linewidth=1, label="floor: cats draw
 axis.set(title="The counted distance follows the theory down to the floor", xlabel="steps n",
          ylabel="total variation", xticks=range(0, 21, 5))  # fmt: skip
 axis.legend()
-plots.show(figure, "The counted total variation lies on the line of the theory down to about 0.01. "
-           "Then it leaves the line and stays near the floor, 0.003.")  # fmt: skip
+plots.show(figure, "The counted total variation lies on the line of the theory down to 0.004, at "
+           "n = 15. From n = 16 on it stays near the floor, 0.003.")  # fmt: skip
+
+# %% [markdown]
+# **They agree:** the factor per step, and the distance up to $n=15$, are those of the theory within three standard errors. From $n=16$ on the counted distance stays near the floor, and says no more about the theory.
 
 # %% [markdown]
 # ## 8 · Break it
 #
-# Four mistakes, and what they look like.
+# Four ways it goes wrong:
 
 # %%
 swing = Chain([[0, 1], [1, 0]], ("tick", "tock"))
 rooms = Chain([[0.9, 0.1, 0, 0], [0.2, 0.8, 0, 0], [0, 0, 0.6, 0.4], [0, 0, 0.4, 0.6]])
-factors = {"√(1−β) and √β": (0.98, 0.02), "β for √β": (0.98, 0.02**2), "no shrinking": (1, 0.02)}
+factors = {"right: √(1−β) and √β": (0.98, 0.02), "β for √β": (0.98, 0.02**2), "no shrinking": (1, 0.02)}
 variances = {name: [0.25] for name in factors}
 for name, (kept, added) in factors.items():
     for _ in range(200):
@@ -670,7 +746,7 @@ plots.show(figure, "Left: zigzag between 0 and 1. Middle: from 0 and 1 the proba
            "from 2 and 3 it stays 0. Right: the variance goes to 1, to 0.02, or grows.")  # fmt: skip
 
 # %% [markdown]
-# **Periodic.** `tick` and `tock` take turns. A stationary distribution exists, $(\frac12,\frac12)$, but from `tick` the chain never comes nearer to it: its second eigenvalue is $-1$, and $|-1|^n$ does not fall. Power iteration cannot find it; the linear solve can:
+# **Periodic.** `tick` and `tock` take turns. A stationary distribution exists, $(\frac12,\frac12)$, but from `tick` the chain never comes nearer to it: its second eigenvalue is $-1$, and $|-1|^n$ does not fall. Power iteration finds it only from $(\frac12,\frac12)$ itself. The linear solve finds it, and so does the share of time in one walk:
 
 # %%
 print("period", swing.period(), "· eigenvalues", swing.eigenvalues().real.numpy())
@@ -679,8 +755,13 @@ try:
     swing.stationary(by_power_iteration)
 except ValueError as error:
     print("by power iteration:", error)
+even = torch.tensor([0.5, 0.5]).double()
+assert torch.equal(even @ swing.P, even)
+ticks = torch.bincount(torch.tensor(swing.walk(1000, "tick")[1:])) / 1000
+print("share of time in one walk:", ticks)
+assert torch.equal(ticks.double(), even)
 lazy = Chain(0.5 * swing.P + 0.5 * torch.eye(2), swing.states)
-print("staying with probability ½ before each step:", lazy.stationary(by_power_iteration))
+print("if at each step it stays with probability ½, else it moves:", lazy.stationary(by_power_iteration))
 
 # %% [markdown]
 # **Reducible.** No step leads from the states $\{0,1\}$ to $\{2,3\}$ or back. Each group has its own stationary distribution, and each mixture of the two is stationary, too. The eigenvalue 1 occurs twice. There is no *one* stationary distribution, and labkit says so:
@@ -693,13 +774,15 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# **Rows for columns.** Some books put the distribution into a column and write $S_{n+1}=PS_n$, with columns that sum to 1. Both are right, but you must not mix them. `Chain` refuses a wrong matrix; nothing refuses a wrong product:
+# **Rows for columns.** Some books put the distribution into a column and write $S_{n+1}=PS_n$, with columns that sum to 1. Both are right; do not mix them. `Chain` refuses rows that do not sum to 1. If rows *and* columns sum to 1, nothing notices the transpose. And nothing refuses a wrong product:
 
 # %%
 try:
     Chain(cat.P.T, cat.states)
 except ValueError as error:
     print(error)
+round_trip = Chain([[0, 1, 0], [0, 0, 1], [1, 0, 0]], cat.states)
+print("accepted:", Chain(round_trip.P.T, cat.states).P.tolist())
 print("P @ S raises no error, but its sum is", round((cat.P @ asleep).sum().item(), 6))
 
 # %% [markdown]
@@ -708,11 +791,11 @@ print("P @ S raises no error, but its sum is", round((cat.P @ asleep).sum().item
 # %% [markdown]
 # ## 9 · Exercises
 #
-# Write into the stub, run the cell and read what the check says. It draws fresh inputs every time. A hint is folded under each exercise, a solution in the cell below it (click the three dots).
+# Write into the stub, run the cell and read what the check says. A hint and a solution are folded under each (click the three dots).
 #
 # ### 9.1 Where is it after n steps? &nbsp; ● 5 minutes
 #
-# The formula $S_n=S_0P^n$. `S` is a row of probabilities `(k,)`, `P` is `(k, k)`, `n ≥ 0` is a whole number; return the row after `n` steps.
+# The formula $S_n=S_0P^n$, for a whole number $n\ge0$.
 
 
 # %%
@@ -724,7 +807,7 @@ def after_n_steps(S, P, n):
 checks.after_n_steps(after_n_steps)
 
 # %% [markdown]
-# <details><summary>Hint</summary>A row times a matrix is <code>S @ P</code>. A loop is fine; <code>torch.linalg.matrix_power</code> is shorter. What must n = 0 return?</details>
+# <details><summary>Hint</summary>A row times a matrix is <code>S @ P</code>. What must n = 0 return?</details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -737,9 +820,9 @@ def after_n_steps_solution(S, P, n):
 checks.after_n_steps(after_n_steps_solution).require()
 
 # %% [markdown]
-# ### 9.2 Learn the matrix from a walk &nbsp; ● 10 minutes
+# ### 9.2 Estimate the matrix from a walk &nbsp; ● 10 minutes
 #
-# What section 6 did, written by you. `path` is a list of state numbers, such as `[0, 0, 2, 1, …]`, and `k` is the number of states. Every state is left at least once. Return the estimate $\hat P$ of shape `(k, k)`, float64.
+# What section 6 did. `path` is a list of state numbers, such as `[0,0,2,1,…]`. Each of the `k` states is left at least once.
 
 
 # %%
@@ -751,7 +834,7 @@ def count_transitions(path, k):
 checks.count_transitions(count_transitions)
 
 # %% [markdown]
-# <details><summary>Hint</summary><code>zip(path, path[1:])</code> gives the steps. Count them into a table of zeros, then divide each row by its sum; <code>sum(1, keepdim=True)</code> has the shape that you need.</details>
+# <details><summary>Hint</summary><code>zip(path, path[1:])</code> gives the steps. Count them, then divide each row by its sum, <code>sum(1, keepdim=True)</code>.</details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -779,7 +862,7 @@ def stationary_distribution(P):
 checks.stationary_distribution(stationary_distribution)
 
 # %% [markdown]
-# <details><summary>Hint</summary>Either replace one equation of (P.T − I) π = 0 by "the sum is 1" and call <code>torch.linalg.solve</code>; or take from <code>torch.linalg.eig(P.T)</code> the column whose eigenvalue is nearest to 1. The columns come in no fixed order, complex, with any sign and length.</details>
+# <details><summary>Hint</summary>Either replace one equation of (P.T−I)π=0 by "the sum is 1" and call <code>torch.linalg.solve</code>; or take from <code>torch.linalg.eig(P.T)</code> the column whose eigenvalue is nearest to 1. The columns come in no fixed order, complex, with any sign and length.</details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -794,7 +877,7 @@ checks.stationary_distribution(stationary_distribution_solution).require()
 # %% [markdown]
 # ### 9.4 Optional: a chain for a given distribution &nbsp; ●● 20 minutes
 #
-# Build the Metropolis–Hastings matrix `(k, k)`. `target` `(k,)` holds positive weights that need not sum to 1; `Q` `(k, k)` is the proposal, all of its entries positive, **not** symmetric.
+# Build the Metropolis–Hastings matrix. `target` holds positive weights that need not sum to 1. The proposal `Q` is positive and **not** symmetric.
 
 
 # %%
@@ -821,7 +904,7 @@ checks.metropolis_matrix(metropolis_matrix_solution).require()
 # %% [markdown]
 # ### 9.5 One step towards noise &nbsp; ● 5 minutes
 #
-# The step of section 3.6. The noise `eps` is given, so that your step can be compared number by number.
+# The step of section 3.6, with the noise `eps` given.
 
 
 # %%
@@ -848,7 +931,7 @@ checks.gaussian_step(gaussian_step_solution).require()
 #
 # The **mixing time** is the smallest $n\ge0$ for which $\mathrm{TV}(S_n,\pi)\le$ `tolerance` **for every start**. It is enough to try the starts in a single state. Return a whole number.
 #
-# When it passes, go on. Take all three-state chains with the stationary distribution $(\frac13,\frac13,\frac13)$ that stay in each state with probability at least ½. Which has the smallest $|\lambda_2|$? The answer is folded below the hint.
+# Then take all three-state chains with the stationary distribution $(\frac13,\frac13,\frac13)$ that stay in each state with probability at least ½. Which has the smallest $|\lambda_2|$?
 
 
 # %%
@@ -862,7 +945,7 @@ checks.steps_to_forget(steps_to_forget)
 # %% [markdown]
 # <details><summary>Hint</summary>Row i of Pⁿ is S_n for the start in i. So compare all rows of Pⁿ with π at once and take the largest distance. (TV is convex: a mixture of starts is never farther away than the farthest of them.)</details>
 #
-# <details><summary>Answer to the second question</summary>The chain that goes to each of the other two states with probability ¼: it has λ₂ = λ₃ = ¼. No other does better: λ₂ + λ₃ is the trace minus 1, so at least 3/2 − 1 = ½, and one of them is at least ¼ in size. The cell below compares it with the chain that goes round in one direction.</details>
+# <details><summary>Answer to the second question</summary>The chain that goes to each of the other two states with probability ¼: it has λ₂ = λ₃ = ¼. No other does better: λ₂ + λ₃ is the trace minus 1, so at least 3/2 − 1 = ½, and one of them is at least ¼ in size.</details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -898,20 +981,20 @@ quiz.ask(
 quiz.ask(
     "A finite chain has the stationary distribution $\\pi$. Does $S_n$ converge to $\\pi$ from every start?",
     {
-        "Yes, that is what stationary means": "Stationary means: if the chain has this distribution, it keeps it. The chain tick, tock has (½, ½) and does not converge to it.",
-        "Yes, if all states can be reached from each other": "That makes π unique. But in the chain tick, tock all states can be reached, too, and it does not converge.",
-        "Yes, if all states can be reached from each other and the chain is aperiodic": "Then every eigenvalue except one is smaller than 1 in size, and the other terms go to 0.",
+        "Always: that is what stationary means": "Stationary means: if the chain has this distribution, it keeps it. The chain tick, tock has (½, ½) and does not converge to it.",
+        "Whenever all states can be reached from each other": "That makes π unique. But in the chain tick, tock all states can be reached, too, and it does not converge.",
+        "When all states can be reached from each other and the chain is aperiodic": "Then every eigenvalue except one is smaller than 1 in size, and the other terms go to 0.",
     },
-    answer="Yes, if all states can be reached from each other and the chain is aperiodic",
+    answer="When all states can be reached from each other and the chain is aperiodic",
 )
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "Two chains have $|\\lambda_2|=0.9$ and $|\\lambda_2|=0.99$. In the long run, how many steps does the second need to halve the distance, compared with the first?",
+    "Two chains have $|\\lambda_2|=0.9$ and $|\\lambda_2|=0.99$. In the long run, how many steps does the second need to halve the distance, compared with the first? Take a start with $c_2\\ne0$.",
     {
         "About 1.1 times as many": "This is the ratio of the eigenvalues. The number of steps depends on their logarithms.",
         "About ten times as many": "Steps to halve: log ½ / log |λ₂|, so 69 against 6.6. The gap 1 − |λ₂| is 0.01 against 0.1.",
-        "That depends on the start alone": "The start sets the constant C. The factor per step belongs to the chain.",
+        "That depends on the start alone": "The start sets the constant C. The factor per step depends only on P.",
     },
     answer="About ten times as many",
 )
@@ -942,9 +1025,9 @@ quiz.ask(
 # ## 11 · Recap
 #
 # - In a **Markov chain** the next state depends only on the present one, and $S_n=S_0P^n$.
-# - **Stationary**: one more step changes nothing, $\pi P=\pi$. This is a linear system, a left eigenvector, and the limit of powers if they converge.
-# - The distance decays **like** $|\lambda_2|^n$. Periodic chains do not converge; in reducible ones the start can decide.
-# - **Learning** $P$ is counting.
+# - **Stationary**: one more step changes nothing, $\pi P=\pi$: a linear system, a left eigenvector, and the limit of powers if they converge.
+# - The distance decays **like** $|\lambda_2|^n$. Periodic chains need not converge; in reducible ones the start can decide.
+# - $\pi$ is also the **share of time** in one long walk. To estimate $P$, count.
 # - The chain $\sqrt{1-\beta}\,x+\sqrt\beta\,\varepsilon$ takes every start to $\mathcal N(0,I)$. The backward step depends on the start.
 #
 # **What the next lesson fixes.** Noise came in many small steps. Lesson 02 takes them in **one jump**, lets $\beta$ change with time, and asks which $\beta$ are good.
@@ -953,5 +1036,4 @@ quiz.ask(
 # - A. A. Markov (1913), *An example of statistical investigation of the text Eugene Onegin*.
 # - N. Metropolis et al. (1953), *Equation of state calculations by fast computing machines*; W. K. Hastings (1970), *Monte Carlo sampling methods using Markov chains*.
 # - D. A. Levin, Y. Peres, E. L. Wilmer, *Markov Chains and Mixing Times*.
-# - J. Sohl-Dickstein et al. (2015), *Deep unsupervised learning using nonequilibrium thermodynamics*: the chain of section 3.6 and its way back.
-# - J. Ho, A. Jain, P. Abbeel (2020), *Denoising diffusion probabilistic models*.
+# - J. Sohl-Dickstein et al. (2015), *Deep unsupervised learning using nonequilibrium thermodynamics*.
