@@ -1068,7 +1068,7 @@ for name, (each, scale) in ways.items():
 # $\bar\alpha_t$ = `alpha_bar_t`, return $\mathbb E[x_0 \mid x_t]$, (B, D). By Bayes, the probability that $x_t$ comes from the point $x_i$ is proportional to the Gaussian
 # $\mathcal N(x_t;\ \sqrt{\bar\alpha_t}\,x_i,\ (1-\bar\alpha_t) I)$. The guess is the average of the points with these weights.
 #
-# With all digits as points, this is the exact denoiser of that data set. On average, no network has a lower squared error on it.
+# With all digits as points, this is the exact denoiser of that data set. On average, no network has a lower squared error.
 
 
 # %%
