@@ -61,7 +61,7 @@ FILL = {
 
 def draw_unet(axes, maps: list[FeatureMap], title: str = "") -> None:
     """The maps from left to right, the finest level on top, each with its number of channels;
-    gray lines are the maps that are kept on the way down and joined on the way up."""
+    gray lines lead from the encoder's maps to the decoder's, where they are concatenated."""
     sizes = sorted({each.size for each in maps}, reverse=True)
     tall = {size: 0.86 - 0.5 * level / max(1, len(sizes) - 1) for level, size in enumerate(sizes)}
     middle = {size: -level for level, size in enumerate(sizes)}
@@ -123,7 +123,7 @@ def gaussian(density: Tensor, grid: Tensor) -> Tensor:
 
 
 def misplaced(density: Tensor, grid: Tensor) -> float:
-    """The share of the probability that this Gaussian has in the wrong place (total variation)."""
+    """The total variation distance between the density and this Gaussian, 0 … 1."""
     return 0.5 * (density - gaussian(density, grid)).abs().sum().item() * (grid[1] - grid[0]).item()
 
 
@@ -134,7 +134,7 @@ def draw_step_back(
 
     Gives back what a Redraw needs to move it: update(**values).
     """
-    grid = torch.linspace(-3, 3, 1201, dtype=torch.float64)
+    grid = torch.linspace(-6, 6, 4801, dtype=torch.float64)  # wide enough for pure noise
     axes, places = figure.subplots(), grid.numpy()
     empty = 0 * places
     prior = axes.fill_between(places, empty, color="#DDDDDD")
@@ -143,8 +143,7 @@ def draw_step_back(
         places, empty, "--", color=plots.VERMILLION, label="the best Gaussian: same mean, variance"
     )
     (here,) = axes.plot([0], [0], "^", color=plots.BLACK, markersize=9, clip_on=False, label="x_t")
-    axes.set(xlim=(-3, 3), ylim=(0, 1.25), xlabel="x_s", yticks=[])
-    axes.set_ylabel("density (scaled)")
+    axes.set(xlim=(-3, 3), ylim=(0, 1.25), xlabel="x_s", ylabel="density (scaled)", yticks=[])
     axes.legend(loc="upper left")
     title = axes.set_title("x")
 
@@ -161,8 +160,7 @@ def draw_step_back(
         prior.set_data(places, empty, (0.8 * marginal / marginal.max()).numpy())
         here.set_xdata([x_t])
         title.set_text(
-            f"from t = {t} back to s = {s}: {misplaced(density, grid):.1%} of the probability "
-            "is in the wrong place"
+            f"from t = {t} back to s = {s}: total variation distance {misplaced(density, grid):.4f}"
         )
         return [prior, exact, bell, here, title]
 
@@ -171,7 +169,7 @@ def draw_step_back(
 
 
 def densities(grid: Tensor, log_densities: dict[str, Tensor], title: str) -> Figure:
-    """Densities on an even grid (N,), each given by its logarithm (N,) but for a constant."""
+    """Densities on an even grid (N,), each given by its logarithm (N,), except for a constant."""
     figure, axes = plots.subplots(size=(8, 2.8))
     for name, log_density in log_densities.items():
         density = log_density.softmax(0) / (grid[1] - grid[0])
@@ -182,15 +180,17 @@ def densities(grid: Tensor, log_densities: dict[str, Tensor], title: str) -> Fig
 
 
 def weights_of_times(weights: Tensor) -> Figure:
-    """The bound's weight (T+1,) of an error at each time, and its sum up to t; L_simple's, too."""
+    """The bound's weight (T+1,) of an error at each t ≥ 2, its share up to t, and L_simple's."""
     T = len(weights) - 1
     figure, (left, right) = plots.subplots(1, 2, size=(10, 3.2))
-    left.semilogy(range(1, T + 1), weights[1:] / weights[1:].mean(), label="the bound, σ² = β̃")
-    left.semilogy([1, T], [1, 1], label="L_simple")
-    left.set(xlabel="time t", ylabel="weight, over its mean", title="Weight of an error in ε")
+    of = weights[2:]
+    left.semilogy(range(2, T + 1), of / of.mean(), label="the bound, σ² = β̃")
+    left.semilogy([2, T], [1, 1], label="L_simple")
+    title = "Weight of an error in ε, linear schedule"
+    left.set(xlabel="time t", ylabel="weight, over its mean", title=title)
     left.legend()
-    right.plot(range(T + 1), weights.cumsum(0) / weights.sum(), label="the bound")
-    right.plot([0, T], [0, 1], label="L_simple")
+    right.plot(range(2, T + 1), of.cumsum(0) / of.sum(), label="the bound")
+    right.plot([1, T], [0, 1], label="L_simple")
     right.set(xlabel="time t", ylabel="share of all weight", title="Share of the weight up to t")
     return figure
 
