@@ -5,6 +5,13 @@ import pytest
 import torch
 
 from labkit.lab import checks
+from labkit.lab.checks.lesson01_forgetting import _draw_sticky
+from labkit.markov import (
+    by_eigenvector,
+    by_linear_solve,
+    by_power_iteration,
+    total_variation,
+)
 from tests.lab.check_soundness import assert_check_is_sound
 
 
@@ -53,11 +60,42 @@ def rooted(x, beta, eps):
     return x.mul((1 - beta) ** 0.5).add(eps, alpha=beta**0.5)
 
 
-def by_powers(P, tolerance):
-    pi, n = left_eigenvector(P), 0
+def by_powers(P, tolerance, stationary=left_eigenvector):
+    pi, n = stationary(P), 0
     while (torch.linalg.matrix_power(P, n) - pi).abs().sum(1).max() / 2 > tolerance:
         n += 1
     return torch.tensor(n)
+
+
+def null_vector(P):
+    vector = torch.linalg.svd(P.T - torch.eye(len(P)))[2][-1]
+    return vector / vector.sum()
+
+
+def least_squares(P):
+    equations = torch.cat([P.T - torch.eye(len(P)), torch.ones(1, len(P))])
+    right = torch.eye(len(equations), dtype=P.dtype)[-1:].T
+    return torch.linalg.lstsq(equations, right).solution[:, 0]
+
+
+def high_power(P):
+    return torch.linalg.matrix_power(P, 20_000)[0]
+
+
+def by_halving(P, tolerance):
+    """The distance never grows, so the place where it passes the tolerance can be searched for."""
+    pi = by_linear_solve(P)
+
+    def too_far(n):
+        return total_variation(torch.linalg.matrix_power(P, n), pi).max() > tolerance
+
+    low, high = -1, 1
+    while too_far(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if too_far(middle) else (low, middle)
+    return high
 
 
 @pytest.mark.parametrize(
@@ -68,7 +106,7 @@ def by_powers(P, tolerance):
         (checks.stationary_distribution, [left_eigenvector, running_mean]),
         (checks.metropolis_matrix, [entry_by_entry]),
         (checks.gaussian_step, [rooted]),
-        (checks.steps_to_forget, [by_powers]),
+        (checks.steps_to_forget, [by_powers, by_halving]),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -148,7 +186,106 @@ def test_a_learner_who_averages_two_steps_fails_where_the_period_is_three():
     assert not checks.stationary_distribution(of_two).passed
 
 
-@pytest.mark.parametrize("most", [3, 5, 10])
+@pytest.mark.parametrize("most", [3, 5, 10, 20, 24, 50])
 def test_a_learner_who_stops_after_some_steps_is_refused(most):
     result = checks.after_n_steps(lambda S, P, n: step_by_step(S, P, min(n, most)))
     assert not result.passed
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    "stationary",
+    [
+        by_linear_solve,
+        by_eigenvector,
+        by_power_iteration,
+        left_eigenvector,
+        running_mean,
+        null_vector,
+        least_squares,
+        high_power,
+    ],
+)
+def test_every_way_to_the_stationary_distribution_forgets_at_the_same_step(stationary):
+    """Also where the distance is equal to the tolerance, whatever the last digit of π is."""
+    for seed in (1, 2, 3):
+        P, tolerance = _draw_sticky(seeded(seed))
+        assert by_powers(P, tolerance, stationary) == by_halving(P, tolerance)
+    assert checks.steps_to_forget(lambda P, t: by_powers(P, t, stationary)).passed
+
+
+def test_each_check_of_the_steps_draws_a_tie_and_a_slow_chain():
+    P, tolerance = _draw_sticky(seeded(1))
+    assert total_variation(P, by_linear_solve(P)).max() == tolerance
+    assert by_halving(P, tolerance) == 1
+    for seed in range(2, 82, 8):
+        assert 100 < by_halving(*_draw_sticky(seeded(seed))) < 500
+
+
+@pytest.mark.parametrize("most", [30, 60, 100])
+def test_a_learner_who_counts_up_to_a_limit_is_refused(most):
+    result = checks.steps_to_forget(lambda P, tolerance: min(by_halving(P, tolerance), most))
+    assert not result.passed
+
+
+@pytest.mark.parametrize("kind", [float, torch.tensor, np.float64])
+def test_a_learner_who_returns_a_float_for_a_number_of_steps_is_told_so(kind):
+    def as_float(P, tolerance):
+        return kind(float(by_halving(P, tolerance)))
+
+    assert "should be a whole number" in checks.steps_to_forget(as_float).message
+
+
+@pytest.mark.parametrize("kind", [int, torch.tensor, np.int64])
+def test_a_number_of_steps_may_be_any_kind_of_whole_number(kind):
+    assert checks.steps_to_forget(lambda P, t: kind(by_halving(P, t))).passed
+
+
+@pytest.mark.parametrize("stationary", [by_linear_solve, by_eigenvector])
+def test_a_learner_who_waits_below_the_tolerance_is_told_so(stationary):
+    def strictly(P, tolerance):
+        pi, n = stationary(P), 0
+        while total_variation(torch.linalg.matrix_power(P, n), pi).max() >= tolerance:
+            n += 1
+        return n
+
+    assert "may be equal" in checks.steps_to_forget(strictly).message
+
+
+def test_a_learner_who_adds_with_tensors_as_indices_is_told_so():
+    def at_once(path, k):
+        counts, steps = torch.zeros(k, k, dtype=torch.float64), torch.tensor(path)
+        counts[steps[:-1], steps[1:]] += 1
+        return counts / counts.sum(1, keepdim=True)
+
+    assert "each pair once" in checks.count_transitions(at_once).message
+
+
+def test_a_learner_who_takes_the_step_before_the_first_is_told_so():
+    def wrapped(path, k):
+        counts = torch.zeros(k, k, dtype=torch.float64)
+        for n in range(len(path)):
+            counts[path[n - 1], path[n]] += 1
+        return counts / counts.sum(1, keepdim=True)
+
+    assert "back to the first" in checks.count_transitions(wrapped).message
+
+
+def test_a_learner_who_fills_the_diagonal_anew_is_told_so():
+    def filled(target, Q):
+        P = Q * torch.clamp(target * Q.T / (target[:, None] * Q), max=1)
+        P[range(len(P)), range(len(P))] = 1 - P.sum(1)
+        return P
+
+    assert "over the diagonal" in checks.metropolis_matrix(filled).message
+
+
+def test_a_learner_who_takes_the_last_eigenvector_is_told_so():
+    def last(P):
+        vector = torch.linalg.eig(P.T)[1][:, -1].real
+        return vector / vector.sum()
+
+    assert "wrong column" in checks.stationary_distribution(last).message

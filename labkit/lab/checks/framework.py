@@ -111,9 +111,9 @@ class Check:
         if outcome.changed:
             return self._result(
                 "failed",
-                f"Your function changes its argument {outcome.changed!r} in place, which surprises "
-                "whoever called it; compute with a new tensor or list instead (x = x + 1, not "
-                "x += 1).",
+                f"Your function changes its argument {outcome.changed!r} in place, so the "
+                "caller's tensor is changed; compute with a new tensor or list instead "
+                "(x = x + 1, not x += 1).",
             )
         return None
 

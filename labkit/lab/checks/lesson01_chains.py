@@ -25,8 +25,9 @@ def _power(S: Tensor, P: Tensor, n: int) -> Tensor:
 def _draw_start(generator: Generator):
     """A start, a chain that often stays, so that it mixes slowly, and n: 0, 1, a few or many."""
     k = size(generator, 2, 5)
-    P = random_rows(generator, k, k) + 2 * torch.eye(k)
-    low, high = ((0, 0), (1, 1), (2, 6), (2, 6), (12, 24))[turn(generator, 5)]
+    low, high = ((0, 0), (1, 1), (2, 6), (2, 6), (12, 24), (60, 200))[turn(generator, 6)]
+    stays = 100 if low == 60 else 2  # after many steps the start must still be seen
+    P = random_rows(generator, k, k) + stays * torch.eye(k)
     return random_rows(generator, k), P / P.sum(1, keepdim=True), whole(low, high, generator)
 
 
@@ -35,6 +36,7 @@ after_n_steps = Check(
     reference=lambda S, P, n: Chain(P).distribution(S, n),
     draw_inputs=_draw_start,
     tolerance=1e-9,
+    rounds=6,
     mistakes={
         "You multiply P @ S, which sums over where the chain goes instead of where it comes from; "
         "a row vector stands on the left: S @ P.": lambda S, P, n: _power(S, P.T, n),
@@ -54,6 +56,13 @@ after_n_steps = Check(
         "That is Pⁿ; its rows are the answers for the starts in a single state. Multiply by S.": (
             lambda S, P, n: torch.linalg.matrix_power(P, n)
         ),
+        "That is row 0 of Pⁿ, the answer for a start in state 0; the start is S: S @ Pⁿ.": (
+            lambda S, P, n: torch.linalg.matrix_power(P, n)[0]
+        ),
+        "That is the mean of the rows of Pⁿ, as if every state were an equally likely start; S "
+        "says how likely each of them is: S @ Pⁿ.": (
+            lambda S, P, n: torch.linalg.matrix_power(P, n).mean(0)
+        ),
     },
     against=Chain.distribution,
 )
@@ -65,9 +74,12 @@ def _count(path: list[int], k: int) -> Tensor:
     return torch.bincount(steps, minlength=k * k).view(k, k).double()
 
 
-def _frequencies(path: list[int], k: int) -> Tensor:
-    counts = _count(path, k)
+def _shares(counts: Tensor) -> Tensor:
     return counts / counts.sum(1, keepdim=True)
+
+
+def _frequencies(path: list[int], k: int) -> Tensor:
+    return _shares(_count(path, k))
 
 
 def _draw_walk(generator: Generator):
@@ -96,7 +108,18 @@ count_transitions = Check(
             lambda path, k: _frequencies(path, k).T,
         ],
         "You divide by the number of all steps; that is how often a pair occurs, not how often j "
-        "follows once the chain is in i.": lambda path, k: _count(path, k) / (len(path) - 1),
+        "follows once the chain is in i.": [
+            lambda path, k: _count(path, k) / (len(path) - 1),
+            lambda path, k: _count(path, k) / len(path),
+        ],
+        "You count each pair once, however often it occurs: counts[i, j] += 1 with tensors i, j "
+        "adds only once to an entry that is named several times; count in a loop.": (
+            lambda path, k: _shares((_count(path, k) > 0).double())
+        ),
+        "You count a step from the last state of the walk back to the first, which nobody saw; a "
+        "walk of m states has m − 1 steps: zip(path, path[1:]).": (
+            lambda path, k: _frequencies([*path, path[0]], k)
+        ),
         "You divide by the sums without keepdim=True, so column j is divided by the sum of row j."
         "": lambda path, k: _count(path, k) / _count(path, k).sum(1),
         "You divide by the number of visits; but the walk ends in its last state, and does not "
@@ -104,9 +127,7 @@ count_transitions = Check(
             _count(path, k) / torch.tensor([[path.count(i)] for i in range(k)])
         ),
         "You begin to count at 1, not at 0, so that what never happened seems possible; the most "
-        "likely matrix counts only what was seen.": lambda path, k: (
-            (_count(path, k) + 1) / (_count(path, k) + 1).sum(1, keepdim=True)
-        ),
+        "likely matrix counts only what was seen.": lambda path, k: _shares(_count(path, k) + 1),
     },
     against="the share of each step among all steps from its state",
 )
@@ -146,6 +167,10 @@ def _first(values: Tensor) -> int:
     return 0
 
 
+def _last(values: Tensor) -> int:
+    return -1
+
+
 def _largest(values: Tensor) -> int:
     return int(values.abs().argmax())
 
@@ -155,9 +180,10 @@ def _iterate(P: Tensor, row: Tensor, steps: int) -> Tensor:
 
 
 def _hides_one(P: Tensor) -> bool:
-    """Whether 1 is not the first eigenvalue, nor, in a periodic chain, by rounding the largest."""
+    """Whether 1 is neither the first eigenvalue nor the last, nor, in a periodic chain, by
+    rounding the largest."""
     spectra = [torch.as_tensor(eig(P.T)[0]) for eig in (torch.linalg.eig, _by_numpy)]
-    ways = (_first, _largest) if P[0, 0] == 0 else (_first,)
+    ways = (_first, _last, _largest) if P[0, 0] == 0 else (_first, _last)
     return all(abs(values[way(values)] - 1) > 0.01 for values in spectra for way in ways)
 
 
@@ -167,7 +193,7 @@ def _draw_any_chain(generator: Generator):
     P = torch.zeros(k, k, dtype=torch.float64)
     if period == 1:  # one state is rarely entered and hard to leave
         P = random_rows(generator, k, k) * torch.tensor([0.05] + [1.0] * (k - 1))
-        P[0, 0] = 5
+        P[0, 0] = 3
     else:  # from state 0 to one of the others, at once or over a third group, and back: groups of
         # unequal size, so that no usual start settles
         first = k if period == 2 else whole(2, k - 1, generator)
@@ -180,6 +206,12 @@ def _draw_any_chain(generator: Generator):
         if _hides_one(shuffled):
             break
     return (shuffled,)
+
+
+def _all_ones(P: Tensor, replaced: int = -1) -> Tensor:
+    equations = P.T - torch.eye(len(P), dtype=P.dtype)
+    equations[replaced] = 1
+    return torch.linalg.solve(equations, torch.ones_like(P[0]))
 
 
 def _until_it_settles(P: Tensor) -> Tensor:
@@ -216,9 +248,11 @@ stationary_distribution = Check(
         "You take the wrong column of eig: eigenvalues come in no order, and in a periodic chain "
         "several are of the largest size; take the column whose eigenvalue is nearest to 1.": [
             lambda P, choose=choose, eig=eig: _column(P, choose, eig)
-            for choose in (_first, _largest)
+            for choose in (_first, _last, _largest)
             for eig in (torch.linalg.eig, _by_numpy)
         ],
+        "Your right-hand side is all ones; only the equation of the sum has a 1 there, the others "
+        "are π (P − I) = 0.": [_all_ones, lambda P: _all_ones(P, 0)],
         "You average the rows of P: that is where a single step leads from an even spread.": (
             lambda P: P.mean(0)
         ),

@@ -1,5 +1,7 @@
 """The checks of lesson 01 on what a chain forgets: a chain to order, the Gaussian one, the time."""
 
+import math
+
 import torch
 from torch import Generator, Tensor
 
@@ -31,6 +33,18 @@ def _flow(target: Tensor, Q: Tensor) -> Tensor:
     return target[:, None] * Q  # (n, n): π_i q_ij
 
 
+def _towards(flow: Tensor, divided_by: Tensor) -> Tensor:
+    """The chain that carries the smaller of two flows, and stays otherwise."""
+    P = torch.minimum(flow, flow.T) / divided_by
+    return P + torch.diag(1 - P.sum(1))
+
+
+def _stay_replaced(target: Tensor, Q: Tensor) -> Tensor:
+    """What is refused in place of the proposal to stay, not on top of it."""
+    P = torch.minimum(_flow(target, Q), _flow(target, Q).T) / target[:, None]
+    return P.diagonal_scatter(1 - P.sum(1))
+
+
 def _scaled_rows(target: Tensor, Q: Tensor) -> Tensor:
     P = Q * (_flow(target, Q).T / _flow(target, Q)).clamp(max=1)
     return P / P.sum(1, keepdim=True)
@@ -60,6 +74,15 @@ metropolis_matrix = Check(
         "q_ji / q_ij.": lambda target, Q: _accepted(
             target, Q, (target / target[:, None] * Q / Q.T).clamp(max=1)
         ),
+        "You write what is refused over the diagonal, where the proposal to stay stands already; "
+        "add it to the diagonal.": _stay_replaced,
+        "A weight is on the wrong axis: π_i belongs to the row, target[:, None]; target alone is "
+        "spread along the columns, π_j.": [
+            lambda target, Q: _towards(target * Q, target[:, None]),
+            lambda target, Q: _towards(target * Q, target),
+            lambda target, Q: _towards(_flow(target, Q), target),
+            lambda target, Q: _accepted(target, Q, ((target * Q).T / (target * Q)).clamp(max=1)),
+        ],
         "Your rows do not sum to 1: a refused step stays, so its probability belongs "
         "on the diagonal.": lambda target, Q: (
             Q * (_flow(target, Q).T / _flow(target, Q)).clamp(max=1)
@@ -107,6 +130,12 @@ gaussian_step = Check(
         "The two roots are swapped: a small β keeps most of x and adds little noise.": (
             lambda x, beta, eps: beta**0.5 * x + (1 - beta) ** 0.5 * eps
         ),
+        "You do not scale the noise: eps takes √β.": lambda x, beta, eps: (
+            (1 - beta) ** 0.5 * x + eps
+        ),
+        "You shrink x by 1 − √β; it is the squares of the two factors that sum to 1: √(1 − β).": (
+            lambda x, beta, eps: (1 - beta**0.5) * x + beta**0.5 * eps
+        ),
         "You subtract the noise.": lambda x, beta, eps: (1 - beta) ** 0.5 * x - beta**0.5 * eps,
         "You leave out the noise, √β eps.": lambda x, beta, eps: (1 - beta) ** 0.5 * x,
         "You take β for a standard deviation; it is a variance, so its root stands before the "
@@ -135,65 +164,116 @@ def _from_the_mean(rows: Tensor, pi: Tensor) -> float:
     return _worst(rows, rows.mean(0))
 
 
-def _from_the_rarest(P: Tensor, tolerance: float) -> int:
-    """How long it takes from the least likely state, which need not be the worst start."""
-    return _steps(
-        P, tolerance, lambda rows, pi: total_variation(rows[by_linear_solve(P).argmin()], pi)
-    )
+def _from_the_rarest(rows: Tensor, pi: Tensor) -> float:
+    """The distance from the least likely state, which need not be the worst start."""
+    return total_variation(rows[pi.argmin()], pi)
+
+
+def _from_the_last(rows: Tensor, pi: Tensor) -> float:
+    return total_variation(rows[-1], pi)
+
+
+def _between_the_rows(rows: Tensor, pi: Tensor) -> float:
+    """The largest distance of two starts from each other: at most twice that from π."""
+    return total_variation(rows[:, None], rows).max()
+
+
+def _strictly_below(P: Tensor, tolerance: float) -> int:
+    """With < in the place of ≤."""
+    pi, rows, n = by_linear_solve(P), torch.eye(len(P), dtype=P.dtype), 0
+    while _worst(rows, pi) >= tolerance:
+        rows, n = rows @ P, n + 1
+    return n
+
+
+def _by_the_slope(P: Tensor, tolerance: float) -> float:
+    """The n with |λ₂|ⁿ = tolerance, which leaves out the constant C."""
+    return math.log(tolerance) / math.log(Chain(P).eigenvalues()[1].abs())
 
 
 def _draw_sticky(generator: Generator):
-    """A chain, and a tolerance: at times one that every start meets at once."""
-    if turn(generator, 8) == 0:
+    """A chain, and a tolerance: at times one that every start meets at once, one that the worst
+    start meets exactly, or a slow chain."""
+    kind = turn(generator, 8)
+    if kind == 0:
         return _sticky(generator), 1.0
+    if kind == 1:  # after a step TV is 5/16, exactly; and not more for a π found in another way
+        return torch.tensor([[11, 5], [3, 13]]).double() / 16, 5 / 16
     for _ in range(20):
         P, tolerance = _sticky(generator), between(0.003, 0.03, generator)
+        others = [_from_the_rarest, _from_the_mean]
         right = _steps(P, tolerance, _worst)
-        if right not in (_from_the_rarest(P, tolerance), _steps(P, tolerance, _from_the_mean)):
+        if right not in [_steps(P, tolerance, other) for other in others]:
             break
+    if kind == 2:  # it takes hundreds of steps
+        P = P / 12 + 11 / 12 * torch.eye(len(P), dtype=P.dtype)
     return P, tolerance
 
 
 def _sticky(generator: Generator) -> Tensor:
-    # Two of the states, never state 0, are rarely entered and hard to leave: the worst place to
-    # start, from which the distance is spread over both of them.
-    k = size(generator, 4, 6)
+    # Two of the states, never the first or last, are rarely entered and hard to leave: the worst
+    # place to start, from which the distance is spread over both of them.
+    k = size(generator, 5, 7)
     P = random_rows(generator, k, k)
     P[:, -2:] *= 0.02
     P /= P.sum(1, keepdim=True)
     P[-2:] *= 0.1 / P[-2:].sum(1, keepdim=True)
     P[-2:, -2:] += 0.9 * random_rows(generator, 2, 2)
-    P[1] = by_linear_solve(P)  # a lucky start: after one step nearly all is forgotten
-    order = torch.cat([torch.zeros(1).long(), 1 + torch.randperm(k - 1, generator=generator)])
+    P[1] = by_linear_solve(P)  # the start that is nearest to π: one step forgets nearly all
+    inner = torch.tensor([1, *range(3, k)])[torch.randperm(k - 2, generator=generator)]
+    order = torch.tensor([0, *inner, 2])
     return P[order][:, order]
+
+
+def _measured(distance):
+    """A wrong answer that waits for another distance to be small."""
+    return lambda P, tolerance: _steps(P, tolerance, distance)
 
 
 steps_to_forget = Check(
     "steps_to_forget",
-    reference=lambda P, tolerance: _steps(P, tolerance, _worst),
+    reference=_measured(_worst),
     draw_inputs=_draw_sticky,
     rounds=8,
     mistakes={
-        "You forgot the ½ of total variation: ½ Σ |p − q|.": lambda P, tolerance: _steps(
-            P, tolerance, lambda rows, pi: 2 * _worst(rows, pi)
+        "You forgot the ½ of total variation: ½ Σ |p − q|.": _measured(
+            lambda rows, pi: 2 * _worst(rows, pi)
         ),
         "You take the largest difference in a single state; total variation is half the sum of all "
-        "the differences.": lambda P, tolerance: _steps(
-            P, tolerance, lambda rows, pi: (rows - pi).abs().max()
-        ),
+        "the differences.": _measured(lambda rows, pi: (rows - pi).abs().max()),
+        "You take the root of the sum of squares; total variation is half the sum of the sizes of "
+        "the differences.": [
+            _measured(lambda rows, pi: (rows - pi).norm(dim=1).max()),
+            _measured(lambda rows, pi: (rows - pi).norm(dim=1).max() / 2),
+        ],
         "You start in state 0 only; from another state the chain may take longer, and the worst "
-        "start counts.": lambda P, tolerance: _steps(
-            P, tolerance, lambda rows, pi: total_variation(rows[0], pi)
-        ),
+        "start counts.": _measured(lambda rows, pi: total_variation(rows[0], pi)),
+        "You start in the last state only; from another state the chain may take longer, and the "
+        "worst start counts.": _measured(_from_the_last),
         "You start in the least likely state, which need not be the worst start; take the maximum "
-        "over all of them.": _from_the_rarest,
-        "You wait for the luckiest start, not for the worst: take the maximum over the rows.": (
-            lambda P, tolerance: _steps(
-                P, tolerance, lambda rows, pi: total_variation(rows, pi).min()
-            )
+        "over all of them.": _measured(_from_the_rarest),
+        "You wait for the start that is nearest to π, not for the worst: take the maximum over the "
+        "rows.": _measured(lambda rows, pi: total_variation(rows, pi).min()),
+        "You average over the starts; the worst of them counts.": _measured(
+            lambda rows, pi: total_variation(rows, pi).mean()
         ),
-        "You average over the starts; the worst of them counts.": lambda P, tolerance: _steps(
-            P, tolerance, lambda rows, pi: total_variation(rows, pi).mean()
+        "You add up the distances of all the starts; sum along a row, .sum(1), and then take the "
+        "maximum over the rows.": [
+            _measured(lambda rows, pi: (rows - pi).abs().sum() / 2),
+            _measured(lambda rows, pi: (rows - pi).abs().sum()),
+        ],
+        "You compare the starts with each other; TV(S_n, π) is the distance of each from π.": (
+            _measured(_between_the_rows)
+        ),
+        "You solve |λ₂|ⁿ = tolerance; the distance is about C |λ₂|ⁿ, with a constant C that is not "
+        "1: count the steps instead.": [
+            lambda P, tolerance: math.ceil(_by_the_slope(P, tolerance)),
+            lambda P, tolerance: int(_by_the_slope(P, tolerance)),
+            lambda P, tolerance: int(_by_the_slope(P, tolerance)) + 1,
+            lambda P, tolerance: round(_by_the_slope(P, tolerance)),
+        ],
+        "You wait until the distance is below the tolerance; it may be equal to it: ≤.": (
+            _strictly_below
         ),
         "You look at the first distance after one step; where the starts themselves, n = 0, are "
         "near enough, the answer is 0.": (
