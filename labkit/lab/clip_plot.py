@@ -169,10 +169,11 @@ def draw_duplicates(figure, scales: Tensor, curves: dict, floor: float) -> None:
 
 
 def draw_hard_negatives(axes, steps: Sequence[int], shares: dict) -> None:
-    """The share of right answers on held-out scenes against training steps, a curve for each name
-    in `shares`, {name: (K,)}; dotted: chance."""
-    for (name, share), color in zip(shares.items(), plots.COLORS):
-        axes.plot(list(steps), share, "o-", color=color, label=name)
+    """The share of right answers on held-out scenes against training steps, a curve for each seed
+    of each name in `shares`, {name: (seeds, K)}; dotted: chance."""
+    for (name, runs), color in zip(shares.items(), plots.COLORS):
+        for seed, share in enumerate(runs):
+            axes.plot(list(steps), share, "o-", color=color, label=name if seed == 0 else None)
     axes.axhline(0.5, linestyle=":", color=plots.BLACK, linewidth=1)
     axes.set(xlabel="step", ylabel="share right", ylim=(0.4, 1.02),
              title="true sentence nearer than the swapped one; dotted: chance")  # fmt: skip

@@ -116,7 +116,9 @@ def test_the_least_loss_is_marked_unless_it_is_the_last():
 
 def test_hard_negatives_have_a_curve_for_each_training():
     figure, axes = plots.subplots()
-    shares = {"swapped": torch.tensor([0.5, 0.9]), "control": torch.tensor([0.5, 0.5])}
+    shares = {"hard": torch.tensor([[0.5, 0.9], [0.4, 0.8]]), "control": torch.full((2, 2), 0.5)}
     clip_plot.draw_hard_negatives(axes, range(0, 60, 30), shares)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(shares)
-    assert list(axes.lines[0].get_xdata()) == [0, 30]
+    assert [list(line.get_ydata()) for line in axes.lines[:2]] == [
+        pytest.approx([0.5, 0.9]), pytest.approx([0.4, 0.8])
+    ]  # fmt: skip
