@@ -78,7 +78,7 @@ RIGHT = {
     "gram_matrix": [gram_by_einsum, gram_picture_by_picture],
     "content_score": [content_by_hand],
     "weighted_score": [weighted_in_a_loop, weighted_by_matmul],
-    "hear_time": [time_by_view],
+    "time_norm": [time_by_view],
     "class_score": [class_by_cross_entropy, class_by_logsumexp],
     "guided_eps": [eps_by_rows, eps_by_autograd],
 }
@@ -154,5 +154,5 @@ def test_the_norm_of_the_exercise_is_the_encoder_s_own():
     h = torch.randn(2, norm.num_features, 4, 4)
     own = norm(h, emb)
     gammas, betas = norm.modulation(emb).chunk(2, dim=1)
-    asked = checks.hear_time.reference(h / (1 + norm.eps) ** 0.5, gammas, betas)
+    asked = checks.time_norm.reference(h / (1 + norm.eps) ** 0.5, gammas, betas)
     torch.testing.assert_close(own, asked)

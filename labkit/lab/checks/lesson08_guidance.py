@@ -1,4 +1,4 @@
-"""The checks of lesson 08 on guidance: a norm that hears the time, a classifier, and the shift."""
+"""The checks of lesson 08 on guidance: a norm of the time, a classifier, and the shift."""
 
 import math
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from labkit.nets.resnet import ConditionalBatchNorm2d
 from labkit.schedule import NoiseSchedule
 from labkit.systems.sdg import FIXED_SCALE
 
-# A norm that hears the time.
+# A norm that depends on the time.
 
 
-class _Said(nn.Module):
-    """What hears the time, and has said γ and β already."""
+class _Modulation(nn.Module):
+    """The linear map of the time, which has given γ and β already."""
 
     def __init__(self, gamma: Tensor, beta: Tensor):
         super().__init__()
@@ -33,11 +33,11 @@ class _Said(nn.Module):
 def _by_the_norm(h: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     norm = ConditionalBatchNorm2d(h.shape[1], emb=1).eval()
     norm.running_var.fill_(1 - norm.eps)  # h is normed already
-    norm.modulation = _Said(gamma, beta)
+    norm.modulation = _Modulation(gamma, beta)
     return norm(h, gamma)
 
 
-def _hear_time(h: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+def _time_norm(h: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     return h * (1 + gamma[:, :, None, None]) + beta[:, :, None, None]
 
 
@@ -47,8 +47,8 @@ def _draw_norm(g: torch.Generator):
     return h.requires_grad_(), *(part.clone().requires_grad_() for part in gamma_beta)
 
 
-hear_time = Check(
-    "hear_time",
+time_norm = Check(
+    "time_norm",
     reference=_by_the_norm,
     draw_inputs=_draw_norm,
     mistakes={
@@ -56,24 +56,24 @@ hear_time = Check(
         "would not begin as CLIP's own.": lambda h, gamma, beta: (
             h * gamma[:, :, None, None] + beta[:, :, None, None]
         ),
-        "γ and β have changed places: γ scales, β shifts.": lambda h, gamma, beta: _hear_time(
+        "γ and β have changed places: γ scales, β shifts.": lambda h, gamma, beta: _time_norm(
             h, beta, gamma
         ),
         "You shift first and scale the shift as well; scale first.": lambda h, gamma, beta: (
             (h + beta[:, :, None, None]) * (1 + gamma[:, :, None, None])
         ),
-        "γ and β stretch along the pixels of a row instead of along the channels: the two None "
-        "belong at the end.": lambda h, gamma, beta: (
+        "γ and β are broadcast along the pixels of a row instead of along the channels: the two "
+        "None belong at the end.": lambda h, gamma, beta: (
             h * (1 + gamma[:, None, None]) + beta[:, None, None]
         ),
-        "γ and β stretch along the rows of the picture instead of along the channels: the two "
-        "None belong at the end.": lambda h, gamma, beta: (
+        "γ and β are broadcast along the rows of the picture instead of along the channels: the "
+        "two None belong at the end.": lambda h, gamma, beta: (
             h * (1 + gamma[:, None, :, None]) + beta[:, None, :, None]
         ),
-        "Without None, γ and β are laid over the pixels, the same for every picture; give them "
-        "two more dimensions at the end.": lambda h, gamma, beta: h * (1 + gamma) + beta,
+        "Without None, γ and β are broadcast over the pixels, the same for every picture; give "
+        "them two more dimensions at the end.": lambda h, gamma, beta: h * (1 + gamma) + beta,
         "All pictures get the time of the first; each row has its own.": lambda h, gamma, beta: (
-            _hear_time(h, gamma[:1], beta[:1])
+            _time_norm(h, gamma[:1], beta[:1])
         ),
         "β is missing.": lambda h, gamma, beta: h * (1 + gamma[:, :, None, None]),
         "γ is missing.": lambda h, gamma, beta: h + beta[:, :, None, None],
@@ -167,7 +167,7 @@ class_score = Check(
         "You take the diagonal, as in CLIP's training; here row b has the class labels[b].": (
             _wrong_class(pick=lambda table, labels: table.diagonal())
         ),
-        "This is the surprise, −log p; a score grows with the likeness.": (
+        "This is −log p; a score grows with the likeness.": (
             _wrong_class(lambda logits: -logits.log_softmax(1))
         ),
         "You average over the batch; give one number per row.": _wrong_class(
@@ -250,7 +250,7 @@ guided_eps = Check(
     reference=_guided_eps,
     draw_inputs=_draw_guided,
     mistakes={
-        "√(1−ᾱ_t) is missing: the gradient lives in the world of scores, and eps is −√(1−ᾱ_t) "
+        "√(1−ᾱ_t) is missing: the gradient is that of a score, and eps is −√(1−ᾱ_t) "
         "times a score.": _wrong_guidance(lambda alpha_bar: 1.0),
         "The root is missing: √(1−ᾱ_t), not 1−ᾱ_t.": (
             _wrong_guidance(lambda alpha_bar: 1 - alpha_bar)
@@ -260,10 +260,10 @@ guided_eps = Check(
         ),
         "You divide by √(1−ᾱ_t), which turns eps into a score; here a score becomes eps: "
         "multiply.": _wrong_guidance(lambda alpha_bar: (1 - alpha_bar) ** -0.5),
-        "The sign is wrong: you walk down the score. eps points away from the picture, so what "
-        "pulls towards it is subtracted.": _wrong_guidance(sign=1),
-        "You took the mean over the batch before the gradient: each picture is pulled with the "
-        "B-th part, and the harder the fewer there are. Take the sum.": (
+        "The sign is wrong: this lowers the score. eps points away from the picture, so a "
+        "gradient towards it is subtracted.": _wrong_guidance(sign=1),
+        "You took the mean over the batch before the gradient: each gradient is divided by B, so "
+        "it depends on the batch size. Take the sum.": (
             _wrong_guidance(total=lambda values: values.mean())
         ),
         "Only the first picture gets a gradient; sum the scores of all rows.": (

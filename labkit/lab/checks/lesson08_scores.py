@@ -1,4 +1,4 @@
-"""The checks of lesson 08 on the scores: a noised reference, style, and several wishes at once."""
+"""The checks of lesson 08 on the scores: a noised reference, style, and several scores at once."""
 
 from collections.abc import Callable, Sequence
 
@@ -40,8 +40,8 @@ gram_matrix = Check(
     draw_inputs=lambda g: ((0.5 + torch.randn(*sizes(g, 4), generator=g)).requires_grad_(),),
     mistakes={
         "You make one big matrix of the whole batch, (B·C, B·C), as the authors' released code "
-        "does: each picture would be pulled to the others in its batch. Keep the batch apart, "
-        "(B, C, H·W).": _wrong_gram(lambda maps: maps.flatten(0, 1).flatten(1)),
+        "does: each picture's gradient would depend on the others in its batch. Keep the batch "
+        "apart, (B, C, H·W).": _wrong_gram(lambda maps: maps.flatten(0, 1).flatten(1)),
         "You make one big matrix of the whole batch, and divide by the whole batch; each picture "
         "has its own: (B, C, C), divided by C·H·W.": _wrong_gram(
             lambda maps: maps.flatten(0, 1).flatten(1), lambda B, C, HW: B * C * HW
@@ -60,8 +60,8 @@ gram_matrix = Check(
         "up. Use flatten(2), which is (B, C, H·W).": _wrong_gram(
             lambda maps: maps.reshape(len(maps), -1, maps.shape[1]).mT
         ),
-        "The division by C·H·W is missing, so that the scale of the score hangs on the size of the "
-        "maps.": _wrong_gram(divide=lambda B, C, HW: 1),
+        "The division by C·H·W is missing, so that the scale of the score depends on the size of "
+        "the maps.": _wrong_gram(divide=lambda B, C, HW: 1),
         "You divide by H·W; divide by C·H·W.": _wrong_gram(divide=lambda B, C, HW: HW),
         "You divide by B·C·H·W: a picture's style does not depend on how many others there are.": (
             _wrong_gram(divide=lambda B, C, HW: B * C * HW)
@@ -118,7 +118,7 @@ def _mixed(schedule: NoiseSchedule, picture: Tensor, t: int, eps: Tensor) -> Ten
 
 
 def _draw_content(g: torch.Generator):
-    """A small encoder that hears the time, and pictures of which none is the reference."""
+    """A small encoder that depends on the time, and pictures of which none is the reference."""
     B, C, H, W = sizes(g, 4)
     first = torch.randn(C * H * W, whole(4, 8, g), generator=g) / (C * H * W) ** 0.5
     rate = between(1.5, 2.5, g)
@@ -145,7 +145,7 @@ content_score = Check(
         "a noisy picture. Noise it to the same t.": _wrong_content(
             lambda schedule, picture, t, eps: picture, lambda t: 0
         ),
-        "The reference is noised to t, but the encoder hears that it is clean: give it the same "
+        "The reference is noised to t, but the encoder is given time 0: give it the same "
         "t.": _wrong_content(seen_at=lambda t: 0),
         "The reference is noised to t − 1: ᾱ has an entry for time 0, so that of time t stands at "
         "t.": _wrong_content(
@@ -157,8 +157,10 @@ content_score = Check(
         "The roots are missing: √ᾱ_t and √(1−ᾱ_t), or use schedule.diffuse.": (
             _wrong_content(_mixed)
         ),
-        "This is a mean over the batch: every row would get the B-th part of its pull. One number "
-        "per row: sum over dimension 1.": _wrong_content(end=lambda a, b: (a * b).sum(1).mean()),
+        "This is a mean over the batch: every row would get the B-th part of its gradient. One "
+        "number per row: sum over dimension 1.": _wrong_content(
+            end=lambda a, b: (a * b).sum(1).mean()
+        ),
         "You compare every row with every row, (B, B); compare each x_t with its own reference.": (
             _wrong_content(end=lambda a, b: a @ b.T)
         ),
@@ -173,7 +175,7 @@ content_score = Check(
 )
 
 
-# Several wishes at once.
+# Several scores at once.
 
 
 def _weighted_score(
@@ -208,7 +210,7 @@ weighted_score = Check(
     reference=_weighted_score,
     draw_inputs=_draw_weighted,
     mistakes={
-        "You make the weights sum to 1, so that two wishes pull no harder than one, and no scale "
+        "You make the weights sum to 1, so that two scores weigh no more than one, and no scale "
         "is left. Each weight is a scale of its own.": _wrong_weights(
             lambda weights: [w / sum(weights) for w in weights]
         ),

@@ -114,7 +114,7 @@ class GuidanceMixer(Explorer):
         }
         film = Filmstrip(
             strips, labels=[f"{across} {weight:g}" for weight in steps], choose=f"{down} weight",
-            title=f"Painted beforehand: “{sentence}”, like {like}", speed=2, start=len(steps) // 2,
+            title=f"Sampled beforehand: “{sentence}”, like {like}", speed=2, start=len(steps) // 2,
             alt=f"Beside the picture to be like, {self._columns} pictures, one per noise, for "
             f"“{sentence}”; {down}",
         )  # fmt: skip
