@@ -229,8 +229,7 @@ def decided(times: list[int], shares: list[float]) -> Figure:
     """The share of samples whose class is already the final one, over time."""
     figure, axes = plots.subplots(size=(8, 2.6))
     axes.plot(times, shares, "o-", markersize=4)
-    title = "Samples that have their final class"
-    axes.set(xlabel="time t", ylabel="share", ylim=(0, 1.03), title=title)
+    axes.set(xlabel="time t", ylabel="share", ylim=(0, 1.03), title="Samples in their final class")
     axes.invert_xaxis()  # sampling goes from T to 0
     return figure
 
@@ -289,10 +288,11 @@ def chosen_fractions(times: Tensor, fractions: Tensor) -> Figure:
 
 
 def bits_added_up(bounds: dict[str, Tensor], mark: int) -> Figure:
-    """What the steps 1 … t cost together, each bound (T+1,) in bits per dimension."""
+    """What the steps 1 … t cost together, each bound (T+1,) in bits, 0 where not evaluated."""
     figure, axes = plots.subplots(size=(8, 3))
     for name, each in bounds.items():
-        axes.semilogx(range(1, len(each)), each[1:].cumsum(0), label=name)
+        at = each.nonzero()[:, 0]  # the times that were evaluated
+        axes.semilogx(at, each[at].cumsum(0), label=name)
     axes.axvline(mark, color=plots.BLACK, linewidth=1, linestyle=":")
     title = f"What the steps from 1 to t cost together (dotted: t = {mark})"
     axes.set(xlabel="time t", ylabel="bits per dimension", ylim=(0, 4), title=title)

@@ -51,7 +51,8 @@ handwriting = digits.load(16)[0]  # (1797, 1, 16, 16), real digits in [-1, 1]
 denoiser = zoo.load("ddpm-digits").denoiser
 table, clipped = denoiser.schedule, MapX0(denoiser, clip)
 classifier = zoo.load("classifier-digits")
-halves = [metrics.halves(metrics.see(classifier, handwriting), seed) for seed in range(4)]
+real = metrics.see(classifier, handwriting)
+halves = [metrics.halves(real, seed) for seed in range(4)]
 peaks = GaussianMixture([[-1.0], [1.0]], std=[0.15, 0.3], weights=[0.4, 0.6])  # data in 1-D
 
 
@@ -204,7 +205,7 @@ print(f"mean       grid {mean:.10f}   formula {formula_mean.item():.10f}")
 print(f"variance   grid {variance:.10f}   formula {formula_variance.item():.10f}")
 
 # %% [markdown]
-# Ten digits agree. The product of the two factors is narrower than both:
+# Ten digits agree. The product is narrower than both factors:
 
 # %%
 factors = {
@@ -374,7 +375,7 @@ print(f"a variance twice too large costs {half:.6f} nats for each pixel")
 # %%
 plots.show(
     ddpm_plot.weights_of_times(weights),
-    "Left, on a logarithmic scale: the bound's weight for the linear schedule is over fifty times its mean at t = 2, falls below the mean near t = 100 and stays below it; that of L_simple is constant. Right: the bound has over a quarter of this weight up to t = 30.",
+    "Left, on a logarithmic scale: the bound's weight for the linear schedule is over fifty times its mean at t = 2, falls below the mean near t = 100 and comes back to it at the end; that of L_simple is constant. Right: the bound has over a quarter of this weight up to t = 30.",
 )
 
 # %%

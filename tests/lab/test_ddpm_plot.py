@@ -94,6 +94,28 @@ def test_each_figure_draws_a_line_for_each_thing_that_it_is_given():
     assert ddpm_plot.time_embedding(torch.rand(50, 8)).axes[0].images
 
 
+def test_a_short_step_from_pure_noise_is_a_gaussian_to_the_edge_of_the_drawing():
+    data = GaussianMixture([[-1.0], [1.0]], std=[0.15, 0.3])
+    figure, _ = plots.subplots()
+    figure.clear()
+    update = ddpm_plot.draw_step_back(figure, data, schedule.cosine(), 600, 300, 0.1)
+    said = update(t=1000, steps=10, x_t=0.1)[-1].get_text()
+    assert float(said.split()[-1]) < 1e-3
+
+
+def test_times_that_were_not_evaluated_are_not_drawn():
+    bound = torch.tensor([0.0, 2.0, 0.0, 3.0])
+    line = ddpm_plot.bits_added_up({"a": bound}, 2).axes[0].lines[0]
+    assert list(line.get_xdata()) == [1, 3] and list(line.get_ydata()) == [2, 5]
+
+
+def test_the_weights_of_squared_errors_begin_at_time_two():
+    left, right = ddpm_plot.weights_of_times(torch.tensor([0.0, 90.0, 3.0, 1.0])).axes
+    assert list(left.lines[0].get_xdata()) == [2, 3]
+    assert list(left.lines[0].get_ydata()) == [1.5, 0.5]
+    assert right.lines[0].get_ydata()[-1] == 1
+
+
 def test_the_training_figure_holds_the_losses_the_levels_and_the_samples():
     figure, _ = plots.subplots()
     figure.clear()
