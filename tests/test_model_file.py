@@ -100,7 +100,7 @@ def test_what_is_saved_of_a_compiled_or_half_precise_system_is_the_system(tmp_pa
 
 
 def strange(tmp_path, change, about=None):
-    """A file of the shipped painter of digits in which a stranger has changed the configuration."""
+    """A file of the shipped model of digits in which a stranger has changed the configuration."""
     tensors, said = checkpoint.load(zoo.WEIGHTS / "ddpm-digits.safetensors")
     config = said["config"] | {"net": said["config"]["net"] | change}
     checkpoint.save(tmp_path / "a", tensors, said | {"config": config} | (about or {}))

@@ -24,7 +24,7 @@ ROWS = {
         ("09", "GLIDE", "words into the U-Net"),
         ("10", "DALL·E 2", "a prior in CLIP's space"),
         ("11", "Imagen", "a cascade of sizes"),
-        ("12", "Latent diffusion", "paint small, decode large"),
+        ("12", "Latent diffusion", "sample small, decode large"),
     ],
     "And back": [("13", "Cross attention", "which word, which region")],
 }

@@ -31,9 +31,6 @@ def show_picture(axes, image: Tensor, title: str = ""):
     return axes.imshow(pixels(image))
 
 
-paint = show_picture  # the name that lesson 00 still imports
-
-
 def show_sizes(axes, noised: dict[int, Tensor], titles: dict[int, str], size: int = 32) -> None:
     """Two rows of axes. Above, pictures (C, H, W) of several sizes, by size. Below, the same after
     averaging to size × size pixels, divided by their spread so that their contrast is the same."""

@@ -122,10 +122,10 @@ def test_the_trial_moves_a_slider_and_sees_the_picture_change(server, browser):
 BUTTON = """
 from labkit.lab.widgets.guidance_explorer import GuidanceExplorer
 from labkit.sampler import State
-def paint(labels, scale, x):
+def sample(labels, scale, x):
     for t in (2, 1, 0):
         yield State(t, {picture}, x)
-GuidanceExplorer(paint, range(2), (0, 1, 2), shape=(1, 8, 8), columns=2)
+GuidanceExplorer(sample, range(2), (0, 1, 2), shape=(1, 8, 8), columns=2)
 """
 
 
@@ -134,18 +134,18 @@ def test_the_trial_presses_the_button_that_a_choice_waits_for(server, browser):
     with Lesson(server, browser, name) as lesson:
         controls = try_lesson(lesson, drag_seconds=0.5).controls
     assert [(each.kind, each.button) for each in controls] == [
-        ("filmstrip", ""), ("slider", "Paint"), ("menu", ""), ("menu", "Paint"),
+        ("filmstrip", ""), ("slider", "Sample"), ("menu", ""), ("menu", "Sample"),
     ]  # fmt: skip
     assert all(0 < each.first_picture <= each.done for each in controls if each.button)
     assert all(each.answers and bool(each.button) != bool(each.milliseconds) for each in controls)
 
 
-def test_the_trial_finds_a_button_that_paints_nothing(server, browser, monkeypatch):
-    monkeypatch.setattr("tests.browser.trial.PAINTING", 5_000)  # ms; in vain need not be long
+def test_the_trial_finds_a_button_that_samples_nothing(server, browser, monkeypatch):
+    monkeypatch.setattr("tests.browser.trial.SAMPLING", 5_000)  # ms; in vain need not be long
     source = BUTTON.format(picture="x if len(labels) > 2 else 1 / 0")
     with (
         Lesson(server, browser, small_lesson(server, source)) as lesson,
-        pytest.raises(Problem, match="'Paint' that shows no new picture"),
+        pytest.raises(Problem, match="'Sample' that shows no new picture"),
     ):
         try_lesson(lesson)
 

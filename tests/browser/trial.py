@@ -24,7 +24,7 @@ from tests.browser.lab import FLAGS, NO_CHROMIUM, Lesson, Problem, Server, find_
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 PATIENCE = 5000  # ms until a control that changes no picture counts as dead
-PAINTING = 300_000  # ms that what a button starts may take
+SAMPLING = 300_000  # ms that what a button starts may take
 NONSENSE = "qwxz ☃ 100 %"  # for every line of text; no sentence of the course
 
 
@@ -142,7 +142,7 @@ def try_controls(lesson, cell, report, moves, drag_seconds, shots) -> None:
     report.controls += tried
     for number in range(counts["text"]):
         said = page.evaluate(
-            "([...given]) => probe.type(...given)", [index, number, NONSENSE, PAINTING]
+            "([...given]) => probe.type(...given)", [index, number, NONSENSE, SAMPLING]
         )
         if said is None or "Traceback" in said:
             raise Problem(f"{lesson.place(cell)} answers {NONSENSE!r} with {said!r}")
@@ -192,7 +192,7 @@ def press(lesson: Lesson, control: Control) -> bool:
     name = lesson.page.evaluate("([...given]) => probe.lit(...given)", where)
     if not name:
         return False
-    times = lesson.page.evaluate("([...given]) => probe.press(...given)", [*where, PAINTING])
+    times = lesson.page.evaluate("([...given]) => probe.press(...given)", [*where, SAMPLING])
     if None in times:
         raise Problem(
             f"{lesson.name}, cell {control.cell}, has a button {name!r} that "

@@ -1,4 +1,4 @@
-"""The guidance explorer: strips painted beforehand, and a free choice painted live."""
+"""The guidance explorer: strips sampled beforehand, and a free choice sampled live."""
 
 import time
 
@@ -11,7 +11,7 @@ from labkit.sampler import State
 seen = []
 
 
-def paint(labels, scale, x):
+def sample(labels, scale, x):
     """Pictures whose gray is the label and whose spread is the noise's, in four steps."""
     seen.append((list(labels), scale.tolist(), x))
     gray = torch.tensor(labels).float().div(9).view(-1, 1, 1, 1)
@@ -22,10 +22,10 @@ def paint(labels, scale, x):
 @pytest.fixture
 def explorer():
     seen.clear()
-    return GuidanceExplorer(paint, range(3), (0, 1, 4), shape=(1, 8, 8), columns=2)
+    return GuidanceExplorer(sample, range(3), (0, 1, 4), shape=(1, 8, 8), columns=2)
 
 
-def test_every_class_and_scale_is_painted_in_one_batch_from_the_same_noises(explorer):
+def test_every_class_and_scale_is_sampled_in_one_batch_from_the_same_noises(explorer):
     assert len(seen) == 1
     labels, scales, x = seen[0]
     assert labels == [0] * 6 + [1] * 6 + [2] * 6
@@ -36,7 +36,7 @@ def test_every_class_and_scale_is_painted_in_one_batch_from_the_same_noises(expl
     assert len({frame for strip in explorer.strip._frames for frame in strip}) == 9
 
 
-def test_a_free_choice_is_painted_with_progress(explorer):
+def test_a_free_choice_is_sampled_with_progress(explorer):
     explorer.choice.value, explorer.scale.value, explorer.seed.value = 2, 2.5, 7
     heard = []
     explorer.progress.observe(lambda change: heard.append(change["new"]), "value")
@@ -50,8 +50,8 @@ def test_a_free_choice_is_painted_with_progress(explorer):
     assert not explorer.button.disabled
 
 
-def test_the_button_is_lit_while_the_choice_is_not_what_is_painted(explorer):
-    lit = "primary", "press Paint for class 0 at scale 1 from seed 1"
+def test_the_button_is_lit_while_the_choice_is_not_what_is_sampled(explorer):
+    lit = "primary", "press Sample for class 0 at scale 1 from seed 1"
     assert (explorer.button.button_style, explorer.message.value) == lit
     assert explorer.progress.value == 0
     explorer.button.click()
@@ -64,21 +64,21 @@ def test_the_button_is_lit_while_the_choice_is_not_what_is_painted(explorer):
     assert (explorer.button.button_style, explorer.message.value) == ("", "")
 
 
-def test_turning_to_another_class_needs_no_painting(explorer):
+def test_turning_to_another_class_needs_no_sampling(explorer):
     began = time.perf_counter()
     explorer.strip.row, explorer.strip.index = 2, 1
     assert time.perf_counter() - began < 0.1
     assert len(seen) == 1
 
 
-def test_what_goes_wrong_while_painting_is_one_line_and_the_button_works_again(explorer):
+def test_what_goes_wrong_while_sampling_is_one_line_and_the_button_works_again(explorer):
     def broken(labels, scale, x):
-        raise ValueError("no <paint> left")
+        raise ValueError("no <sample> left")
         yield
 
-    explorer._paint = broken
+    explorer._sample = broken
     explorer.button.click()
-    assert "ValueError: no &lt;paint&gt; left" in explorer.message.value
+    assert "ValueError: no &lt;sample&gt; left" in explorer.message.value
     assert not explorer.button.disabled
 
 
@@ -91,4 +91,4 @@ def test_a_notebook_without_a_kernel_shows_one_class_at_every_scale(explorer):
 @pytest.mark.parametrize(("classes", "scales"), [((), (0, 1)), (range(3), (1,))])
 def test_nothing_to_explore_gets_a_sentence(classes, scales):
     with pytest.raises(ValueError, match="at least one class, and two scales"):
-        GuidanceExplorer(paint, classes, scales, shape=(1, 8, 8))
+        GuidanceExplorer(sample, classes, scales, shape=(1, 8, 8))

@@ -1,4 +1,4 @@
-"""The guidance mixer: a grid of two weights painted beforehand, and a free mixture painted live."""
+"""The guidance mixer: a grid of two weights sampled beforehand, and a free mixture sampled live."""
 
 import time
 
@@ -14,7 +14,7 @@ REFERENCES = {"a dark one": -torch.ones(3, 8, 8), "a light one": torch.ones(3, 8
 GRID = {"text": (0, 50), "content": (0, 40, 80)}
 
 
-def paint(sentence, reference, weights, x):
+def sample(sentence, reference, weights, x):
     """Pictures whose gray says what the weights are, in four steps."""
     seen.append((sentence, reference, {name: row.tolist() for name, row in weights.items()}, x))
     gray = sum(weights.values()).view(-1, 1, 1, 1) / 200
@@ -25,10 +25,10 @@ def paint(sentence, reference, weights, x):
 @pytest.fixture
 def mixer():
     seen.clear()
-    return GuidanceMixer(paint, SENTENCES, REFERENCES, GRID, {"style": 9.0}, columns=2)
+    return GuidanceMixer(sample, SENTENCES, REFERENCES, GRID, {"style": 9.0}, columns=2)
 
 
-def test_every_pair_of_weights_is_painted_in_one_batch_from_the_same_noises(mixer):
+def test_every_pair_of_weights_is_sampled_in_one_batch_from_the_same_noises(mixer):
     assert len(seen) == 1
     sentence, reference, weights, x = seen[0]
     assert sentence == "a red star" and torch.equal(reference, REFERENCES["a dark one"][None])
@@ -41,7 +41,7 @@ def test_every_pair_of_weights_is_painted_in_one_batch_from_the_same_noises(mixe
     assert len({frame for strip in mixer.strip._frames for frame in strip}) == 6
 
 
-def test_a_free_mixture_is_painted_with_progress(mixer):
+def test_a_free_mixture_is_sampled_with_progress(mixer):
     mixer.sentence.value, mixer.reference.value, mixer.seed.value = "a blue moon", 1, 7
     mixer.weights["text"].value, mixer.weights["style"].value = 25, 4.5
     heard = []
@@ -58,8 +58,8 @@ def test_a_free_mixture_is_painted_with_progress(mixer):
     assert not mixer.button.disabled
 
 
-def test_the_button_is_lit_while_the_mixture_is_not_what_is_painted(mixer):
-    assert mixer.button.button_style == "primary" and "press Paint for" in mixer.message.value
+def test_the_button_is_lit_while_the_mixture_is_not_what_is_sampled(mixer):
+    assert mixer.button.button_style == "primary" and "press Sample for" in mixer.message.value
     mixer.button.click()
     assert (mixer.button.button_style, mixer.message.value) == ("", "")
     mixer.weights["style"].value = 9
@@ -73,7 +73,7 @@ def test_with_all_weights_at_zero_it_says_so(mixer):
     assert "all weights 0" in mixer.chosen
 
 
-def test_turning_to_another_pair_of_weights_needs_no_painting(mixer):
+def test_turning_to_another_pair_of_weights_needs_no_sampling(mixer):
     began = time.perf_counter()
     mixer.strip.row, mixer.strip.index = 0, 2
     assert time.perf_counter() - began < 0.1
@@ -85,7 +85,7 @@ def test_a_sentence_that_cannot_be_read_is_one_line_and_the_button_works_again(m
         raise ValueError(f"'{sentence}' has words that this CLIP has never read (<zebra>)")
         yield
 
-    mixer._paint = picky
+    mixer._sample = picky
     mixer.sentence.value = "a <zebra>"
     assert "a &lt;zebra&gt;" in mixer.message.value
     mixer.button.click()
@@ -111,4 +111,4 @@ def test_a_notebook_without_a_kernel_shows_the_strip_s_still(mixer):
 )
 def test_nothing_to_mix_gets_a_sentence(sentences, references, grid, words):
     with pytest.raises(ValueError, match=words):
-        GuidanceMixer(paint, sentences, references, grid)
+        GuidanceMixer(sample, sentences, references, grid)

@@ -44,7 +44,7 @@ def system(clip, guide):
     torch.manual_seed(2)
     net = UNetConfig(size=16, width=8, multipliers=(1,), blocks=1, attention=(), groups=4, fold=4)
     model = DDPM(DDPMConfig(net, predicts="x0")).eval()
-    for parameter in model.parameters():  # untrained, it would paint gray whatever steers it
+    for parameter in model.parameters():  # untrained, it would draw gray whatever steers it
         nn.init.normal_(parameter, std=0.2)
     return SDG(model, guide, clip)
 

@@ -1,4 +1,4 @@
-"""What the explorers share: a strip that was painted beforehand, and a choice that is painted live.
+"""What the explorers share: a strip that was sampled beforehand, and a choice that is sampled live.
 
 An explorer says what its controls stand for, `chosen` in words and `states` as a walk; this class
 has the button, the bar that shows how far the walk is, and one line for what went wrong.
@@ -22,19 +22,19 @@ from labkit.sampler import State
 
 class Explorer(ipywidgets.VBox):
     """Above, a strip that is flipped in the browser; below, the controls of `rows`, a seed and a
-    button. While the choice is not the one that is painted, the button is lit and says so.
+    button. While the choice is not the one that is sampled, the button is lit and says so.
 
     strip: the `Filmstrip`; its still picture is that of the whole in a rendered notebook.
     rows: the controls under it, row by row; the seed joins the last row.
     """
 
     def __init__(self, strip: Filmstrip, rows: Sequence[Sequence[ipywidgets.Widget]]):
-        self.strip, self._painted = strip, ""
+        self.strip, self._sampled = strip, ""
         self.seed = ipywidgets.BoundedIntText(1, min=0, max=10**6, description="seed")
-        self.button = ipywidgets.Button(description="Paint", icon="paint-brush")
+        self.button = ipywidgets.Button(description="Sample", icon="play")
         self.progress = ipywidgets.FloatProgress(0, min=0, max=1, layout={"width": "140px"})
         self.message, self.picture = ipywidgets.HTML(), Picture()
-        self.button.on_click(lambda _button: self.paint())
+        self.button.on_click(lambda _button: self.sample())
         rows = [*map(list, rows[:-1]), [*rows[-1], self.seed]]
         for each in (control for row in rows for control in row):
             each.observe(lambda _change: self._remind(), "value")
@@ -43,7 +43,7 @@ class Explorer(ipywidgets.VBox):
         super().__init__(
             [
                 self.strip,
-                ipywidgets.HTML("<b>Your own: choose, then press Paint</b>"),
+                ipywidgets.HTML("<b>Your own: choose, then press Sample</b>"),
                 *(ipywidgets.Box(row, **wrap) for row in rows),
                 ipywidgets.Box([self.button, self.progress, self.message], **wrap),
                 self.picture,
@@ -56,23 +56,23 @@ class Explorer(ipywidgets.VBox):
         raise NotImplementedError
 
     def states(self) -> Iterator[State]:
-        """The walk that paints the choice."""
+        """The walk that samples the choice."""
         raise NotImplementedError
 
     def shown(self, images: Tensor):
-        """The figure of what is painted so far, (columns, C, H, W)."""
+        """The figure of what is sampled so far, (columns, C, H, W)."""
         return plots.image_grid(images, columns=len(images), title=self.chosen)
 
     def _remind(self) -> None:
         """Light the button while the picture is not what was chosen."""
-        waits = self.chosen != self._painted
+        waits = self.chosen != self._sampled
         self.button.button_style = "primary" if waits else ""
-        self.message.value = f"press Paint for {escape(self.chosen)}" if waits else ""
+        self.message.value = f"press Sample for {escape(self.chosen)}" if waits else ""
         self.progress.value = not waits
 
-    def paint(self) -> None:
-        """Paint what is chosen, and show it growing."""
-        self.button.disabled, self.message.value = True, "painting …"
+    def sample(self) -> None:
+        """Sample what is chosen, and show it growing."""
+        self.button.disabled, self.message.value = True, "sampling …"
         try:
             first = None
             for state in self.states():
@@ -80,11 +80,11 @@ class Explorer(ipywidgets.VBox):
                 self.progress.value = 1 - state.t / (first + 1)
                 png = plots.png(self.shown(state.x))
                 self.picture.show(png, f"{len(state.x)} pictures: {self.chosen}")
-            self._painted = self.chosen
+            self._sampled = self.chosen
             self._remind()
-        except Exception as error:  # a learner's own paint: one line says what went wrong
+        except Exception as error:  # a learner's own sample: one line says what went wrong
             text = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
-            self.message.value = f'<span role="alert">Nothing was painted: {escape(text)}</span>'
+            self.message.value = f'<span role="alert">Nothing was sampled: {escape(text)}</span>'
         finally:
             self.button.disabled = False
 

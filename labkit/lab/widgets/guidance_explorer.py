@@ -12,18 +12,18 @@ from labkit.lab.widgets.explorer import Explorer, noise
 from labkit.lab.widgets.filmstrip import Filmstrip
 from labkit.sampler import State
 
-Paint = Callable[[Sequence[int], Tensor, Tensor], Iterator[State]]
+Sample = Callable[[Sequence[int], Tensor, Tensor], Iterator[State]]
 
 
 class GuidanceExplorer(Explorer):
-    """Above, a strip of scales for each class, painted beforehand and flipped in the browser;
-    below, any class, scale and seed, painted when the button is pressed, with a bar that shows how
-    far it is. While the choice is not the one that is painted, the button is lit and says so.
+    """Above, a strip of scales for each class, sampled beforehand and flipped in the browser;
+    below, any class, scale and seed, sampled when the button is pressed, with a bar that shows how
+    far it is. While the choice is not the one that is sampled, the button is lit and says so.
 
-        GuidanceExplorer(paint, classes=range(10), scales=(0, 1, 2, 4), shape=(1, 16, 16))
+        GuidanceExplorer(sample, classes=range(10), scales=(0, 1, 2, 4), shape=(1, 16, 16))
 
-    paint: `paint(labels, scale, x)` → states; labels: B class numbers, scale: (B,) float, x: (B, …)
-        noise at time T; yields a `State` after each step, whose last x are pictures in [−1, 1].
+    sample: `sample(labels, scale, x)` → states; labels: B class numbers, scale: (B,) float, x:
+        (B, …) noise at time T; yields a `State` after each step, the last one's x are pictures.
     classes: numbers, or a dict from names to numbers. scales: of the strip; also the ends of the
         slider. shape: of one picture, (C, H, W). columns: pictures side by side, one per noise; a
         column keeps its noise across classes and scales. seed: of the strip's noises.
@@ -32,7 +32,7 @@ class GuidanceExplorer(Explorer):
 
     def __init__(
         self,
-        paint: Paint,
+        sample: Sample,
         classes: Sequence[int] | dict[str, int],
         scales: Sequence[float],
         shape: tuple[int, int, int],
@@ -46,7 +46,7 @@ class GuidanceExplorer(Explorer):
                 f"GuidanceExplorer was given {len(names)} classes and {len(scales)} scales; give "
                 "at least one class, and two scales."
             )
-        self._paint, self._shape = paint, tuple(shape)
+        self._sample, self._shape = sample, tuple(shape)
         self._columns = whole_number(columns, "columns", 1)
         self._names = dict(names)
         strip = self._film(list(scales), seed, what)
@@ -69,14 +69,14 @@ class GuidanceExplorer(Explorer):
     def states(self) -> Iterator[State]:
         x = self.noise(self.seed.value)
         scale = torch.full((len(x),), self.scale.value)
-        return self._paint([self.choice.value] * len(x), scale, x)
+        return self._sample([self.choice.value] * len(x), scale, x)
 
     def _film(self, scales: list[float], seed: int, what: str) -> Filmstrip:
         """Every class at every scale from the same noises, in one batch."""
         rows = [(label, scale) for label in self._names.values() for scale in scales]
         labels = [label for label, _ in rows for _ in range(self._columns)]
         scale = torch.tensor([scale for _, scale in rows for _ in range(self._columns)])
-        *_, last = self._paint(labels, scale.float(), self.noise(seed).repeat(len(rows), 1, 1, 1))
+        *_, last = self._sample(labels, scale.float(), self.noise(seed).repeat(len(rows), 1, 1, 1))
         frames = last.x.unflatten(0, (len(self._names), len(scales), self._columns))
         middle = len(frames) // 2
         self._still = (
@@ -96,7 +96,7 @@ class GuidanceExplorer(Explorer):
         }
         return Filmstrip(
             strips, labels=[f"{what} {scale:g}" for scale in scales], choose="class", speed=2,
-            title="Painted beforehand: choose a class and flip through the scales",
+            title="Sampled beforehand: choose a class and flip through the scales",
             start=len(scales) // 2,
             alt=f"{self._columns} pictures, one per noise, as the guidance grows",
         )  # fmt: skip

@@ -13,19 +13,19 @@ from labkit.lab.widgets.explorer import Explorer, noise
 from labkit.lab.widgets.filmstrip import Filmstrip
 from labkit.sampler import State
 
-Paint = Callable[[str, Tensor, dict[str, Tensor], Tensor], Iterator[State]]
+Sample = Callable[[str, Tensor, dict[str, Tensor], Tensor], Iterator[State]]
 FIRST = "to be like"  # stands over the reference, which is the first picture of every row
 
 
 class GuidanceMixer(Explorer):
-    """Above, a grid of two weights, painted beforehand and flipped in the browser; below, a
-    sentence to type, a picture to be like, and every weight by itself, painted when the button is
+    """Above, a grid of two weights, sampled beforehand and flipped in the browser; below, a
+    sentence to type, a picture to be like, and every weight by itself, sampled when the button is
     pressed.
 
-        GuidanceMixer(paint, ["a red star"], {"two moons": picture},
+        GuidanceMixer(sample, ["a red star"], {"two moons": picture},
                       grid={"text": (0, 50, 100), "content": (0, 50, 100)}, others={"style": 10})
 
-    paint: `paint(sentence, reference, weights, x)` → states; reference: (1, C, H, W); weights: by
+    sample: `sample(sentence, reference, weights, x)` → states; reference: (1, C, H, W); weights: by
         name a (B,) float; x: (B, C, H, W) noise at time T; yields a `State` after each step, whose
         last x are pictures in [−1, 1].
     sentences: to choose from; others may be typed. references: names -> pictures (C, H, W) in
@@ -39,7 +39,7 @@ class GuidanceMixer(Explorer):
 
     def __init__(
         self,
-        paint: Paint,
+        sample: Sample,
         sentences: Sequence[str],
         references: Mapping[str, Tensor],
         grid: Mapping[str, Sequence[float]],
@@ -57,7 +57,7 @@ class GuidanceMixer(Explorer):
                 f"GuidanceMixer was given a grid of {dict(grid)}; give two weights by name, each "
                 "with at least two values."
             )
-        self._paint, self._columns = paint, columns
+        self._sample, self._columns = sample, columns
         self._shape = tuple(next(iter(references.values())).shape)
         self.sentence = ipywidgets.Combobox(
             value=sentences[0], options=list(sentences), description="sentence",
@@ -92,7 +92,7 @@ class GuidanceMixer(Explorer):
             name: torch.full((len(x),), float(each.value)) for name, each in self.weights.items()
         }
         reference = self._pictures[self.reference.value][None]
-        return self._paint(self.sentence.value, reference, weights, x)
+        return self._sample(self.sentence.value, reference, weights, x)
 
     def shown(self, images: Tensor):
         return _beside(self._pictures[self.reference.value], images, self.mixture)
@@ -106,7 +106,7 @@ class GuidanceMixer(Explorer):
             name: torch.zeros(len(each)) for name in self.weights if name not in grid
         }
         x = noise(seed, self._columns, self._shape).repeat(len(pairs), 1, 1, 1)
-        *_, last = self._paint(sentence, self._pictures[0][None], weights, x)
+        *_, last = self._sample(sentence, self._pictures[0][None], weights, x)
         frames = last.x.unflatten(0, (len(rows), len(steps), self._columns))
         strips = {
             f"{weight:g}": [_beside(self._pictures[0], images) for images in strip]
