@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from labkit.lab import checks
-from labkit.lab.checks import calling, framework, sentences
+from labkit.lab.checks import calling, compare, framework, sentences
 from labkit.lab.checks.framework import Check
 
 halved = Check(
@@ -74,6 +74,23 @@ def test_the_same_noise_at_every_call_is_named():
         return (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape, generator=generator)
 
     assert checks.noising_step(careless).mistake == sentences.SAME_NOISE
+
+
+def test_no_noise_at_all_is_told_from_the_same_noise():
+    def careless(x, beta, generator):
+        return (1 - beta) * x  # the root is missing too, so no known mistake is the same
+
+    assert checks.noising_step(careless).mistake == sentences.NO_NOISE
+
+
+def test_a_wrong_whole_number_is_given_beside_the_right_one():
+    assert compare.value_problem([3, 4], [3, 5], 0) == "Value 2 is 5, not 4."
+    assert compare.value_problem(4, torch.tensor(1234567), 0) == "Your number is 1234567, not 4."
+
+    def one_off(T, n):
+        return [*checks.trailing_times.reference(T, n)[:-1], 1]
+
+    assert "is 1, not 0." in checks.trailing_times(one_off).message
 
 
 def test_noise_of_one_s_own_in_place_of_given_noise_is_named():

@@ -144,6 +144,9 @@ def value_problem(expected, got, tolerance: float, part: str = "") -> str:
             f"{broken} of {b.size} numbers{where} are nan or infinite; look for a division by 0, "
             "or the root or logarithm of a negative number."
         )
+    if isinstance(expected, int):  # a whole number is right or wrong
+        which = part[:1].upper() + part[1:] if part else "Your number"
+        return f"{which} is {b.item():.10g}, not {expected}."
     gap = np.abs(a - b) / (1 + np.abs(a))
     index = np.unravel_index(gap.argmax(), gap.shape) if gap.ndim else ()
     at = f" at [{', '.join(map(str, index))}]" if index else ""

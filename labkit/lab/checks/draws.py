@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from labkit.lab.checks import calling, compare, sentences
 
@@ -38,6 +39,23 @@ def ignores_generator(function: Callable, case) -> bool:
     if not any(isinstance(value, torch.Generator) for value in values):
         return False
     return compare.difference(*(calling.call(function, case, seed) for seed in (0, 1))) > 0
+
+
+class _Watch(TorchDispatchMode):
+    """Notes whether torch draws at random inside."""
+
+    drew = False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.drew |= torch.Tag.nondeterministic_seeded in func.tags
+        return func(*args, **(kwargs or {}))
+
+
+def uses_noise(function: Callable, case) -> bool:
+    """Whether a call draws at random with torch, be it the same numbers every time."""
+    with _Watch() as watch:
+        calling.call(function, case)
+    return watch.drew
 
 
 def problem(expected: list, got: list) -> str | None:

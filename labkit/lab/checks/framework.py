@@ -195,7 +195,8 @@ class Check:
         if near:
             return self._named(min(near, key=near.get), worst)
         if problem == sentences.SAME_NOISE:
-            return self._named(problem, worst)
+            draws_any = any(draws.uses_noise(function, case) for case in drawn)
+            return self._named(problem if draws_any else sentences.NO_NOISE, worst)
         return self._result("failed", problem, difference=worst)
 
     def _known(self) -> list[tuple[str, Callable]]:

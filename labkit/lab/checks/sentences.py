@@ -24,6 +24,10 @@ SAME_NOISE = (
     "You draw the same noise at every call, as from a generator that is made and seeded inside the "
     "function; take the one that is given, generator=generator."
 )
+NO_NOISE = (
+    "You draw no noise with torch: two calls give the same result. Draw it in every call, by "
+    "torch.randn(..., generator=generator) where a generator is given."
+)
 FEW_DIGITS = (
     "Your numbers are right in their first digits only: somewhere they went through float32, which "
     "keeps seven of them (stay in float64 from beginning to end), or an iteration stopped early."
@@ -39,6 +43,10 @@ MEANINGS = {
     "does not require grad": (
         "it asks for a gradient, but nothing that it computed with carries one: begin with "
         "x = x.detach().requires_grad_(True), and stay in torch, without no_grad"
+    ),
+    "math domain error": (
+        "a root of a negative number, or a logarithm of one that is not above 0; which of two "
+        "numbers is the larger one"
     ),
     "call numpy() on": "NumPy knows no gradients: compute with torch from beginning to end",
     "maximum recursion depth": (
