@@ -137,3 +137,74 @@ def test_an_arc_in_float32_is_told_the_dtype():
         return slerp_row_by_row(z1, z2, a).float()
 
     assert "float32" in checks.slerp(single).message
+
+
+def sigma_with_the_ratio_upside_down(alpha_bar_t, alpha_bar_s, eta):
+    left = (1 - alpha_bar_s) / (1 - alpha_bar_t)
+    return eta * math.sqrt(left * (1 - alpha_bar_s / alpha_bar_t))
+
+
+def step_without_noise_or_root(schedule, pred, x, t, s, generator=None, eta=0.0):
+    at_s = schedule.alpha_bar[s].item()
+    return math.sqrt(at_s) * pred.x0 + (1 - at_s) * pred.eps
+
+
+def step_with_large_noise_on_the_mean_of_eta(schedule, pred, x, t, s, generator=None, eta=0.0):
+    at_t, at_s = schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item()
+    variance = eta**2 * (1 - at_s) / (1 - at_t) * (1 - at_t / at_s)
+    mean = math.sqrt(at_s) * pred.x0 + math.sqrt(1 - at_s - variance) * pred.eps
+    large = eta * math.sqrt(1 - at_t / at_s)
+    return mean + large * torch.randn(x.shape, generator=generator)
+
+
+def times_of_n_points(T, n):
+    return torch.linspace(T, 0, n).round().int().tolist()
+
+
+def times_from_a_rounded_gap(T, n):
+    gap = round(T / n)
+    return [gap * i for i in range(n, -1, -1)]
+
+
+def euler_without_roots(x, eps, alpha_bar_t, alpha_bar_s):
+    ratio_t, ratio_s = (((1 - each) / each) ** 0.5 for each in (alpha_bar_t, alpha_bar_s))
+    return (x / alpha_bar_t + (ratio_s - ratio_t) * eps) * alpha_bar_s
+
+
+def slerp_in_degrees(z1, z2, a):
+    cosine = torch.cosine_similarity(z1.flatten(1), z2.flatten(1))
+    angle = torch.rad2deg(cosine.arccos())[:, None, None, None]
+    return (torch.sin((1 - a) * angle) * z1 + torch.sin(a * angle) * z2) / torch.sin(angle)
+
+
+def slerp_at_a_right_angle(z1, z2, a):
+    return math.cos(a * math.pi / 2) * z1 + math.sin(a * math.pi / 2) * z2
+
+
+def encode_with_the_factors_of_t(denoise, x0, times):
+    x, table = x0, denoise.schedule.alpha_bar
+    rising = [t for t in reversed(times) if t]
+    for t, u in zip(rising, rising[1:]):
+        pred = denoise(x, t)
+        x = table[t].sqrt() * pred.x0 + (1 - table[u]).sqrt() * pred.eps
+    return x
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "words"),
+    [
+        ("sigma", sigma_with_the_ratio_upside_down, "a root of a negative number"),
+        ("ddim_step", step_without_noise_or_root, "You draw no noise"),
+        ("ddim_step", step_with_large_noise_on_the_mean_of_eta, "the noise on top is η times σ̂"),
+        ("trailing_times", times_of_n_points, "n − 1 steps"),
+        ("trailing_times", times_from_a_rounded_gap, "You round the gap"),
+        ("ode_step", euler_without_roots, "The roots of ᾱ are missing"),
+        ("slerp", slerp_in_degrees, "in degrees"),
+        ("slerp", slerp_at_a_right_angle, "for a right one"),
+        ("encode", encode_with_the_factors_of_t, "The factor of x̂_0"),
+    ],
+)
+def test_a_wrong_answer_is_met_with_its_own_reason(name, wrong, words):
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert words in getattr(checks, name)(wrong).message

@@ -26,6 +26,10 @@ def _noise_ratio(alpha_bar: float) -> float:
     return math.sqrt((1 - alpha_bar) / alpha_bar)
 
 
+def _change(alpha_bar_t: float, alpha_bar_s: float) -> float:
+    return _noise_ratio(alpha_bar_s) - _noise_ratio(alpha_bar_t)
+
+
 def _wrong_euler(
     ratio=_noise_ratio, sign: int = 1, into: bool = True, back: bool = True, there: bool = False
 ):
@@ -67,6 +71,26 @@ ode_step = Check(
         "Your ς stands on its head: it is noise over signal, √((1−ᾱ)/ᾱ).": (
             _wrong_euler(lambda alpha_bar: math.sqrt(alpha_bar / (1 - alpha_bar)))
         ),
+        "You come back by √ᾱ_t; the step has led to s, so multiply by √ᾱ_s.": (
+            lambda x, eps, t, s: math.sqrt(t) * (x / math.sqrt(t) + _change(t, s) * eps)
+        ),
+        "The roots of ᾱ are missing: x̄_t = x_t/√ᾱ_t, and x_s = √ᾱ_s · x̄_s.": [
+            lambda x, eps, t, s: s * (x / t + _change(t, s) * eps),
+            lambda x, eps, t, s: math.sqrt(s) * (x / t + _change(t, s) * eps),
+            lambda x, eps, t, s: s * (x / math.sqrt(t) + _change(t, s) * eps),
+        ],
+        "t and s have changed places: x comes at time t, and the step leads to s.": (
+            lambda x, eps, t, s: _wrong_euler()(x, eps, s, t)
+        ),
+        "You multiply by √ᾱ_t on the way in; x̄_t = x_t/√ᾱ_t.": (
+            lambda x, eps, t, s: math.sqrt(s) * (x * math.sqrt(t) + _change(t, s) * eps)
+        ),
+        "You divide by √ᾱ_s on the way back; x_s = √ᾱ_s · x̄_s.": (
+            lambda x, eps, t, s: (x / math.sqrt(t) + _change(t, s) * eps) / math.sqrt(s)
+        ),
+        "You add ς_s ε̂, which belongs to x̂_0; to x̄_t belongs the change, (ς_s − ς_t) ε̂.": (
+            lambda x, eps, t, s: math.sqrt(s) * (x / math.sqrt(t) + _noise_ratio(s) * eps)
+        ),
     },
     against=sampler.ddim,
 )
@@ -91,7 +115,11 @@ def _wrong_encode(ask="here", times_of=lambda times: [t for t in times if t > 0]
             guess = x0 if options.get("truth") else guess
             noise = torch.randn_like(x) if options.get("forward") else pred.eps
             guess = x if options.get("keep") else guess
-            x = schedule.signal(u, x) * guess + schedule.noise(u, x) * noise
+            signal = schedule.signal(t if options.get("signal_of_t") else u, x)
+            level = schedule.noise(t if options.get("noise_of_t") else u, x)
+            if options.get("squared"):
+                signal, level = signal**2, level**2
+            x = signal * guess + level * noise
         return x
 
     return encode
@@ -140,6 +168,15 @@ encode = Check(
         ),
         "The 0 stays in the list; the clean picture stands for x at the smallest time above 0, so "
         "leave it out.": _encode_from_zero,
+        "The factor of x̂_0 is that of the time you leave; the step leads to u: √ᾱ_u.": (
+            _wrong_encode(signal_of_t=True)
+        ),
+        "The factor of ε̂ is that of the time you leave; the step leads to u: √(1−ᾱ_u).": (
+            _wrong_encode(noise_of_t=True)
+        ),
+        "The roots are missing: √ᾱ_u · pred.x0 + √(1−ᾱ_u) · pred.eps.": (
+            _wrong_encode(squared=True)
+        ),
         "You stop one step early: the last step leads up to times[0] itself.": (
             _wrong_encode(times_of=lambda times: [t for t in times if t > 0][:0:-1])
         ),
@@ -165,6 +202,17 @@ def _arc(z1: Tensor, z2: Tensor, a: float, dims, unit=True, swap=False, divide=T
     first, second = torch.sin((1 - a) * angle), torch.sin(a * angle)
     first, second = (second, first) if swap else (first, second)
     return (first * z1 + second * z2) / (torch.sin(angle) if divide else 1)
+
+
+def _angle(z1: Tensor, z2: Tensor) -> Tensor:
+    """The angle of each row, (B, 1, 1, 1)."""
+    cosine = torch.cosine_similarity(z1.flatten(1), z2.flatten(1))
+    return cosine.arccos()[:, None, None, None]
+
+
+def _weighted(z1: Tensor, z2: Tensor, a: float, angle: Tensor) -> Tensor:
+    """The formula of the arc with this angle."""
+    return (torch.sin((1 - a) * angle) * z1 + torch.sin(a * angle) * z2) / torch.sin(angle)
 
 
 def _to_unit(z: Tensor) -> Tensor:
@@ -199,9 +247,19 @@ slerp = Check(
         ),
         "The angle is taken over the channels of each pixel, as cosine_similarity does by itself; "
         "a picture is one vector: flatten it whole.": partial(_arc, dims=1),
-        "One angle is shared by the whole batch; each row has its own: flatten from axis 1.": (
-            partial(_arc, dims=(0, 1, 2, 3))
+        "One angle is shared by the whole batch; each row has its own: flatten from axis 1.": [
+            partial(_arc, dims=(0, 1, 2, 3)),
+            lambda z1, z2, a: _weighted(z1, z2, a, _angle(z1, z2).mean()),
+            lambda z1, z2, a: _weighted(z1, z2, a, _angle(z1, z2)[:1]),
+        ],
+        "The angle is in degrees; torch.sin wants it as arccos gives it, in radians.": (
+            lambda z1, z2, a: _weighted(z1, z2, a, _angle(z1, z2).rad2deg())
         ),
+        "You take the angle for a right one, which it is only on average; compute it from z1 and "
+        "z2.": [
+            lambda z1, z2, a: _weighted(z1, z2, a, torch.tensor(math.pi / 2)),
+            lambda z1, z2, a: (1 - a) ** 0.5 * z1 + a**0.5 * z2,
+        ],
         "The product z1·z2 is not a cosine before you divide it by the lengths |z1||z2|.": (
             partial(_arc, dims=(1, 2, 3), unit=False)
         ),

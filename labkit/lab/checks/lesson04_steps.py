@@ -68,6 +68,17 @@ sigma = Check(
         ),
         "The last factor is √(1−ᾱ_t/ᾱ_s); you have 1−ᾱ_t there, the noise since time 0, not since "
         "s.": lambda t, s, eta: eta * math.sqrt(1 - s),
+        "The first factor lacks its root: √((1−ᾱ_s)/(1−ᾱ_t)).": (
+            lambda t, s, eta: eta * (1 - s) / (1 - t) * math.sqrt(1 - t / s)
+        ),
+        "The last factor lacks its root: √(1−ᾱ_t/ᾱ_s).": (
+            lambda t, s, eta: eta * math.sqrt((1 - s) / (1 - t)) * (1 - t / s)
+        ),
+        "In the last factor ᾱ_s and ᾱ_t have changed places: it is √(1−ᾱ_t/ᾱ_s), since ᾱ_t is the "
+        "smaller one.": (lambda t, s, eta: eta * math.sqrt((1 - s) / (1 - t) * abs(1 - s / t))),
+        "ᾱ_t and ᾱ_s have changed places everywhere; s is the cleaner time, with the larger ᾱ.": (
+            lambda t, s, eta: eta * math.sqrt(abs((1 - t) / (1 - s) * (1 - s / t)))
+        ),
     },
     against=sampler.ddim,
 )
@@ -98,18 +109,34 @@ def _wrong_step(
     use_eta=lambda eta: eta,
     draw=torch.randn,
     hat=False,
+    guess=lambda pred: pred.x0,
+    stay=False,
 ):
     """A DDIM step in which one thing can be wrong."""
 
     def step(schedule, pred, x, t, s, generator, eta):
         at_t = schedule.alpha_bar[t].item()
-        at_s = schedule.alpha_bar[t - 1 if one_step else s].item()
+        at_s = schedule.alpha_bar[t - 1 if one_step else t if stay else s].item()
         ratio = 1 - schedule.beta[t].item() if beta else at_t / at_s
         left = 1 if hat else (1 - at_s) / (1 - at_t)
         sigma = use_eta(eta) * math.sqrt(left * (1 - ratio))
         noise = draw(x.shape, generator=generator, dtype=x.dtype)
         arrow = x if towards == "x" else pred.eps
-        return signal(at_s) * pred.x0 + direction(at_s, sigma) * arrow + std(sigma) * noise
+        return signal(at_s) * guess(pred) + direction(at_s, sigma) * arrow + std(sigma) * noise
+
+    return step
+
+
+def _large_noise_on_the_mean_of_eta(last: bool):
+    """The family's mean, with σ̂ on top; `last`: also in the step to 0."""
+
+    def step(schedule, pred, x, t, s, generator, eta):
+        at_t, at_s = schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item()
+        large = eta * math.sqrt(1 - at_t / at_s) * (last or s > 0)
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        variance = eta**2 * (1 - at_s) / (1 - at_t) * (1 - at_t / at_s)
+        direction = math.sqrt(max(1 - at_s - variance, 0))
+        return math.sqrt(at_s) * pred.x0 + direction * pred.eps + large * noise
 
     return step
 
@@ -164,6 +191,17 @@ ddim_step = Check(
         ),
         "The direction points along x_t, which still holds the picture; it must be the noise ε̂, "
         "pred.eps.": _wrong_step(towards="x"),
+        "The mean is right, but the noise on top is η times σ̂: its factor √((1−ᾱ_s)/(1−ᾱ_t)) is "
+        "missing.": [_large_noise_on_the_mean_of_eta(True), _large_noise_on_the_mean_of_eta(False)],
+        "You clip the guess x̂_0 in the step, and keep ε̂ as it was; MapX0 clips before the step, "
+        "and computes ε̂ again.": _wrong_step(guess=lambda pred: pred.x0.clamp(-1, 1)),
+        "The part along ε̂ is left out: √(1−ᾱ_s−σ²) · pred.eps belongs to the sum.": (
+            _wrong_step(direction=lambda at_s, sigma: 0.0)
+        ),
+        "The direction has the wrong sign: add √(1−ᾱ_s−σ²) · pred.eps.": (
+            _wrong_step(direction=lambda at_s, sigma: -math.sqrt(max(1 - at_s - sigma**2, 0)))
+        ),
+        "You use ᾱ_t where the step leads to s: schedule.alpha_bar[s].": _wrong_step(stay=True),
         "The noise comes from rand, which is uniform on 0 … 1 and never negative; draw it with "
         "randn.": _wrong_step(draw=torch.rand),
     },
@@ -220,6 +258,20 @@ trailing_times = Check(
         "You round up (ceil) where the recipe rounds.": (
             lambda T, n: [math.ceil(T * i / n) for i in reversed(range(n + 1))]
         ),
+        "You begin at T − 1; the times run from T, pure noise, down to 0.": (
+            lambda T, n: [round((T - 1) * i / n) for i in reversed(range(n + 1))]
+        ),
+        "These are n points, so n − 1 steps; n steps need n + 1 times: i·T/n.": [
+            lambda T, n: [round(T * i / (n - 1)) for i in reversed(range(n))],
+            lambda T, n: torch.linspace(T, 0, n).round().int().tolist(),
+            lambda T, n: torch.linspace(T, 0, n).int().tolist(),
+            lambda T, n: torch.linspace(T, 0, n, dtype=torch.float64).round().int().tolist(),
+        ],
+        "You round the gap T/n, so the errors add up and the first time is not T; round each time "
+        "i·T/n.": [
+            lambda T, n: [round(T / n) * i for i in reversed(range(n + 1))],
+            lambda T, n: [T // n * i for i in reversed(range(n + 1))],
+        ],
         "The times are not rounded; they are indices of a table, so round them to whole numbers.": (
             lambda T, n: [T * i / n for i in reversed(range(n + 1))]
         ),
