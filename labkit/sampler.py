@@ -101,8 +101,7 @@ def ddim(
     if (at_s <= at_t).any():
         raise ValueError(f"with eta > 0 a step must lead to a cleaner time, but t = {t}, s = {s}")
     variance = eta**2 * (1 - at_s) / (1 - at_t) * (1 - at_t / at_s)
-    # At eta = 1 and s = 0 the difference is zero but for rounding, which may fall below it.
-    direction = (1 - at_s - variance).clamp(min=0).sqrt()
+    direction = (1 - at_s - variance).clamp(min=0).sqrt()  # 0 at eta = 1 and s = 0
     mean = like(at_s.sqrt(), x) * pred.x0 + like(direction, x) * pred.eps
     return mean + like(variance.sqrt(), x) * noise_like(x, generator)
 
