@@ -134,7 +134,7 @@ class Denoiser(nn.Module):
         loss = (out - self.target(x0, t, eps)).square().mean()
         if also is not None:
             pred = READ[self.predicts](self.schedule, x, t, out)
-            loss = loss + also(pred.x0, x0, like(self.schedule.alpha_bar[t], x0))
+            loss = loss + also(pred.x0.to(x0.dtype), x0, like(self.schedule.alpha_bar[t], x0))
         return loss
 
 

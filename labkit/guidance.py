@@ -62,7 +62,7 @@ class Composed:
     null: the condition that means "none", one row or B rows. terms: pairs of a condition, one row
         or B rows, and its scale, a number or (B,); a negative one leads away from it.
     Called without a condition of its own. One network call for null and all terms together.
-    var_frac is that of the null. Raises ValueError for no term, and for a further condition.
+    var_frac is that of the first term. Raises ValueError for no term, and for a further condition.
     """
 
     denoise: Denoises
@@ -91,7 +91,7 @@ class Composed:
         guided = eps_u
         for eps, (_, scale) in zip(others, self.terms, strict=True):
             guided = guided + per_row(scale, x) * (eps - eps_u)
-        var_frac = None if pred.var_frac is None else pred.var_frac.chunk(calls)[0]
+        var_frac = None if pred.var_frac is None else pred.var_frac.chunk(calls)[1]
         return from_eps(self.schedule, x, t, guided)._replace(var_frac=var_frac)
 
 

@@ -13,7 +13,7 @@ least what the best code needs, and 8 is what no model at all needs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -184,10 +184,12 @@ def hybrid_loss(
     cond: Conditioning | None = None,
     generator: torch.Generator | None = None,
     weight: float = 0.001,
+    also: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """L_hybrid = L_simple + weight · L_vlb, a scalar (Improved DDPM, equation 16), for a denoiser
     with learned variance. L_vlb, a sum over t, is estimated as T times the term at the drawn t, in
-    bits per dimension; its gradient reaches the variance only, never the mean.
+    bits per dimension; its gradient reaches the variance only, never the mean. also: as in
+    `Denoiser.loss`.
     """
     unit_size(float_batch(x0, "x0"))
     schedule = denoiser.schedule
@@ -202,4 +204,7 @@ def hybrid_loss(
     simple = (answer - denoiser.target(x0, t, eps)).square().mean()
     still = pred._replace(x0=pred.x0.detach(), eps=pred.eps.detach())
     bound = schedule.T * term(schedule, still, x0, x, t).mean()
-    return simple + weight * bound.to(simple.dtype)
+    loss = simple + weight * bound.to(simple.dtype)
+    if also is not None:
+        loss = loss + also(pred.x0.to(x0.dtype), x0, like(schedule.alpha_bar[t], x0))
+    return loss

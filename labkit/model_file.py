@@ -18,6 +18,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from labkit import checkpoint
 from labkit.inputs import short
+from labkit.scenes.tokenizer import words_of
 
 SYSTEMS = {  # where each is found; imported when a file asks for it
     "ADM": "labkit.systems.adm",
@@ -47,6 +48,12 @@ def save(path: str | Path, system: nn.Module, **facts) -> None:
         raise ValueError(
             f"a file of a {kind} could not be built again: labkit knows {', '.join(SYSTEMS)}. Save "
             "its tensors with labkit.checkpoint.save, and build it yourself"
+        )
+    if other := words_of(getattr(system, "tokenizer", None)):
+        raise ValueError(
+            f"this {kind} reads with a tokenizer of its own ({other}), which the file could not "
+            "hold, and the course's would read other words into it: save its tensors with "
+            "labkit.checkpoint.save, and keep the tokenizer beside them"
         )
     names = {}
     if words := getattr(system, "names", None):

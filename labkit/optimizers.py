@@ -39,18 +39,20 @@ class Muon(torch.optim.Optimizer):
     Muon makes each update of a matrix nearly orthogonal, so that no direction of the weights is
     left behind (Jordan et al. 2024, "Muon: an optimizer for hidden layers"). Updates are scaled to
     the size that AdamW's have, so both take the same learning rate (Liu et al. 2025, section 2.2).
-    A convolution counts as the matrix (outputs, k² · inputs).
+    A convolution counts as the matrix (outputs, k² · inputs). Muon's momentum is torch's own, .95;
+    betas are AdamW's.
     """
 
     def __init__(self, system: nn.Module, betas: tuple[float, float], weight_decay: float):
         kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
         owners = [module for module in system.modules() if isinstance(module, kinds)]
-        found = {id(owner.weight) for owner in owners if min(flat(owner.weight).shape) >= LEAST}
+        found = {id(owner.weight) for owner in owners if suits(owner.weight)}
         learned = [weight for weight in system.parameters() if weight.requires_grad]
         self.matrices = [weight for weight in learned if id(weight) in found]
         self.others = [weight for weight in learned if id(weight) not in found]
-        groups = [{"params": part} for part in (self.matrices, self.others) if part]
-        super().__init__(groups, {"lr": 0.0})
+        # "fused" here, too: by it torch decides where a step's number lies when a state is loaded.
+        groups = [{"params": self.matrices}, {"params": self.others, "fused": True}]
+        super().__init__([group for group in groups if group["params"]], {"lr": 0.0})
         # In the same memory as the weights, and of the only shape that torch's Muon takes.
         self.views = [nn.Parameter(flat(weight.detach())) for weight in self.matrices]
         self.parts = []
@@ -63,28 +65,45 @@ class Muon(torch.optim.Optimizer):
 
     def step(self, closure=None) -> None:
         for weight, view in zip(self.matrices, self.views, strict=True):
-            view.grad = None if weight.grad is None else flat(weight, weight.grad)
+            view.grad = None if weight.grad is None else flat(weight.grad, weight)
         for part, group in zip(self.parts, self.param_groups, strict=True):
             part.param_groups[0]["lr"] = group["lr"]
             part.step()
-        self.share(lambda weight, state: self.state.__setitem__(weight, state))
+        for weight, view in zip(self.matrices, self.views, strict=True):
+            view.grad = None  # or the next backward pass would find two of each in memory
+            if held := self.parts[0].state[view]:
+                self.state[weight] = {name: unflat(value, weight) for name, value in held.items()}
+        for weight in self.others:
+            self.state[weight] = self.parts[-1].state[weight]
 
     def load_state_dict(self, state_dict: dict) -> None:
         super().load_state_dict(state_dict)
-        self.share(lambda weight, state: state.update(self.state[weight]))
-
-    def share(self, use) -> None:
-        """Calls use(weight, what torch's own optimizer remembers of it) for every weight."""
-        weights = [*self.matrices, *self.others]
-        held = [(part, key) for part in self.parts for key in part.param_groups[0]["params"]]
-        for weight, (part, key) in zip(weights, held, strict=True):
-            use(weight, part.state[key])
+        for weight, view in zip(self.matrices, self.views, strict=True):
+            held = {name: flat(value, weight) for name, value in self.state[weight].items()}
+            self.parts[0].state[view].update(held)
+        for weight in self.others:
+            self.parts[-1].state[weight].update(self.state[weight])
 
 
-def flat(weight: Tensor, tensor: Tensor | None = None) -> Tensor:
-    """A weight, or with it its gradient, as a matrix. Of a convolution's weight that lies channels
-    last in memory it is (outputs, k² · inputs), or the weight's own memory could not be used."""
-    tensor = weight if tensor is None else tensor
+def suits(weight: Tensor) -> bool:
+    """Whether Muon can move it: it is large enough, and is a matrix without being copied."""
+    matrix = flat(weight.detach())
+    shares = matrix.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr()
+    return shares and min(matrix.shape) >= LEAST
+
+
+def flat(tensor: Tensor, weight: Tensor | None = None) -> Tensor:
+    """A weight, or with it its gradient or momentum, as a matrix. Of a convolution's weight that
+    lies channels last in memory it is (outputs, k² · inputs), so that nothing has to be copied."""
+    weight = tensor if weight is None else weight
     if weight.ndim > 2 and not weight.is_contiguous():
         tensor = tensor.movedim(1, -1)
     return tensor.flatten(1)
+
+
+def unflat(matrix: Tensor, weight: Tensor) -> Tensor:
+    """The matrix in the shape of the weight from which `flat` made it; the same memory."""
+    if weight.ndim > 2 and not weight.is_contiguous():
+        outputs, inputs, *kernel = weight.shape
+        return matrix.view(outputs, *kernel, inputs).movedim(-1, 1)
+    return matrix.view(weight.shape)

@@ -115,7 +115,8 @@ def check_same(path: str | Path, saved: dict | None, own: dict) -> None:
             f"{path} does not say of which system and data it is a run (it holds a finished model, "
             "or comes from an earlier labkit); give another checkpoint file"
         )
-    if other := first_difference(saved["settings"], own["settings"]):
+    before = {"optimizer": "adamw"}  # all that there was until runs said which
+    if other := first_difference(before | saved["settings"], own["settings"]):
         raise ValueError(
             f"{path} belongs to another run: its {other}; give another checkpoint file, or the "
             "same settings to go on with it"

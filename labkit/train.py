@@ -133,8 +133,8 @@ def train(
     if half := {weight.dtype for weight in learned} & {torch.float16, torch.bfloat16}:
         raise ValueError(
             f"the system learns weights of {half.pop()}, in which small steps and the average's "
-            "would be lost: bring it to float32 by system.float(), and for speed give a Fabric of "
-            "precision bf16-mixed"
+            "would be lost: bring it to float32 by system.float(), and for speed give "
+            'precision="bf16-mixed"'
         )
     if not isinstance(betas, tuple | list) or len(betas) != 2:
         raise ValueError(f"betas is {short(betas)}, but must be two numbers from 0 to below 1")
@@ -225,6 +225,8 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
                 raise not_finite(step, losses, norm, recipe["seed"])
             state = None
             optimizer.step()
+            # Fused steps do not count themselves, and `versions` would not see another run's.
+            torch.autograd.graph.increment_version(system.parameters())
             optimizer.zero_grad()
             average.update(step)
             done, loss, state = step + 1, mean, versions(system)

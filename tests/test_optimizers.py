@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit import train
+from labkit import checkpoint, train
 from labkit.nets.unet import UNet, UNetConfig
 from labkit.optimizers import Muon, flat, learning_rate, optimizer_for
 from tests.faults import tiny
@@ -69,7 +69,7 @@ def test_a_convolution_moves_as_its_matrix_does_however_it_lies_in_memory(memory
     matrix = nn.Linear(*rows.T.shape, bias=False)
     matrix.weight.data = rows.clone()
     gradients(conv)  # lies in memory as torch likes, which is not always as the weight lies
-    matrix.weight.grad = flat(conv.weight, conv.weight.grad)
+    matrix.weight.grad = flat(conv.weight.grad, conv.weight)
     for module in (conv, matrix):
         optimizer = optimizer_for(module, "muon", (0.9, 0.99), 0.0)
         optimizer.param_groups[0]["lr"] = 0.01
@@ -129,3 +129,65 @@ def test_another_optimizer_is_another_run(tmp_path):
         next(train.train(UNetLoss(), tiny.batches(), 2, checkpoint=path))
     with pytest.raises(ValueError, match="optimizer"):
         train.train(UNetLoss(), tiny.batches(), 2, optimizer="sgd")
+
+
+def test_a_stopped_run_goes_on_in_another_memory_format(tmp_path):
+    def run(last: bool, until: int | None, path):
+        system = UNetLoss()
+        if last:
+            system.to(memory_format=torch.channels_last)
+        steps = train.train(system, tiny.batches(), 12, checkpoint=path, optimizer="muon", lr=3e-3)
+        for step in steps:
+            if step.step == until:
+                break
+        return tiny.weights(step.ema)
+
+    for first in (True, False):
+        whole = run(first, None, tmp_path / f"whole{first}.run")
+        run(first, 6, tmp_path / f"{first}.run")
+        again = run(not first, None, tmp_path / f"{first}.run")
+        assert torch.allclose(whole, again, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_all_that_a_loaded_state_holds_lies_where_torch_s_fused_adamw_wants_it(name):
+    layer = nn.Linear(20, 20)
+    optimizer = optimizer_for(layer, name, (0.9, 0.99), 0.0)
+    stepped(layer, optimizer, steps=1)
+    state = optimizer.state_dict()
+    weights = [(weight, group) for group in optimizer.param_groups for weight in group["params"]]
+    ((key, group),) = (
+        (index, group) for index, (weight, group) in enumerate(weights) if weight is layer.bias
+    )
+    place = torch.optim.Optimizer._process_value_according_to_param_policy
+    meta = nn.Parameter(torch.empty(20, device="meta"))
+    step = place(meta, state["state"][key]["step"], key, [{**group, "params": [key]}], "step")
+    assert step.device.type == "meta"
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_run_does_not_save_what_a_later_run_of_the_same_system_has_made(name, tmp_path):
+    system, options = UNetLoss(), {"optimizer": name, "warmup": 0}
+    path = tmp_path / "first.run"
+    first = train.train(
+        system, tiny.batches(), 9, checkpoint=path, save_every=100, lr=1e-3, **options
+    )
+    for _ in range(3):
+        next(first)
+    *_, _ = train.train(system, tiny.batches(), 4, lr=0.05, **options)
+    first.close()
+    assert checkpoint.read_about(path)["step"] == 0
+
+
+def test_a_weight_that_would_have_to_be_copied_is_left_to_adamw():
+    layer = nn.Linear(20, 24)
+    layer.weight = nn.Parameter(torch.randn(24, 40)[:, ::2])
+    before = layer.weight.detach().clone()
+    conv = nn.Conv2d(24, 24, 3)
+    conv.weight = nn.Parameter(torch.randn(24, 24, 3, 3).mT)
+    for module in (layer, conv):
+        optimizer = Muon(module, (0.9, 0.99), 0.0)
+        old = module.weight.detach().clone()
+        stepped(module, optimizer, steps=1)
+        assert not torch.equal(old, module.weight)
+    assert layer.weight.shape == before.shape

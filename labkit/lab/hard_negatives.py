@@ -65,7 +65,7 @@ class Tuned(nn.Module):
     def __init__(self, clip: CLIP, hard: bool):
         super().__init__()
         copy = deepcopy(clip).requires_grad_(True)
-        self.pool, self.text, self.log_scale = copy.image.pool, copy.text, copy.logit_scale
+        self.pool, self.text, self.logit_scale = copy.image.pool, copy.text, copy.logit_scale
         self.hard = hard
 
     def vectors(self, maps: Tensor, *tokens: Tensor) -> list[Tensor]:
@@ -75,7 +75,7 @@ class Tuned(nn.Module):
     def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         image, right, swapped = self.vectors(*batch)
         options = torch.cat([right, swapped]) if self.hard else right
-        own, scale = torch.arange(len(image)), self.log_scale.exp()
+        own, scale = torch.arange(len(image)), self.logit_scale.exp()
         rows = F.cross_entropy(scale * image @ options.T, own)
         columns = F.cross_entropy(scale * right @ image.T, own)
         return (rows + columns) / 2

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,6 +121,15 @@ class Tokenizer:
             if not (learned and piece in self.known):
                 found.append(word)
         return found
+
+
+def words_of(tokenizer: Tokenizer | None) -> str:
+    """Which tokenizer it is: "" for the course's own, and else a short digest of its vocabulary, so
+    that models which number words in another way are not taken for each other."""
+    if tokenizer is None or tokenizer is load():
+        return ""
+    words = sorted(tokenizer.pieces.get_vocab().items(), key=lambda pair: pair[1])
+    return f"tokenizer {sha256(repr(words).encode()).hexdigest()[:12]}"
 
 
 def spaced(text: object) -> str:

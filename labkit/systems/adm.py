@@ -52,6 +52,10 @@ class ADM(nn.Module):
         self.denoiser = build_denoiser(config)
         self.perceptual: PerceptualLoss | None = None  # set for training alone
 
+    def extra_repr(self) -> str:
+        """What a run that goes on is compared by, besides the configuration."""
+        return repr(self.perceptual or "")
+
     @property
     def classes(self) -> int:
         """How many there are."""
@@ -86,7 +90,7 @@ class ADM(nn.Module):
         vector = F.one_hot(labels, self.classes).to(pictures.dtype)
         cond = Conditioning(vector=vector).drop(self.null, vector=self.config.p_uncond)
         if self.denoiser.learned_variance:
-            return hybrid_loss(self.denoiser, pictures, cond)
+            return hybrid_loss(self.denoiser, pictures, cond, also=self.perceptual)
         return self.denoiser.loss(pictures, cond, also=self.perceptual)
 
     def generate(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from labkit.inputs import one_of, short, whole_number
 from labkit.sampler import State
 from labkit.systems.glide import GLIDE
-from labkit.systems.glide_inputs import Prompt, known_pictures
+from labkit.systems.glide_inputs import Prompt, known_pictures, listed
 
 
 class Cascade(nn.Module):
@@ -60,14 +60,15 @@ class Cascade(nn.Module):
         options: further arguments of `GLIDE.generate`, for every stage. One generator of noise goes
         through all stages, so that no two begin from the same.
         """
+        if "low" in options:
+            raise ValueError("a cascade draws its own small pictures: leave out low")
         steps, scale = self.by_stage(steps, 25), self.by_stage(scale, 3.0)
         generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
         if known is not None:
             last = list(self.stages.values())[-1].config.net
-            rows = len(known[0]) if isinstance(known, Sequence) and len(known) == 2 else 1
-            known = known_pictures(known, last, rows)
+            known = known_pictures(known, last, len(listed(prompts)))
 
-        def states_of(name: str, low: Tensor | None) -> Iterator[State]:
+        def states_of(name: str, low: Tensor | None, generator=generator) -> Iterator[State]:
             stage = self.stages[name]
             return stage.generate(
                 prompts,
@@ -79,8 +80,12 @@ class Cascade(nn.Module):
                 **options,
             )
 
-        first = states_of(next(iter(self.stages)), None)  # what it cannot do is said at the call
-        return self.walk(first, states_of)
+        first, *others = self.stages
+        for name in others:  # what a stage cannot do is said now, not after those before it
+            side = self.stages[name].config.upsamples
+            channels = self.stages[name].config.net.channels
+            states_of(name, torch.zeros(1, channels, side, side), torch.Generator())
+        return self.walk(states_of(first, None), states_of)
 
     def walk(self, states: Iterator[State], states_of) -> Iterator[State]:
         """The states of the first stage, and then of all others."""

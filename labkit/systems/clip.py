@@ -21,7 +21,7 @@ from labkit.inputs import picture_batch, short, sized_pictures, whole_number
 from labkit.nets.resnet import ResNet, ResNetConfig
 from labkit.nets.transformer import TextConfig, TextTransformer
 from labkit.nets.vit import ViT, ViTConfig
-from labkit.scenes.tokenizer import Tokenizer
+from labkit.scenes.tokenizer import Tokenizer, words_of
 from labkit.scenes.tokenizer import load as course_tokenizer
 
 # Of the pixels of CLIP's training pictures, in [0, 1]: every picture is shifted and scaled by them.
@@ -88,6 +88,10 @@ class CLIP(nn.Module):
         self.text = TextTransformer(config.text, config.dim)
         # The logarithm is learned, so that the scale stays positive and moves by proportions.
         self.logit_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
+
+    def extra_repr(self) -> str:
+        """What a run that goes on is compared by, besides the configuration."""
+        return words_of(self.tokenizer)
 
     @property
     def scale(self) -> Tensor:

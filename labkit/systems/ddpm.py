@@ -54,6 +54,10 @@ class DDPM(nn.Module):
         self.denoiser = build_denoiser(config)
         self.perceptual: PerceptualLoss | None = None  # set for training alone
 
+    def extra_repr(self) -> str:
+        """What a run that goes on is compared by, besides the configuration."""
+        return repr(self.perceptual or "")
+
     def encode(self, prompts: int) -> Conditioning | None:
         """None: this model listens to nothing, so its "prompts" are only how many pictures."""
         whole_number(prompts, "the number of pictures", 1)
@@ -61,7 +65,7 @@ class DDPM(nn.Module):
     def loss(self, batch: Tensor) -> Tensor:
         """A scalar: L_simple, or L_hybrid with learned variance. batch: (B, C, H, W) in [-1, 1]."""
         if self.denoiser.learned_variance:
-            return hybrid_loss(self.denoiser, batch)
+            return hybrid_loss(self.denoiser, batch, also=self.perceptual)
         return self.denoiser.loss(batch, also=self.perceptual)
 
     def generate(

@@ -11,7 +11,7 @@ known pixels, and for the upsampler, which also sees a smaller picture.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +23,11 @@ from labkit.conditioning import Conditioning
 from labkit.data.pictures import quantize
 from labkit.denoiser import MapX0, clip, keep_known
 from labkit.guidance import ClassifierFree, Composed
-from labkit.inputs import number, picture_batch, short
+from labkit.inputs import number, picture_batch, short, whole_number
 from labkit.likelihood import hybrid_loss
 from labkit.nets.transformer import BidirectionalTextTransformer, TextConfig
 from labkit.sampler import State, ddim, from_noise
-from labkit.scenes.tokenizer import Tokenizer, Tokens
+from labkit.scenes.tokenizer import Tokenizer, Tokens, words_of
 from labkit.scenes.tokenizer import load as course_tokenizer
 from labkit.systems.ddpm import DDPMConfig, build_denoiser
 from labkit.systems.glide_inputs import (
@@ -36,6 +36,7 @@ from labkit.systems.glide_inputs import (
     listed,
     low_pictures,
     masks_of,
+    negatives,
     scaled_terms,
 )
 from labkit.systems.perceptual import PerceptualLoss
@@ -56,17 +57,22 @@ class GLIDEConfig(DDPMConfig):
         if isinstance(self.text, dict):  # from JSON
             object.__setattr__(self, "text", TextConfig(**self.text))
         number(self.p_uncond, "p_uncond", 0, 1)
-        net, colors = self.net, self.net.channels
-        image = (colors + 1) * self.inpaints + colors * (self.upsamples is not None)
+        net = self.net
+        if self.upsamples is not None:
+            whole_number(self.upsamples, "upsamples", 1, net.size - 1)
         for what, given, needed in (
             ("vector", net.vector, self.text.width),
             ("tokens", net.tokens, self.text.width),
-            ("image", net.image, image),
+            ("image", net.image, sum(self.beside.values())),
         ):
             if given != needed:
                 raise ValueError(f"net.{what} is {given}, but must be {needed} for this model")
-        if self.upsamples is not None and not 0 < self.upsamples < net.size:
-            raise ValueError(f"upsamples is {self.upsamples}, but must be below {net.size}")
+
+    @property
+    def beside(self) -> dict[str, int]:
+        """The channels of what the U-Net sees beside x, in their order: that of the authors."""
+        known = {"known": self.net.channels, "mask": 1} if self.inpaints else {}
+        return known | ({"low": self.net.channels} if self.upsamples is not None else {})
 
 
 class GLIDE(nn.Module):
@@ -84,25 +90,43 @@ class GLIDE(nn.Module):
         self.text = BidirectionalTextTransformer(config.text)
         self.perceptual: PerceptualLoss | None = None  # set for training alone
 
+    def extra_repr(self) -> str:
+        """What a run that goes on is compared by, besides the configuration."""
+        return " ".join(filter(None, (words_of(self.tokenizer), repr(self.perceptual or ""))))
+
     def begin_from(self, base: GLIDE) -> None:
-        """Takes over the weights of a model that sees fewer pictures beside x; those for the new
-        channels are zero, so that at first nothing changes (section 4.3). Raises ValueError for a
-        model that differs in anything else."""
-        own = self.state_dict()
-        for name, weight in base.state_dict().items():
-            if name not in own:
-                raise ValueError(f"the other model has {name}, and this one has not")
-            if name == "denoiser.net.conv_in.weight" and weight.shape[1] <= own[name].shape[1]:
-                wider = torch.zeros_like(own[name])
-                wider[:, : weight.shape[1]] = weight
-                weight = wider
-            if weight.shape != own[name].shape:
-                raise ValueError(
-                    f"{name} has shape {tuple(weight.shape)} in the other model and "
-                    f"{tuple(own[name].shape)} in this one: begin from one of the same network"
-                )
-            own[name] = weight
-        self.load_state_dict(own)
+        """Takes over the weights of a model that sees fewer pictures beside x, or smaller ones;
+        those for the new channels are zero, so that at first nothing changes (section 4.3). Raises
+        ValueError for a model that differs in anything else."""
+        free = {"p_uncond": 0.0, "inpaints": False, "upsamples": None}
+        size = max(self.config.net.size, base.config.net.size)
+        rest = []
+        for each in (self.config, base.config):
+            net = replace(each.net, image=0, dropout=0.0, size=size)
+            rest.append(replace(each, net=net, **free))
+        missing = set(base.config.beside) - set(self.config.beside)
+        if rest[0] != rest[1] or missing or words_of(self.tokenizer) != words_of(base.tokenizer):
+            raise ValueError(
+                f"this model cannot begin from the other one, since they differ in more than what "
+                f"they see beside x: {short(base.config)} for {short(self.config)}; give a model "
+                "of the same network, text, schedule and prediction"
+            )
+        own, weights = self.state_dict(), base.state_dict()
+        name = "denoiser.net.conv_in.weight"
+        wider = torch.zeros_like(own[name])
+        wider[:, self.channels("x")] = weights[name][:, base.channels("x")]
+        for part in base.config.beside:
+            wider[:, self.channels(part)] = weights[name][:, base.channels(part)]
+        self.load_state_dict(weights | {name: wider})
+
+    def channels(self, part: str) -> slice:
+        """Which inputs of the first convolution belong to x, or to what is beside it."""
+        sizes = {"x": self.config.net.channels} | self.config.beside
+        names = list(sizes)
+        first = sum(sizes[name] for name in names[: names.index(part)])
+        return slice(
+            first * self.config.net.fold**2, (first + sizes[part]) * self.config.net.fold**2
+        )
 
     # The text
 
@@ -135,6 +159,10 @@ class GLIDE(nn.Module):
                 "build it as GLIDE(config, tokenizer)"
             )
         rows = [row for row, prompt in enumerate(prompts) if prompt is not None]
+        if any(isinstance(prompts[row], str) and not prompts[row].strip() for row in rows):
+            raise ValueError(
+                "a prompt is empty, but must say something, or be None for no sentence"
+            )
         ids = torch.full((len(prompts), context), tokenizer.pad)
         mask = torch.zeros(len(prompts), context, dtype=torch.bool)
         if rows:
@@ -152,14 +180,15 @@ class GLIDE(nn.Module):
     def beside(
         self, low: Tensor | None, known: Tensor | None, mask: Tensor | None
     ) -> Tensor | None:
-        """What the U-Net sees beside x, (B, net.image, S, S): the smaller picture, drawn large by
-        bilinear interpolation; the known pixels, 0 elsewhere; and the mask, 1 = known."""
-        parts, size = [], self.config.net.size
-        if self.config.upsamples is not None:
-            parts.append(F.interpolate(low, size=(size, size), mode="bilinear"))
+        """What the U-Net sees beside x, (B, net.image, S, S): the known pixels, 0 elsewhere; the
+        mask, 1 = known; and the smaller picture, made large by bilinear interpolation."""
+        parts, size = {"known": known, "mask": mask}, self.config.net.size
         if self.config.inpaints:
-            parts += [known * mask, mask]
-        return torch.cat(parts, dim=1) if parts else None
+            parts["known"] = known * mask
+        if self.config.upsamples is not None:
+            parts["low"] = F.interpolate(low, size=(size, size), mode="bilinear")
+        chosen = [parts[name] for name in self.config.beside]
+        return torch.cat(chosen, dim=1) if chosen else None
 
     def shrunk(self, pictures: Tensor) -> Tensor | None:
         """The smaller pictures of training: means of squares, rounded as a file rounds them."""
@@ -185,7 +214,7 @@ class GLIDE(nn.Module):
         cond = self.condition(Tokens(tokens.ids, tokens.mask & ~gone[:, None]))
         cond = cond._replace(image=self.beside(self.shrunk(pictures), pictures, mask))
         if self.denoiser.learned_variance:
-            return hybrid_loss(self.denoiser, pictures, cond)
+            return hybrid_loss(self.denoiser, pictures, cond, also=self.perceptual)
         return self.denoiser.loss(pictures, cond, also=self.perceptual)
 
     # Sampling
@@ -226,15 +255,16 @@ class GLIDE(nn.Module):
         image, mask = image.to(self.text.pos_emb), mask.to(self.text.pos_emb)
         small = low_pictures(low, self.config.upsamples, net.channels, rows)
         seen = self.beside(small if small is None else small.to(image), image, mask)
-        null = self.encode(negative if negative is not None else [None]).rows(rows)
-        null = null._replace(image=seen)
+        away = negatives(negative, rows)
+        null = self.encode(away).rows(rows)._replace(image=seen)
         conds = [(self.encode(row)._replace(image=seen), scales) for row, scales in terms]
         cond, by = conds[0] if len(conds) == 1 else (None, None)
         plain = not isinstance(by, Tensor) and by == 1
-        if self.config.p_uncond == 0 and negative is None and not plain:
+        if self.config.p_uncond == 0 and None in away and not plain:
             raise ValueError(
-                f"scale is {short(scale)}, but this model was never trained without a caption "
-                "(p_uncond = 0), so it has nothing to guide away from: use scale = 1"
+                "this model was never trained without a caption (p_uncond = 0), so it has no null "
+                "to guide away from: use scale = 1 and one sentence a picture, or say a negative "
+                "one for each"
             )
         if len(conds) == 1:
             denoise = ClassifierFree(self.denoiser, null, by)

@@ -30,9 +30,17 @@ def scaled_terms(
     """For each condition that is guided by: a sentence, or None, for each picture, and the scale,
     or one for each picture. Raises ValueError for an empty mapping."""
     prompts = listed(prompts)
+    if isinstance(scale, Tensor) and scale.ndim:
+        if tuple(scale.shape) != (len(prompts),):
+            raise ValueError(
+                f"scale has shape {tuple(scale.shape)} for {len(prompts)} prompts: give one "
+                "number, or one for each"
+            )
+    else:
+        scale = number(scale, "scale")
     if not any(isinstance(prompt, Mapping) for prompt in prompts):
         return [(list(prompts), scale)]
-    by = [number(each, "scale") for each in torch.as_tensor(scale).expand(len(prompts)).tolist()]
+    by = scale.tolist() if isinstance(scale, Tensor) else [scale] * len(prompts)
     rows = [
         list(prompt.items()) if isinstance(prompt, Mapping) else [(prompt, own)]
         for prompt, own in zip(prompts, by, strict=True)
@@ -45,6 +53,17 @@ def scaled_terms(
         ([text for text, _ in term], torch.tensor([number(own, "a scale") for _, own in term]))
         for term in zip(*rows, strict=True)
     ]
+
+
+def negatives(negative: str | Sequence[str | None] | None, rows: int) -> list[str | None]:
+    """What stands for the null: one for all pictures, or one for each. Raises ValueError for
+    another number."""
+    away = [negative] if negative is None or isinstance(negative, str) else negative
+    if not isinstance(away, Sequence) or len(away) not in (1, rows):
+        raise ValueError(
+            f"negative is {short(negative)}, but must be a sentence, or one for each of {rows}"
+        )
+    return list(away)
 
 
 def expanded(x: Tensor, shape: tuple[int, ...], rows: int, name: str) -> Tensor:
@@ -66,7 +85,14 @@ def masks_of(given: Sequence, pictures: Tensor) -> Tensor:
             f"a model that inpaints learns from (pictures, captions, masks), with masks {wanted}, "
             f"but got {short(given[0] if given else None)}"
         )
-    return given[0].to(pictures)
+    return binary(given[0].to(pictures), "masks")
+
+
+def binary(mask: Tensor, name: str) -> Tensor:
+    """The mask itself. Raises ValueError unless it holds 1 and 0 alone."""
+    if not ((mask == 0) | (mask == 1)).all():
+        raise ValueError(f"the {name} must hold 1 for known and 0 for free, and nothing between")
+    return mask
 
 
 def known_pictures(
@@ -81,10 +107,7 @@ def known_pictures(
         raise ValueError(f"known is {short(known)}, but must be (image, mask)")
     image = expanded(known[0], (net.channels, net.size, net.size), rows, "the known picture")
     mask = known[1].float() if isinstance(known[1], Tensor) else known[1]
-    mask = expanded(mask, (1, net.size, net.size), rows, "the mask")
-    if not ((mask == 0) | (mask == 1)).all():
-        raise ValueError("the mask must hold 1 for known and 0 for free, and nothing between")
-    return image, mask
+    return image, binary(expanded(mask, (1, net.size, net.size), rows, "the mask"), "mask")
 
 
 def low_pictures(low: Tensor | None, side: int | None, channels: int, rows: int) -> Tensor | None:

@@ -8,6 +8,8 @@ the course's diffusion models uses it: it makes them learn faster, which two cor
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,8 +25,9 @@ class PerceptualLoss:
     each stage of that CLIP's image tower, every column of length one.
 
     For `Denoiser.loss` (``also``). ᾱ_t, since of a picture that is nearly all noise only a blurred
-    mean can be predicted, whose maps tell nothing. The CLIP stays as it is, and is no part of what
-    learns: it is neither averaged nor saved. Raises ValueError for a CLIP without a ResNet.
+    mean can be predicted, whose maps tell nothing. It looks through a copy of the tower, which is
+    no part of what learns: it is neither averaged nor saved. Raises ValueError for a CLIP without a
+    ResNet.
     """
 
     def __init__(self, clip: CLIP, weight: float):
@@ -34,7 +37,7 @@ class PerceptualLoss:
                 "feature maps of several sizes to compare: give a CLIP with a ResNet"
             )
         self.weight = number(weight, "the weight of the perceptual loss", 0)
-        self.tower = clip.image.requires_grad_(False).eval()
+        self.tower = deepcopy(clip.image).requires_grad_(False).eval()
 
     def __call__(self, predicted: Tensor, x0: Tensor, alpha_bar: Tensor) -> Tensor:
         if devices.of(self.tower) != x0.device:

@@ -29,7 +29,7 @@ def test_the_maps_are_the_encoders_own_and_the_swapped_sentences_count(clip):
     assert hard.loss(batch) > control.loss(batch)
     assert 0.2 < hard_negatives.share_right(control, batch) < 0.8  # the shipped one: at chance
     hard.loss(batch).backward()
-    assert hard.log_scale.grad is not None and all(w.grad is None for w in clip.parameters())
+    assert hard.logit_scale.grad is not None and all(w.grad is None for w in clip.parameters())
 
 
 def test_the_stored_result_is_of_this_benchmark(tmp_path):

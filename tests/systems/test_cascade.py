@@ -83,3 +83,24 @@ def test_stages_that_do_not_fit_and_unknown_names_are_refused():
         cascade().generate([STAR], known=(pictures(1), half_known(8)))
     with pytest.raises(ValueError, match="zebra"):
         cascade().generate(["a zebra"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"steps": {"upsampler": 10**6}}, "steps"),
+        ({"scale": {"upsampler": float("nan")}}, "scale"),
+        ({"low": pictures(size=8)}, "leave out low"),
+        ({"known": (None, half_known())}, "known picture"),
+    ],
+)
+def test_what_a_later_stage_cannot_do_is_said_at_the_call(options, says):
+    with pytest.raises(ValueError, match=says):
+        cascade().generate([STAR, DISC], **options)
+
+
+def test_one_known_picture_and_a_mask_for_each_prompt():
+    masks = torch.cat([half_known(), 1 - half_known()])
+    *_, final = cascade().generate([STAR, DISC], steps=2, known=(pictures(1), masks))
+    assert torch.equal(final.x[0, ..., :8], pictures(1)[0, ..., :8])
+    assert torch.equal(final.x[1, ..., 8:], pictures(1)[0, ..., 8:])

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from labkit import scenes, train
+from labkit import model_file, scenes, train
 from labkit.data.pictures import quantize
 from labkit.nets.transformer import BidirectionalTextTransformer, TextConfig
 from labkit.nets.unet import UNet, UNetConfig
+from labkit.sampler import ddpm
 from labkit.scenes import tokenizer
 from labkit.systems.glide import GLIDE, GLIDEConfig
 
@@ -177,7 +178,7 @@ def test_scale_zero_does_not_listen_and_scale_one_is_the_plain_model():
     [
         ([], "at least one sentence"),
         (3, "at least one sentence"),
-        ([""], "empty"),
+        ([""], "None for no sentence"),
         (["a zebra"], "zebra"),
         (["a red star and " * 12 + "a red star"], "tokens"),
         ([3], "must be a string"),
@@ -222,10 +223,30 @@ def test_an_inpainting_model_begins_as_the_model_that_it_begins_from():
     cond = base.encode([STAR, DISC])
     image = torch.cat([pictures(), half_known().expand(2, -1, -1, -1)], 1)
     assert torch.allclose(answer(base, cond), answer(wider, cond._replace(image=image)), atol=1e-6)
-    with pytest.raises(ValueError, match="conv_in.weight has shape"):
-        GLIDE(CONFIG).begin_from(wider)
-    with pytest.raises(ValueError, match="one of the same network"):
-        GLIDE(replace(CONFIG, net=replace(NET, multipliers=(1, 2)))).begin_from(base)
+    others = (
+        CONFIG,  # sees less
+        replace(INPAINTS, net=replace(INPAINTS.net, multipliers=(1, 2))),
+        replace(INPAINTS, predicts="eps"),
+        replace(INPAINTS, T=60),
+    )
+    for other in others:
+        with pytest.raises(ValueError, match="differ in more"):
+            GLIDE(other).begin_from(wider)
+
+
+def test_what_learned_known_pixels_goes_on_with_them_where_a_smaller_picture_joins():
+    """In the authors' order: x, known pixels, mask, smaller picture."""
+    both = replace(CONFIG, net=replace(NET, image=7), inpaints=True, upsamples=8)
+    assert list(both.beside) == ["known", "mask", "low"]
+    image = torch.cat([pictures(), half_known().expand(2, -1, -1, -1)], 1)
+    large = torch.nn.functional.interpolate(pictures(size=8), size=(16, 16), mode="bilinear")
+    for config, seen in ((INPAINTS, image), (UPSAMPLES, large)):
+        narrow, wide = awake(config), GLIDE(both).eval()
+        wide.begin_from(narrow)
+        cond = narrow.encode([STAR, DISC])
+        joined = torch.cat([image, large], 1)
+        one = answer(narrow, cond._replace(image=seen))
+        assert torch.allclose(one, answer(wide, cond._replace(image=joined)), atol=1e-5)
 
 
 @pytest.mark.parametrize("config", [CONFIG, INPAINTS])
@@ -317,6 +338,11 @@ def test_several_sentences_add_up_and_each_row_has_its_own():
         (CONFIG, {"known": (pictures(3), half_known())}, "the known picture has shape"),
         (CONFIG, {"known": (100 * pictures(), half_known())}, "lie in"),
         (CONFIG, {"negative": "a zebra"}, "zebra"),
+        (CONFIG, {"negative": []}, "negative is"),
+        (CONFIG, {"negative": [STAR] * 3}, "one for each of 2"),
+        (CONFIG, {"scale": torch.ones(3)}, "3,. for 2 prompts"),
+        (CONFIG, {"scale": "3"}, "scale"),
+        (replace(CONFIG, p_uncond=0.0), {"negative": [None]}, "no null"),
         (CONFIG, {"scale": float("nan")}, "finite"),
     ],
 )
@@ -328,7 +354,41 @@ def test_other_pictures_and_guidance_that_do_not_fit_get_a_sentence(config, opti
 def test_a_configuration_that_contradicts_itself_is_refused():
     with pytest.raises(ValueError, match="net.image is 0, but must be 4"):
         replace(CONFIG, inpaints=True)
-    with pytest.raises(ValueError, match="upsamples is 16, but must be below 16"):
+    with pytest.raises(ValueError, match="upsamples is 16, but .* from 1 to 15"):
         replace(UPSAMPLES, upsamples=16)
     with pytest.raises(ValueError, match="empty mapping"):
         awake().generate([{}])
+
+
+def test_masks_of_training_are_met_as_those_of_sampling_are():
+    for bad in (255 * torch.ones(2, 1, 16, 16), torch.full((2, 1, 16, 16), 0.5)):
+        with pytest.raises(ValueError, match="nothing between"):
+            awake(INPAINTS).loss((pictures(), [STAR, DISC], bad))
+
+
+def test_a_scale_of_one_number_may_be_a_tensor():
+    system = awake()
+    plain, tensor = (
+        last(system.generate([STAR], steps=2, scale=scale)) for scale in (1.0, torch.tensor(1.0))
+    )
+    assert torch.equal(plain, tensor)
+
+
+def test_each_row_keeps_its_own_sentence_s_variance_beside_a_composed_one():
+    config = replace(CONFIG, net=replace(NET, learned_variance=True), predicts="eps")
+    system, options = awake(config), {"steps": 3, "scale": 2.0, "step": ddpm}
+    mixed = last(system.generate([{STAR: 2.0, DISC: 1.0}, STAR], **options))
+    plain = last(system.generate([STAR, STAR], **options))
+    assert torch.allclose(mixed[1], plain[1], atol=1e-4)
+
+
+def test_a_tokenizer_of_its_own_cannot_be_saved_in_the_file_nor_gone_on_without(tmp_path):
+    own = tokenizer.Tokenizer(tokenizer.load().pieces)
+    system = GLIDE(CONFIG, own)
+    assert tokenizer.words_of(None) == tokenizer.words_of(tokenizer.load()) == ""
+    with pytest.raises(ValueError, match="tokenizer of its own"):
+        model_file.save(tmp_path / "own.safetensors", system)
+    first = train.train(system, scenes.batches(2, 16), 3, checkpoint=tmp_path / "a.run")
+    next(first)
+    with pytest.raises(ValueError, match="tokenizer"):
+        next(train.train(GLIDE(CONFIG), scenes.batches(2, 16), 3, checkpoint=tmp_path / "a.run"))

@@ -1,5 +1,7 @@
 """A perceptual loss: zero for what is right, and a gradient that no pixel loss has."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -77,3 +79,35 @@ def test_a_vision_transformer_and_a_weight_below_zero_are_refused(clip):
         PerceptualLoss(vit, 0.2)
     with pytest.raises(ValueError, match="weight of the perceptual loss"):
         PerceptualLoss(clip, -1)
+
+
+def test_the_clip_itself_can_still_learn(clip):
+    PerceptualLoss(clip, 0.2)
+    assert all(weight.requires_grad for weight in zoo.build("clip-scenes").parameters())
+    fresh = zoo.build("clip-scenes")
+    PerceptualLoss(fresh, 0.2)
+    assert all(weight.requires_grad for weight in fresh.parameters())
+
+
+def test_another_weight_or_none_is_another_run(clip, tmp_path):
+    def system(weight):
+        made = DDPM(DDPMConfig(NET, predicts="x0"))
+        made.perceptual = PerceptualLoss(clip, weight) if weight else None
+        return made
+
+    batches = lambda generator: scenes.render(scenes.draw(2, generator, "all"), 32)  # noqa: E731
+    next(train.train(system(0.2), batches, steps=2, checkpoint=tmp_path / "a.run"))
+    for other in (0.5, None):
+        with pytest.raises(ValueError, match="perceptual|Perceptual"):
+            next(train.train(system(other), batches, steps=2, checkpoint=tmp_path / "a.run"))
+
+
+def test_with_learned_variance_it_counts_as_well(clip):
+    x, losses = scenes.render(scenes.draw(2, 0, "all"), 32), []
+    for weight in (0.0, 1.0):
+        torch.manual_seed(0)
+        system = DDPM(DDPMConfig(replace(NET, learned_variance=True), predicts="v"))
+        system.perceptual = PerceptualLoss(clip, weight)
+        torch.manual_seed(1)
+        losses.append(system.loss(x).item())
+    assert losses[1] > losses[0]
