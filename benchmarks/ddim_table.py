@@ -1,12 +1,18 @@
-"""DDIM's table 1 on the shipped `ddpm-digits`: distance by sampler and number of steps.
+r"""DDIM's table 1 on the shipped `ddpm-digits`: distance by sampler and number of steps.
 
     python -m benchmarks.ddim_table [--steps 5 10 20 50] [--seeds 5] [--rows NAME ...] [--out FILE]
 
 Each cell samples half as many digits as there are real ones, once for each seed. They are compared
 with a random half of the real digits, and so is the other half, which is the floor: all distances
 are of equal N, and means over the same five splits. FILE is written after every run, and what it
-holds is not run again. The defaults take about ten minutes of one core, and 1000 steps three
-minutes for each run of a cell.
+holds is not run again. The defaults take about ten minutes of one core. The stored table has more
+runs of some cells, which take another five minutes, and one of 1000 steps in two, three minutes
+each:
+
+    python -m benchmarks.ddim_table --seeds 10 --steps 5 10 20 \
+        --rows "η = 0" "η = 0.2" "η = 0.5" "η = 1" "σ̂" 2M
+    python -m benchmarks.ddim_table --seeds 10 --steps 50 --rows "η = 0" "η = 1"
+    python -m benchmarks.ddim_table --seeds 1 --steps 1000 --rows "η = 1" "σ̂"
 """
 
 from __future__ import annotations

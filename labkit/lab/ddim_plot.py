@@ -10,6 +10,8 @@ from labkit.mixture import GaussianMixture
 from labkit.schedule import NoiseSchedule
 
 PLANE = {"xlim": (-3, 3), "ylim": (-3, 3), "xticks": [], "yticks": [], "aspect": "equal"}
+NAMED = PLANE | {"xlabel": "x, first coordinate", "ylabel": "x, second coordinate"}
+MARKERS = "osD^vPX*"
 HEIGHTS = torch.linspace(-3, 3, 200)[:, None]
 
 
@@ -65,7 +67,7 @@ def plane(data: Tensor, paths: dict[str, Tensor], thin: Sequence[str] = ()):
             width = 0.5 if name in thin else 1.5
             each.plot(*path[:, k].T, linewidth=width, color=color, **style)
         each.plot(*path[0].T, "k.", markersize=6, zorder=5)
-        each.set(title=name, **PLANE)
+        each.set(title=name, **NAMED)
     return figure
 
 
@@ -73,7 +75,7 @@ def dial(figure, data: Tensor, walks: Callable, eta: float, steps: int) -> Calla
     """Some paths on the left, all final points on the right, colored by the direction in which
     they started. walks: (eta, steps) → paths (steps + 1, N, 2) and the share that kept their side.
     Returns the function that moves both to another setting."""
-    left, right = figure.subplots(1, 2, subplot_kw=PLANE)
+    left, right = figure.subplots(1, 2, subplot_kw=NAMED)
     starts = walks(eta, steps)[0][0]
     hue = torch.atan2(starts[:, 1], starts[:, 0]) / (2 * torch.pi) % 1
     left.scatter(*data.T, s=1, color="#CCCCCC")
@@ -123,8 +125,9 @@ def by_steps(panels: dict[str, tuple[dict[str, tuple], str, Tensor | None]]):
     deviations or None), the label of the y axis, and the floor's runs, if there is one."""
     figure, axes = plots.subplots(1, len(panels), size=(10.5, 3.4))
     for each, (title, (rows, label, floor)) in zip(axes, panels.items()):
-        for (name, (steps, means, sds)), color in zip(rows.items(), plots.COLORS):
-            each.errorbar(steps, means, sds, fmt="o-", color=color, label=name, capsize=3)
+        for (name, (steps, means, sds)), color, marker in zip(rows.items(), plots.COLORS, MARKERS):
+            style = {"fmt": f"{marker}-", "color": color, "markersize": 5, "capsize": 3}
+            each.errorbar(steps, means, sds, label=name, **style)
         each.set(title=title, xlabel="steps S", ylabel=label, xscale="log", yscale="log")
         ticks = sorted({s for steps, *_ in rows.values() for s in steps})
         each.set_xticks(ticks, ticks)

@@ -51,10 +51,13 @@ def test_every_panel_and_row_is_drawn():
         each.lines[0].get_linewidth() for each in ddim_plot.plane(POINTS, paths, ["long"]).axes
     ]
     assert widths == [0.5, 1.5]
+    assert ddim_plot.plane(POINTS, paths).axes[0].get_ylabel() == "x, second coordinate"
     assert len(ddim_plot.rings({"a": POINTS, "b": POINTS}).axes) == 2
     rows = {"one": ((5, 10), (2.0, 1.0), None), "two": ((5, 10), (3.0, 2.0), (0.1, 0.1))}
     figure = ddim_plot.by_steps({"a": (rows, "d", None), "b": (rows, "d", torch.tensor([1.0]))})
     assert len(figure.axes) == 2
+    markers = [each.get_marker() for each in figure.axes[0].lines if each.get_marker() in "osD^"]
+    assert len(set(markers)) == 2
     lengths = {"lerp": torch.ones(3, 2), "slerp": torch.ones(3, 2)}
     assert ddim_plot.code_lengths((0, 0.5, 1), lengths, (0.5, 1.5)).axes
     (axes,) = ddim_plot.spacings({"top": [3, 2, 0], "bottom": [3, 1, 0]}).axes
@@ -93,8 +96,9 @@ def test_the_stored_table_is_what_the_lesson_says_it_is():
     assert table["real"] == len(digits.load(16)[0]) and table["samples"] == 898
     assert len(table["floor"]) == ddim_table.SPLITS
     for row in ("η = 0", "η = 0.2", "η = 0.5", "η = 1", "σ̂", "2M"):
-        for steps in ("5", "10", "20", "50"):
-            assert len(table["cells"][row][steps]) == 5
+        for steps in ("5", "10", "20"):
+            assert len(table["cells"][row][steps]) == 10
+        assert len(table["cells"][row]["50"]) == (10 if row in ("η = 0", "η = 1") else 5)
 
 
 def test_the_reference_never_meets_what_is_held_out():
