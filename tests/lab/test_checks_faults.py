@@ -2,7 +2,9 @@
 
 import inspect
 import sys
+import textwrap
 import time
+import traceback
 
 import numpy as np
 import pytest
@@ -207,6 +209,35 @@ def test_a_debugger_keeps_its_own_trace():
             assert sys.gettrace() is watch
     finally:
         sys.settrace(before)
+
+
+def test_what_a_library_loads_at_its_first_use_is_not_the_function_s_time():
+    names = [f"loaded_at_first_use_{number}" for number in range(30)]
+
+    def first_use(x):
+        if names[0] not in sys.modules:
+            sys.modules.update(dict.fromkeys(names, sys))
+            time.sleep(0.3)
+        return x + 1
+
+    try:
+        outcome = calling.attempt(first_use, (torch.ones(1),), limit=0.2)
+        assert outcome.error is None and outcome.value == 2
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+def test_a_library_is_never_stopped_in_the_middle():
+    def slow(x):
+        for number in range(10**6):
+            textwrap.fill("many words " * 300, width=10 + number % 60)
+        return x
+
+    outcome = calling.attempt(slow, (torch.ones(1),), limit=0.3)
+    assert isinstance(outcome.error, calling.TooSlow)
+    frames = list(traceback.walk_tb(outcome.error.__traceback__))
+    assert not any(frame.f_code.co_filename == textwrap.__file__ for frame, _ in frames)
 
 
 class Silent(Exception):
