@@ -58,6 +58,16 @@ sharpen = Check(
         "You raise the log to the power s; it is p that has the power: log p^s = s log p.": (
             lambda log_probs, scale: (-((-log_probs) ** scale)).log_softmax(1)
         ),
+        "Z sums over the whole batch; each row has its own sum, over its classes: dimension 1.": (
+            lambda log_probs, scale: scale * log_probs - (scale * log_probs).flatten().logsumexp(0)
+        ),
+        "The power is s itself, not s − 1: log p^s = s log p.": (
+            lambda log_probs, scale: ((scale - 1) * log_probs).log_softmax(1)
+        ),
+        "You add a small number before the log, which changes small probabilities and their "
+        "gradients: stay in logs, s log p and log_softmax.": lambda log_probs, scale: (
+            scale * (log_probs.exp() + 1e-8).log()
+        ).log_softmax(1),
     },
     against="log_softmax of s log p",
 )
@@ -119,6 +129,20 @@ def _stds_added(means, std, weights, x, alpha_bar) -> Tensor:
     return joint.log_softmax(1)
 
 
+def _distance_unsquared(means, std, weights, x, alpha_bar) -> Tensor:
+    variance = alpha_bar * std**2 + 1 - alpha_bar
+    square = (x[:, None] - math.sqrt(alpha_bar) * means).square().sum(2)
+    joint = _joint(means, std, weights, x, alpha_bar)
+    return (joint + (square - square.sqrt()) / (2 * variance)).log_softmax(1)
+
+
+def _mean_square(means, std, weights, x, alpha_bar) -> Tensor:
+    variance = alpha_bar * std**2 + 1 - alpha_bar
+    square = (x[:, None] - math.sqrt(alpha_bar) * means).square().sum(2)
+    joint = _joint(means, std, weights, x, alpha_bar)
+    return (joint + (square - square / x.shape[1]) / (2 * variance)).log_softmax(1)
+
+
 def _weights_as_they_are(means, std, weights, x, alpha_bar) -> Tensor:
     joint = _joint(means, std, weights, x, alpha_bar)
     return (joint - weights.log() + weights).log_softmax(1)
@@ -177,6 +201,13 @@ noisy_log_posterior = Check(
             _underflowing,
             _softmax_and_log,
         ],
+        "You normalize down the batch; the classes of a row must sum to 1: dimension 1.": (
+            _wrong_posterior(end=lambda joint: joint.log_softmax(0))
+        ),
+        "The distance in the exponent is not squared.": _distance_unsquared,
+        "You take the mean of the squares over the dimensions; a squared distance is their sum.": (
+            _mean_square
+        ),
         "The ½ in the exponent is missing.": _wrong_posterior(half=1.0),
         "You return probabilities; the log was asked for.": (
             _wrong_posterior(end=lambda joint: joint.softmax(1))

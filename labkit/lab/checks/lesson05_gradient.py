@@ -96,6 +96,16 @@ class_gradient = Check(
         "The softmax runs down the batch; the classes are dimension 1.": (
             _wrong_gradient(lambda logits, y: _pick(logits.log_softmax(0), y))
         ),
+        "You take the sigmoid of a logit; these classes exclude one another: log_softmax.": (
+            _wrong_gradient(lambda logits, y: nn.functional.logsigmoid(_pick(logits, y)))
+        ),
+        "Only the first row gets a gradient; sum log p over all rows.": (
+            _wrong_gradient(lambda logits, y: _pick(logits.log_softmax(1), y)[:1])
+        ),
+        "You add a small number before the log, and the gradient vanishes where the classifier is "
+        "sure that it is not y: log_softmax needs none.": (
+            _wrong_gradient(lambda logits, y: (_pick(logits.softmax(1), y) + 1e-8).log())
+        ),
     },
     against=guidance.gradient,
 )
@@ -151,6 +161,15 @@ either_class = Check(
         "You normalize over the two classes only, so nothing pushes away from the others.": (
             lambda logits, a, b: logits[:, [a, b]].log_softmax(1).logsumexp(1)
         ),
+        "Two classes of one classifier exclude one another, so nothing is to be subtracted: "
+        "p_a + p_b.": [
+            _wrong_either(lambda a, b: (a.exp() + b.exp() - a.exp() * b.exp()).log()),
+            _wrong_either(lambda a, b: (1 - (1 - a.exp()) * (1 - b.exp())).log()),
+        ],
+        "The softmax runs down the batch; the classes are dimension 1.": (
+            _wrong_either(torch.logaddexp, lambda logits: logits.log_softmax(0))
+        ),
+        "This is a alone; add the probability of b.": _wrong_either(lambda a, b: a),
     },
     against="logsumexp of the two log-probabilities",
 )

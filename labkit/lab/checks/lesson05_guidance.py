@@ -63,6 +63,17 @@ shift_eps = Check(
         ),
         "You divide by √(1−ᾱ_t), which turns eps into a score; here a score becomes eps: "
         "multiply.": _wrong_shift(lambda alpha_bar: (1 - alpha_bar) ** -0.5),
+        "This is the change of x̂0, (1−ᾱ_t)/√ᾱ_t; eps changes by √(1−ᾱ_t).": (
+            _wrong_shift(lambda alpha_bar: (1 - alpha_bar) / math.sqrt(alpha_bar))
+        ),
+        "You divide by √ᾱ_t as well; the factor is √(1−ᾱ_t) alone.": (
+            _wrong_shift(lambda alpha_bar: math.sqrt((1 - alpha_bar) / alpha_bar))
+        ),
+        "You multiply eps by the scale too; the scale belongs to the gradient alone.": (
+            lambda eps, gradient, alpha_bar, scale: (
+                scale * (eps - math.sqrt(1 - alpha_bar) * gradient)
+            )
+        ),
         "The sign is wrong: this moves away from the class. eps points away from the picture, so "
         "a gradient towards the class is subtracted.": _wrong_shift(sign=1),
         "The scale is missing, as it is in the paper's printed line; multiply the gradient by s.": (
@@ -108,11 +119,19 @@ def _wrong_mean(spread=lambda beta: beta, sign=1, use=lambda s: s, kind="stride"
             "stride": beta,
             "step": schedule.beta[t],
             "small": small,
+            "marginal": 1 - schedule.alpha_bar[t],
+            "difference": schedule.alpha_bar[s] - schedule.alpha_bar[t],
             "eps": beta / (1 - beta).sqrt(),
         }[kind].item()
         return plus * mean + sign * use(scale) * spread(beta) * gradient
 
     return guided_mean
+
+
+def _shift_of(which: str):
+    """The shift, added to what is not the posterior's mean."""
+    shift = _wrong_mean(plus=False)
+    return lambda schedule, x0, x, *rest: {"x": x, "x0": x0}[which] + shift(schedule, x0, x, *rest)
 
 
 def _draw_mean(g: torch.Generator):
@@ -139,6 +158,16 @@ guided_mean = Check(
         "The scale is missing.": _wrong_mean(use=lambda scale: 1.0),
         "The gradient is not multiplied by Σ: a step with little noise would move as far as one "
         "with much noise.": _wrong_mean(lambda beta: 1.0),
+        "Σ = 1 − ᾱ_t is the variance of x_t given x_0; the step from t to s has 1 − ᾱ_t/ᾱ_s.": (
+            _wrong_mean(kind="marginal")
+        ),
+        "You subtract ᾱ_t from ᾱ_s; the variance of the step has their quotient: 1 − ᾱ_t/ᾱ_s.": (
+            _wrong_mean(kind="difference")
+        ),
+        "You multiply the gradient by √β̃, a standard deviation, and of the posterior; here "
+        "Σ = 1 − ᾱ_t/ᾱ_s.": _wrong_mean(math.sqrt, kind="small"),
+        "You add the shift to x; it moves the posterior's mean.": _shift_of("x"),
+        "You add the shift to x0; it moves the posterior's mean.": _shift_of("x0"),
         "This is the shift alone; add it to the posterior's mean.": _wrong_mean(plus=False),
     },
     against=guidance.mean_shift,
