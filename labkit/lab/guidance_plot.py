@@ -1,6 +1,6 @@
 """The figures of lesson 05: scores as arrows, guided samples beside the data, what a classifier of
-noisy digits knows and asks for. A function that draws all of a figure gives it back, for
-`plots.show`."""
+noisy digits knows and where its gradient points. A function that draws all of a figure gives it
+back, for `plots.show`."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,14 @@ from labkit.mixture import GaussianMixture
 def fields(points: Tensor, grid: Tensor, arrows: dict[str, Tensor], under: Tensor) -> Figure:
     """Fields of arrows (G, 2) at the points of `grid`, each over the same cloud of points; the last
     field lies, thin and black, over the field `under`, which is blue and broad."""
-    figure, axes = plots.subplots(1, len(arrows), size=(10, 3.6), sharex=True, sharey=True)
+    figure, axes = plots.subplots(1, len(arrows), size=(10, 4), sharex=True, sharey=True)
     for each, (name, field) in zip(axes, arrows.items(), strict=True):
         each.scatter(*points.T, s=3, color=plots.SKY, alpha=0.5)
         if name == list(arrows)[-1]:
             each.quiver(*grid.T, *under.T, color=plots.BLUE, scale=60, width=0.012)
         each.quiver(*grid.T, *field.T, color=plots.BLACK, scale=60, width=0.005)
-        each.set(title=name, xlim=(-2.1, 2.1), ylim=(-2.1, 2.1), aspect="equal")
+        each.set(title=name, xlabel="x₁", xlim=(-2.1, 2.1), ylim=(-2.1, 2.1), aspect="equal")
+    axes[0].set(ylabel="x₂")
     return figure
 
 
@@ -63,19 +64,21 @@ def samples(
         each.scatter(*data.T, s=4, color="#DDDDDD")
         for (name, points), color in zip(sets.items(), plots.COLORS, strict=False):
             each.scatter(*points.T, s=5, color=color, alpha=0.7, label=name)
-        each.set(title=title, aspect="equal", xlim=xlim, ylim=ylim)
+        each.set(title=title, xlabel="x₁", aspect="equal", xlim=xlim, ylim=ylim)
+    axes[0].set(ylabel="x₂")
     if len(sets) > 1:
         axes[0].legend(loc="lower left", markerscale=3)
     return figure
 
 
-def requests(pictures: Tensor, gradients: Tensor, above: list[str], below: list[str]) -> Figure:
+def ink(pictures: Tensor, gradients: Tensor, above: list[str], below: list[str]) -> Figure:
     """Noisy pictures (N, H, W), and under each the gradient of a classifier (N, H, W): purple where
-    it asks for more ink, orange where it asks for less. Each gradient has its own color scale."""
+    it adds ink, orange where it takes ink away. Each gradient has its own color scale."""
     figure, axes = plots.subplots(2, len(pictures), size=(10, 3.6))
-    for (top, bottom), picture, pull in zip(axes.T, pictures, gradients, strict=True):
+    for (top, bottom), picture, slope in zip(axes.T, pictures, gradients, strict=True):
         top.imshow(picture.numpy(), cmap="gray", vmin=-1.5, vmax=1.5)
-        bottom.imshow(pull.numpy(), cmap="PuOr", vmin=-pull.abs().max(), vmax=pull.abs().max())
+        largest = slope.abs().max()
+        bottom.imshow(slope.numpy(), cmap="PuOr", vmin=-largest, vmax=largest)
     for row, titles in zip(axes, (above, below), strict=True):
         for each, title in zip(row, titles, strict=True):
             each.set_title(title)
@@ -96,14 +99,17 @@ def training(figure: Figure, losses: list[float], title: str, window: int = 20) 
     axes.set(title=title, xlabel="update", ylabel="cross-entropy", ylim=(0, 2.6))
 
 
-def readings(times: Sequence[int], curves: dict[str, Tensor], titles: Sequence[str]) -> Figure:
-    """One panel for each title, one curve for each classifier: curves (titles, times) by name."""
+def readings(
+    times: Sequence[int], curves: dict[str, Tensor], titles: Sequence[str], units: Sequence[str]
+) -> Figure:
+    """One panel for each title, with its unit at the left, and one curve for each classifier:
+    curves (titles, times) by name."""
     figure, axes = plots.subplots(1, len(titles), size=(10, 3.2))
     for color, (name, rows) in zip(plots.COLORS, curves.items(), strict=False):
         for each, row in zip(axes, rows, strict=True):
             each.plot(times, row, "o-", markersize=4, color=color, label=name)
-    for each, title in zip(axes, titles, strict=True):
-        each.set(title=title, xlabel="time t", ylim=(0, None))
+    for each, title, unit in zip(axes, titles, units, strict=True):
+        each.set(title=title, xlabel="time t", ylabel=unit, ylim=(0, None))
     axes[0].legend(loc="lower left")
     return figure
 

@@ -61,14 +61,15 @@ def test_samples_have_a_panel_for_each_title_and_a_legend_where_two_are_compared
 
 def test_pictures_stand_over_their_gradients():
     images = torch.randn(3, 4, 4)
-    figure = guidance_plot.requests(images, 2 * images, ["a", "b", "c"], ["d", "e", "f"])
+    figure = guidance_plot.ink(images, 2 * images, ["a", "b", "c"], ["d", "e", "f"])
     assert [title(each) for each in figure.axes] == list("abcdef")
     assert figure.axes[3].images[0].get_clim()[1] == pytest.approx(2 * images[0].abs().max().item())
 
 
 def test_curves_and_trades_have_a_panel_for_each_number():
-    figure = guidance_plot.readings((1, 2), {"a": torch.ones(3, 2)}, ("x", "y", "z"))
+    figure = guidance_plot.readings((1, 2), {"a": torch.ones(3, 2)}, ("x", "y", "z"), "pqr")
     assert [title(each) for each in figure.axes] == ["x", "y", "z"]
+    assert [each.get_ylabel() for each in figure.axes] == ["p", "q", "r"]
     results = {("a", 0): torch.ones(2, 3), ("a", 1): torch.ones(2, 3), ("b", 0): torch.ones(2, 3)}
     figure = guidance_plot.trade(results, ("p", "q", "r"), [0.5, 0.5])
     assert [len(each.containers) for each in figure.axes] == [2, 2, 2]
