@@ -112,7 +112,7 @@ RECIPES = {
         teacher="clip-scenes",
     ),
     "glide-scenes": Recipe(
-        about="scenes of 32 x 32 pixels from a sentence (lesson 09)",
+        about="scenes of 32 x 32 pixels from a sentence",
         system=GLIDE,
         config=GLIDEConfig(
             UNetConfig(
@@ -144,6 +144,7 @@ RECIPES = {
             "weight_decay": 0.01,
             "precision": "bf16-mixed",
         },
+        minutes=360,  # by the first 3,000 steps
         perceptual={"clip-scenes": 0.2},
     ),  # fmt: skip
     "sdg-scenes": Recipe(
