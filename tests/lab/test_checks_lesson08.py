@@ -63,15 +63,21 @@ def eps_by_backward(eps, x, t, score, scale, alpha_bar):
 def eps_by_rows(eps, x, t, score, scale, alpha_bar):
     pulls = []
     for row in x:
-        row = row[None].clone().requires_grad_(True)
-        pulls.append(torch.autograd.grad(score(row, t)[0], row)[0])
+        with torch.enable_grad():
+            row = row[None].clone().requires_grad_(True)
+            pulls.append(torch.autograd.grad(score(row, t)[0], row)[0])
     return eps - scale * (1 - alpha_bar) ** 0.5 * torch.cat(pulls)
 
 
-def eps_by_autograd(eps, x, t, score, scale, alpha_bar):
+def eps_with_gradients_left_to_the_caller(eps, x, t, score, scale, alpha_bar):
     leaf = x.detach().requires_grad_()
     (pull,) = torch.autograd.grad(scale * score(leaf, t).sum(), leaf)
     return eps - (1 - alpha_bar) ** 0.5 * pull
+
+
+@torch.enable_grad()
+def eps_by_decorator(eps, x, t, score, scale, alpha_bar):
+    return eps_with_gradients_left_to_the_caller(eps, x, t, score, scale, alpha_bar)
 
 
 RIGHT = {
@@ -80,7 +86,7 @@ RIGHT = {
     "weighted_score": [weighted_in_a_loop, weighted_by_matmul],
     "time_norm": [time_by_view],
     "class_score": [class_by_cross_entropy, class_by_logsumexp],
-    "guided_eps": [eps_by_rows, eps_by_autograd],
+    "guided_eps": [eps_by_rows, eps_by_decorator],
 }
 
 
@@ -91,6 +97,17 @@ def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
 
 def test_backward_is_told_that_it_leaves_gradients_in_the_score():
     assert "leaves gradients behind in 'score'" in checks.guided_eps(eps_by_backward).message
+
+
+def test_an_answer_that_fails_in_a_sampler_is_told_of_enable_grad():
+    for _ in range(5):
+        verdict = checks.guided_eps(eps_with_gradients_left_to_the_caller)
+        assert verdict.status == "mistake" and "enable_grad" in verdict.mistake
+
+
+def test_a_squeezed_gram_matrix_is_refused_by_its_name():
+    for _ in range(5):
+        assert "squeeze()" in checks.gram_matrix(lambda x: gram_by_einsum(x).squeeze()).mistake
 
 
 @pytest.mark.parametrize(

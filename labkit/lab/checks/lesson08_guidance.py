@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Prediction, from_eps
 from labkit.guidance import ScoreGuidance
+from labkit.lab.checks.calling import LIMIT
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import between, sizes, whole
 from labkit.nets.resnet import ConditionalBatchNorm2d
@@ -156,7 +157,7 @@ class_score = Check(
         "You divide by 100; the temperature is 1/100, so multiply.": (
             _wrong_class(scale=lambda s: 1 / s)
         ),
-        "This is the probability; a score stands in an exponent already: take its logarithm, "
+        "This is the probability; a score is a log-probability: take the logarithm, "
         "log_softmax.": _wrong_class(lambda logits: logits.softmax(1)),
         "This is 100 times the cosine with the sentence alone; a classifier also says what the "
         "picture is not: log_softmax over the sentences.": _wrong_class(lambda logits: logits),
@@ -245,7 +246,21 @@ def _draw_guided(g: torch.Generator):
     return eps, x, whole(5, 40, g), score, between(1.5, 5, g), between(0.1, 0.7, g)
 
 
-guided_eps = Check(
+class _UnderNoGrad(Check):
+    """Calls a right answer once more under no_grad, as a sampler does."""
+
+    def _judge(self, function: Callable, cases: list, got: list):
+        verdict = super()._judge(function, cases, got)
+        if verdict and self._attempt(torch.no_grad()(function), cases[0], LIMIT).error is not None:
+            return self._named(
+                "The numbers are right, but samplers run under torch.no_grad(), and there your "
+                "function fails: put the gradient into `with torch.enable_grad():`.",
+                verdict.difference,
+            )
+        return verdict
+
+
+guided_eps = _UnderNoGrad(
     "guided_eps",
     reference=_guided_eps,
     draw_inputs=_draw_guided,

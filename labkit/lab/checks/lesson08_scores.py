@@ -34,10 +34,17 @@ def _wrong_gram(ready=lambda maps: maps.flatten(2), divide=lambda B, C, HW: C * 
     return gram_matrix
 
 
+def _draw_maps(g: torch.Generator):
+    """Feature maps; once in each check of a single picture."""
+    B, C, H, W = sizes(g, 4)
+    B = 1 if turn(g, 5) == 0 else B
+    return ((0.5 + torch.randn(B, C, H, W, generator=g)).requires_grad_(),)
+
+
 gram_matrix = Check(
     "gram_matrix",
     reference=gram,
-    draw_inputs=lambda g: ((0.5 + torch.randn(*sizes(g, 4), generator=g)).requires_grad_(),),
+    draw_inputs=_draw_maps,
     mistakes={
         "You make one big matrix of the whole batch, (B·C, B·C), as the authors' released code "
         "does: each picture's gradient would depend on the others in its batch. Keep the batch "
@@ -56,8 +63,8 @@ gram_matrix = Check(
         "compares channels, and forgets where.": lambda maps: (
             maps.flatten(2).mT @ maps.flatten(2) / maps[0].numel()
         ),
-        "reshape(B, H·W, C) does not turn a tensor, it only cuts it anew: the channels are mixed "
-        "up. Use flatten(2), which is (B, C, H·W).": _wrong_gram(
+        "reshape(B, H·W, C) does not transpose a tensor, it only regroups the numbers: the "
+        "channels are mixed up. Use flatten(2), which is (B, C, H·W).": _wrong_gram(
             lambda maps: maps.reshape(len(maps), -1, maps.shape[1]).mT
         ),
         "The division by C·H·W is missing, so that the scale of the score depends on the size of "
@@ -69,6 +76,9 @@ gram_matrix = Check(
         "You subtract each channel's mean first: that is a covariance. A Gram matrix keeps how "
         "strong each feature is.": _wrong_gram(
             lambda maps: maps.flatten(2) - maps.flatten(2).mean(2, keepdim=True)
+        ),
+        "squeeze() also removes the batch dimension of a single picture, (C, C); keep (1, C, C).": (
+            lambda maps: gram(maps).squeeze()
         ),
     },
     against=gram,
@@ -232,9 +242,9 @@ weighted_score = Check(
             _wrong_weights(end=lambda total: total.mean())
         ),
         "You multiply the scores, each to the power of its weight; their logarithms were added "
-        "already: a score stands in the exponent, so add.": lambda scores, weights, x, t: (
-            torch.stack([s(x, t) * w for s, w in zip(scores, weights)]).prod(0)
-        ),
+        "already: a score is a log-probability, so add.": lambda scores, weights, x, t: torch.stack(
+            [s(x, t) * w for s, w in zip(scores, weights)]
+        ).prod(0),
     },
     against=weighted,
 )
