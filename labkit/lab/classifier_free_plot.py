@@ -65,9 +65,14 @@ def against_scale(
 
 
 def clouds(data: Tensor, samples: dict[str, Tensor], right: str) -> Figure:
-    """Samples (N, 2), a panel for each name, over the data in gray; `right` names the blue ones."""
-    figure, axes = plots.subplots(1, len(samples), size=(10, 3.1), sharex=True, sharey=True)
-    for each, (name, points) in zip(axes, samples.items(), strict=True):
+    """Samples (N, 2), a panel for each name, over the data in gray; `right` names the blue ones.
+    More than four panels stand in two rows."""
+    rows = 1 if len(samples) <= 4 else 2
+    columns = -(-len(samples) // rows)
+    figure, axes = plots.subplots(
+        rows, columns, size=(10, 3.1 if rows == 1 else 8), sharex=True, sharey=True
+    )
+    for each, (name, points) in zip(axes.flat, samples.items()):
         each.scatter(*data.T, s=3, color="#DDDDDD")
         each.scatter(*points.T, s=3, color=plots.BLUE if name == right else plots.VERMILLION)
         each.set(aspect="equal", xlim=(-3, 4.2), ylim=(-2.4, 6))

@@ -131,3 +131,32 @@ def test_dropping_with_numbers_of_one_s_own_is_refused():
         return torch.where((torch.rand(len(vector)) < p)[:, None], null, vector)
 
     assert not checks.drop_labels(own_u)
+
+
+def test_a_vector_may_be_long_and_need_not_be_one_hot():
+    def ten(vector, null, p, u):
+        return torch.where((u < p)[:, None], null[:10], vector[:, :10])
+
+    def one_hot(vector, null, p, u):
+        kept = torch.nn.functional.one_hot(vector.argmax(1), vector.shape[1]).float()
+        return torch.where((u < p)[:, None], null, kept)
+
+    assert not checks.drop_labels(ten) and not checks.drop_labels(one_hot)
+
+
+def test_any_condition_may_be_the_unwanted_one():
+    def last_alone_keeps_its_sign(eps_u, wanted, scales):
+        scales = [*map(abs, scales[:-1]), scales[-1]]
+        return eps_u + sum(s * (eps - eps_u) for s, eps in zip(scales, wanted))
+
+    assert not checks.compose(last_alone_keeps_its_sign)
+
+
+def test_the_negative_prompt_of_other_programs_is_named():
+    def last_for_unconditional(eps_u, wanted, scales):
+        if len(wanted) == 1:
+            return eps_u + scales[0] * (wanted[0] - eps_u)
+        start = wanted[-1]
+        return start + sum(s * (eps - start) for s, eps in zip(scales, wanted[:-1]))
+
+    assert "negative prompt" in checks.compose(last_for_unconditional).mistake

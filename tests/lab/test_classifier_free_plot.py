@@ -44,3 +44,10 @@ def test_the_right_samples_are_blue():
     figure = classifier_free_plot.clouds(POINTS, panels, right="right")
     colors = [each.collections[1].get_facecolor()[0].tolist() for each in figure.axes]
     assert colors[0] != colors[1]
+
+
+def test_six_panels_stand_in_two_rows():
+    panels = dict.fromkeys("abcdef", POINTS)
+    axes = classifier_free_plot.clouds(POINTS, panels, right="a").axes
+    assert [each.get_title() for each in axes] == [*"abcdef"]
+    assert axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 3)

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Prediction, from_eps
-from labkit.guidance import ClassifierFree
+from labkit.guidance import ClassifierFree, Composed
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import between, sizes, turn
+from labkit.lab.checks.random_inputs import between, sizes, turn, whole
 from labkit.schedule import NoiseSchedule, linear
 
 
 class Fixed:
-    """A denoiser that has answered already: eps_c for the first half of a batch, eps_u after it."""
+    """A denoiser that has answered already: eps_c for the first rows of a batch, eps_u after it."""
 
     schedule = linear(100)
 
@@ -55,6 +55,9 @@ guide_by_w = Check(
         "The two predictions have changed places: this leads away from the condition.": (
             lambda c, u, w: (1 + w) * u - w * c
         ),
+        "You use w − 1 as the scale; it is the other way round: the scale is w + 1.": (
+            lambda c, u, w: u + (w - 1) * (c - u)
+        ),
         "You add w·eps_u; subtract it: we go away from the unconditional answer.": (
             lambda c, u, w: (1 + w) * c + w * u
         ),
@@ -91,6 +94,8 @@ implicit_gradient = Check(
         "You forgot to divide by √(1−ᾱ_t): this is a difference of noises, not yet of scores.": (
             _wrong_implicit(lambda alpha_bar: 1.0)
         ),
+        "This is the difference as it is: a score is minus eps over √(1−ᾱ_t), so the sign is wrong "
+        "and the root is missing.": _wrong_implicit(lambda alpha_bar: 1.0, sign=1),
         "You multiply by √(1−ᾱ_t); to turn noise into a score, divide.": (
             _wrong_implicit(lambda alpha_bar: 1 / math.sqrt(1 - alpha_bar))
         ),
@@ -109,8 +114,9 @@ implicit_gradient = Check(
 
 
 def _compose(eps_u: Tensor, wanted: list[Tensor], scales: list[float]) -> Tensor:
-    shifts = [guide(eps, eps_u, scale) - eps_u for eps, scale in zip(wanted, scales)]
-    return eps_u + sum(shifts)
+    cond = Conditioning(vector=torch.ones(1, 1))
+    composed = Composed(Fixed(eps_u, torch.cat(wanted)), NULL, [(cond, s) for s in scales])
+    return composed(torch.zeros_like(eps_u), 50).eps
 
 
 def _wrong_compose(end: Callable):
@@ -131,13 +137,21 @@ def _one_after_another(eps_u, wanted, scales):
     return eps
 
 
+def _last_for_unconditional(eps_u, wanted, scales):
+    *others, last = wanted
+    start = last if others else eps_u
+    return start + sum(s * (e - start) for s, e in zip(scales, others or wanted))
+
+
 def _draw_compose(g: torch.Generator):
-    """One to five conditions; of several, the last one is unwanted."""
+    """One to five conditions; any of them may be unwanted, and of several one is."""
     n = turn(g, 5) + 1
     eps_u, *wanted = torch.randn(n + 1, *sizes(g, 4), generator=g)
     scales = [between(1.2, 4, g) for _ in range(n)]
-    scales[-1] *= -0.5 if n > 1 else 1
-    return eps_u, wanted, scales
+    unwanted = torch.rand(n, generator=g) < 0.4
+    if n > 1:
+        unwanted[whole(0, n - 1, g)] = True
+    return eps_u, wanted, [-0.5 * s if flip else s for s, flip in zip(scales, unwanted)]
 
 
 compose = Check(
@@ -163,11 +177,19 @@ compose = Check(
         "You use the first condition only.": (
             lambda u, wanted, scales: u + scales[0] * (wanted[0] - u)
         ),
+        "You use the last condition only; add to what the loop has so far.": (
+            lambda u, wanted, scales: u + scales[-1] * (wanted[-1] - u)
+        ),
+        "You leave out the negative scales; they count too, and push away.": (
+            lambda u, wanted, scales: u + sum(s * (e - u) for s, e in zip(scales, wanted) if s > 0)
+        ),
+        "You take the last condition in the place of eps_u, as some programs do with a negative "
+        "prompt; here every difference starts from eps_u.": _last_for_unconditional,
         "You guide one after another, so that each starts from what the last one left; all "
         "start from eps_u.": _one_after_another,
         "Every difference starts from the first condition; all start from eps_u.": (
             lambda u, wanted, scales: u + sum(s * (e - wanted[0]) for s, e in zip(scales, wanted))
         ),
     },
-    against=ClassifierFree,
+    against=Composed,
 )

@@ -20,9 +20,10 @@ def _drop_labels(vector: Tensor, null: Tensor, p: float, u: Tensor) -> Tensor:
 
 
 def _draw_drop(g: torch.Generator):
-    """Rows of which some stay and some go; one number is p itself, and p may also be 0."""
-    classes, rows = size(g, 2, 7), size(g, 4, 12)
-    vector = torch.eye(classes)[1 + torch.randint(classes - 1, (rows,), generator=g)]  # never 0
+    """Rows of which some stay and some go; one number is p itself, and p may also be 0. A vector
+    need not be one-hot."""
+    classes, rows = size(g, 2, 7) + 10 * turn(g, 2), size(g, 4, 12)
+    vector = torch.randn(rows, classes, generator=g)
     u = torch.rand(rows, generator=g)
     order = torch.randperm(rows, generator=g)
     edge = 0.0 if turn(g, 4) == 0 else between(0.2, 0.4, g)
