@@ -24,7 +24,8 @@ def guided_points(panels: Mapping[str, Tensor], data: Tensor, seen_at: Tensor):
         axis.scatter(*data.T, s=3, color="#DDDDDD")
         axis.scatter(*points.T, s=4, color=color)
         axis.plot(*seen_at, "k+", markersize=12, markeredgewidth=2)
-        axis.set(title=name, **PLANE)
+        axis.set(title=name, xlabel="$x_1$", **PLANE)
+    axes[0].set_ylabel("$x_2$")
     return figure
 
 
@@ -41,8 +42,12 @@ def draw_loss(figure, seen: Sequence, guessing: float) -> None:
     axis.plot(losses, color=plots.SKY, linewidth=0.8)
     axis.plot(*smoothed(losses), color=plots.BLUE)
     axis.axhline(guessing, linestyle="--", color=plots.BLACK, linewidth=1)
-    axis.set(title=f"{seen[-1].step} updates, {seen[-1].images_per_second:.0f} pictures a second",
-             xlabel="update", ylabel="loss (dashed: guessing)", ylim=(0, None))  # fmt: skip
+    axis.set(
+        title=f"{seen[-1].step} updates",
+        xlabel="update",
+        ylabel="loss (dashed: guessing)",
+        ylim=(0, None),
+    )
 
 
 def over_time(panels: Mapping[str, Mapping[str, Points]], ylabel: str, noisy_first: bool = False):

@@ -14,7 +14,7 @@ from labkit.lab.widgets.filmstrip import Filmstrip
 from labkit.sampler import State
 
 Sample = Callable[[str, Tensor, dict[str, Tensor], Tensor], Iterator[State]]
-FIRST = "to be like"  # stands over the reference, which is the first picture of every row
+FIRST = "reference"  # stands over the reference, which is the first picture of every row
 
 
 class GuidanceMixer(Explorer):
@@ -115,8 +115,8 @@ class GuidanceMixer(Explorer):
         film = Filmstrip(
             strips, labels=[f"{across} {weight:g}" for weight in steps], choose=f"{down} weight",
             title=f"Sampled beforehand: “{sentence}”, like {like}", speed=2, start=len(steps) // 2,
-            alt=f"Beside the picture to be like, {self._columns} pictures, one per noise, for "
-            f"“{sentence}”; {down}",
+            alt=f"Beside the reference, {self._columns} pictures, one per noise, for "
+            f"“{sentence}”, weights of {down} and {across}",
         )  # fmt: skip
         film.row = len(rows) // 2
         return film
