@@ -141,7 +141,7 @@ for scale, row, edge in zip(scales, rows, edges):
 assert rows[4].std() > rows[3].std() > rows[2].std() and edges[4] > edges[3] > edges[2]
 
 # %% [markdown]
-# These samples are uncurated, and they are weak. The model is small (3.3 million weights; the papers' models are far larger). At scales 0 and 1 most pictures show no object that we can name. At scale 4 you can name some. At scale 8 the bird and the cat are blurs, many colors are too strong, and more values lie at the edge of the range: the saturation that the paper reports.
+# These samples are uncurated and weak: the model is small (3.3 million weights). At scales 0 and 1 most pictures show no object that we can name. At scale 4 you can name some. At scale 8 the bird and the cat are blurs, many colors are too strong, and more values lie at the edge of the range: the saturation that the paper reports.
 #
 # The same on digits, with another network (0.8 million weights). Here all columns share **one** noise:
 
@@ -161,7 +161,7 @@ for scale, row in zip(scales[1:], rows[1:]):
     assert lowest > 0.95
 
 # %% [markdown]
-# From the second row to the third, no weight changed: it is arithmetic on two predictions. Why does that make the class stronger? The evaluator recognizes all ten digits at every scale above 0, also those that scale 8 deforms. So *recognized* does not mean *good*. What else changes with the scale?
+# From the second row to the third, no weight changed: it is arithmetic on two predictions. The evaluator recognizes all ten digits at every scale above 0, also those that scale 8 deforms. So *recognized* does not mean *good*. What does the scale change?
 #
 # ## 2 · The idea
 #
@@ -184,7 +184,7 @@ plots.show(figure, "A noisy 9; the prediction of the clean picture without a cla
            "and at scale 4 a clear white shape on black, nearly a 4.")  # fmt: skip
 
 # %% [markdown]
-# In the difference, purple makes a pixel brighter and orange makes it darker. The network was never trained to classify, and yet it knows what separates a 4 from the other digits under this noise. For points with two numbers we can draw the rule. These are exact predictions for the clouds, at one point:
+# In the difference, purple makes a pixel brighter and orange makes it darker. The network was never trained to classify. For points with two numbers we can draw the rule. These are exact predictions for the clouds, at one point:
 
 # %%
 point = torch.tensor([[0.5, -0.1]], dtype=torch.float64)
@@ -279,7 +279,7 @@ print("clipping first and mixing then is the same:", torch.allclose(clip(mixed.x
 #
 # Why does that teach the unconditional score? For each input, the squared error is least at the mean of the targets over all training rows *with that input*. Rows with label 7 average over sevens. Rows with the null come from all classes, so they average over all: $\varepsilon_u=\mathbb E[\varepsilon\mid x_t]$.
 #
-# The null is **data, not a flag**: a value of the condition that stands for "no class". Here it is a row of zeros instead of a one-hot row; in GLIDE it is the empty caption. Each **row** is dropped or kept on its own:
+# The null is **data, not a flag**. Here it is a row of zeros instead of a one-hot row; in GLIDE it is the empty caption. Each **row** is dropped or kept on its own:
 
 # %% tags=["nbval-check-output"]
 labels = F.one_hot(torch.arange(10) % 3, 3).float()
@@ -307,7 +307,7 @@ show_source(ADM.loss, Conditioning.drop)
 # %% [markdown]
 # ## 5 · Train it: how many labels to drop?
 #
-# In two dimensions a small network trains in seconds, and the exact predictions are known. We try the drop rate $p=0$ (never dropped), and the paper's 0.1 and 0.5, each with 700 steps. The input is point, time and label; the output is eps.
+# In two dimensions a small network trains in seconds, and the exact predictions are known. We try the drop rate $p=0$ (never dropped), and the paper's 0.1 and 0.5, each with 700 steps.
 
 
 # %%
@@ -402,9 +402,9 @@ for p, more in ((0.0, 0.1), (0.1, 0.5)):  # all others: many
 # %% [markdown]
 # Read down the columns. With fewer drops, $\varepsilon_u$ is worse: only a share $p$ of the rows teaches it. From $p=0.1$ to 0.5, $\varepsilon_c$ gets worse. At scale 3 the guided prediction is $3\varepsilon_c-2\varepsilon_u$, so it multiplies both errors. A network that never lost a label ($p=0$) still predicts *something* for the null, and that has the largest error.
 #
-# The last column matters most for guidance. At $p=0.1$ the difference is wrong by more than eight tenths of its size, at 0.5 by half. Our small network is far from exact guidance; section 8 shows what that does.
+# The last column matters most. At $p=0.1$ the difference is wrong by more than eight tenths of its size, at 0.5 by half. Section 8 shows what that does.
 #
-# Here $p=0.5$ is best at scale 3. In the paper's table (section 7), $p=0.5$ has the lowest FID too, from $w=0.3$ on. The lowest FID of all is at $p=0.1$, $w=0.1$. So the best drop rate depends on the scale, and we think on model and training too.
+# Here $p=0.5$ is best at scale 3. In the paper's table (section 7), $p=0.5$ has the lowest FID too, from $w=0.3$ on. The lowest FID of all is at $p=0.1$, $w=0.1$. So the best drop rate depends on the scale.
 #
 # ### Optional: is it really a classifier's gradient?
 #
@@ -432,7 +432,7 @@ for t in (50, 200, 500):
     assert none < 1e-9 and min(learned) > 0.01
 
 # %% [markdown]
-# The learned difference has curl, so it is **not** exactly the gradient of any classifier. The curl is small, but the error above is not: a small curl does not show that the difference is right. Ho and Salimans make this point: guidance works although the implicit classifier need not exist. They conclude that it is not a gradient-based attack on a classifier.
+# The learned difference has curl, so it is **not** exactly the gradient of any classifier. (The curl is small, but the error above is not.) Ho and Salimans make this point: guidance works although the implicit classifier need not exist.
 #
 # ## 6 · Play: class, scale, seed
 #
@@ -489,7 +489,7 @@ for w, (fid, score) in PAPER_128.items():
 # | 3 | 0.0048 | 0.0036 | 0.0031 | 1.000 | 1.000 | 1.000 | 0.30 | 0.41 | 0.47 |
 # | 5 | 0.0072 | 0.0047 | 0.0038 | 1.000 | 1.000 | 1.000 | 0.23 | 0.34 | 0.44 |
 #
-# At scale 0, the distance falls as $p$ rises: more drops teach $\varepsilon_u$ better, as in section 5. Now compare $p=0.1$ with $p=0.5$. At scale 1, $p=0.1$ has the lower distance; from 1.6 on, $p=0.5$ has. But do not conclude that 0.5 is "better at scale 3". Compare where *recall* is nearly equal: $p=0.1$ at scale 1.6 (0.57, distance 0.0025) and $p=0.5$ at scale 2 (0.59, 0.0023). There the distances differ by less than the noise. So with more drops, the same scale guides less. Much of the difference is the same trade-off, reached at another scale. (One training for each drop rate: another could differ.)
+# At scale 0, the distance falls as $p$ rises: more drops teach $\varepsilon_u$ better. At scale 1, $p=0.1$ has the lower distance; from 1.6 on, $p=0.5$ has. But do not conclude that 0.5 is "better at scale 3". Compare where *recall* is nearly equal: $p=0.1$ at scale 1.6 (0.57, distance 0.0025) and $p=0.5$ at scale 2 (0.59, 0.0023). There the distances differ by less than the noise. So with more drops, the same scale guides less. (One training for each drop rate: another could differ.)
 #
 # **Ours, the scale.** The shipped network ($p$ = 0.15), with as many digits of each class and 20 DDIM steps. Features and classes come from `classifier-digits`, which never guides. The reference is a random half of the real digits. The floor is as many digits of the other half, held out.
 
@@ -559,13 +559,13 @@ assert (ours[1.5] - floor)[:, 3].min() > 0  # coverage over the floor
 assert abs((ours[1.15] - ours[1])[:, 0].mean()) < 0.0007
 
 # %% [markdown]
-# The paper's trend, at our size. From scale 0 to 1 the samples take the *class*: that is the condition, not yet guidance. From 1 to 3 precision rises and **recall falls**. The distance, which depends on both, is larger at 3 than at 1. With $N=200$ the change from 1 to 1.15 is within the noise. The larger run above shows the paper's gain where the drop rate is high: at $p=0.5$, 0.0022 → 0.0012.
+# The paper's trend, at our size. From scale 0 to 1 the samples take the *class*: that is the condition, not yet guidance. From 1 to 3 precision rises and **recall falls**. The distance is larger at 3 than at 1. With $N=200$ the change from 1 to 1.15 is within the noise. The larger run above shows the paper's gain where the drop rate is high: at $p=0.5$, 0.0022 → 0.0012.
 #
-# **Spread** is the direct measure of diversity: the mean distance of two samples of one class. At scale 1 it is near that of real digits; at 3 it is about half. Coverage does not show this. At small scales it is even above held-out digits, because a typical sample lies near many real ones. So high coverage does not mean high diversity.
+# **Spread** is the direct measure of diversity: the mean distance of two samples of one class. At scale 1 it is near that of real digits; at 3 it is about half. Coverage does not show this. At 1.5 it is even above held-out digits: we think, because a typical sample lies near many real ones.
 #
-# At scale 3, precision is *above* that of held-out real digits. Real handwriting is varied, and guided samples are **more typical than real ones**. That is not better handwriting.
+# At scale 3, precision is *above* that of held-out real digits. Guided samples are **more typical than real ones**. That is not better handwriting.
 #
-# At scale 8 **precision falls again**, although the class is right. Recall rises, but that is no gain. Recall measures by the spacing of the *samples*, and scattered samples have wide neighborhoods (the radius in the print). **Coverage** measures by the spacing of the real digits, and it falls.
+# At scale 8 **precision falls again**, although the class is right. Recall and spread rise, but that is no gain. Recall measures by the spacing of the *samples*, and scattered samples have wide neighborhoods (the radius in the print). **Coverage** measures by the spacing of the real digits, and it falls.
 #
 # ### Guidance in an interval
 #
@@ -608,7 +608,7 @@ assert ((inside - ours[3]).mean(0) > 2 * (inside - ours[3]).std(0) / SEEDS**0.5)
 assert (change.mean(0).abs() < 2 * change.std(0) / SEEDS**0.5)[:3].all()  # all but coverage
 
 # %% [markdown]
-# At scale 3 the interval keeps more recall than guidance at all times. But guidance at all times with scale 1.5 has the same distance, precision and recall within the noise, and no less coverage. So on our digits the interval is a weaker guidance, and no gain. The authors report a gain on ImageNet-512 (FID 1.81 → 1.40).
+# At scale 3 the interval keeps more recall than guidance at all times. But guidance at all times with scale 1.5 has the same distance, precision and recall within the noise, and no less coverage. So on our digits the interval is a weaker guidance, and no gain. The authors report a gain (ImageNet-512, FID 1.81 → 1.40).
 #
 # Another recent alternative is **autoguidance** (Karras et al. 2024). It replaces $\varepsilon_u$ by the *conditional* prediction of a worse model, smaller or less trained. The difference then points away from the errors of the worse model, and both predictions have the same class.
 #
@@ -639,11 +639,11 @@ sizes = [sum(p.numel() for p in net.parameters()) for net in (model, guide)]
 print(f"networks to train and keep: model {sizes[0]:,} weights, classifier {sizes[1]:,} more")
 
 # %% [markdown]
-# Two rows for each picture cost about twice the time. The cost of classifier guidance depends on the classifier; here it is of the same order. So classifier-free guidance saves no time here. It saves the second network, and its training on noise. (A student network that learns the *guided* prediction needs only one call; Meng et al. 2023.)
+# Two rows for each picture cost up to twice the time. Classifier guidance costs about the same here. So classifier-free guidance saves no time; it saves the second network and its training on noise. (A student network that learns the *guided* prediction needs only one call; Meng et al. 2023.)
 #
 # ## 8 · Saturation, and why the place of a clip matters
 #
-# In the paper's samples at large $w$, colors saturate; you saw it in section 1. One reason: pictures lie in $[-1,1]$, and an extrapolated $\hat x_0$ leaves that range. We look at the predictions early in sampling, without a clip:
+# At a large scale colors saturate (section 1). One reason: pictures lie in $[-1,1]$, and an extrapolated $\hat x_0$ leaves that range. We look at the predictions early in sampling, without a clip:
 
 # %%
 x, hundred = noise(100, 1, 16, 16, seed=7), torch.arange(100) % 10
@@ -697,11 +697,9 @@ plots.show(plots.image_grid(torch.cat(rows), columns=10, titles=range(10), rows=
            "clipped: less bright strokes on black.")  # fmt: skip
 
 # %% [markdown]
-# Doing nothing gives the highest precision here; its distance is like that of a clip. Dynamic thresholding gives the lowest contrast, precision and coverage, and the largest distance.
+# Doing nothing has the highest precision and the distance of a clip. Dynamic thresholding gives the lowest contrast, precision and coverage, and the largest distance.
 #
-# Most of the loss comes from the background. 43 % of the pixels of real digits lie at the edge of the range, nine in ten of these at $-1$: the black background. Dynamic thresholding divides *all* pixels as soon as 5 % lie outside, and so turns the black background gray. The last method divides only the pixels above 0, and clips the others. Its precision is that of a clip again, and most of the lost distance is back. On photographs Imagen reports that dynamic thresholding helps.
-#
-# So report the thresholding beside the scale.
+# Most of the loss comes from the background. 43 % of the pixels of real digits lie at the edge of the range, nine in ten of these at $-1$: the black background. Dynamic thresholding divides *all* pixels as soon as 5 % lie outside, and so turns the black background gray. The last method divides only the pixels above 0, and clips the others. Its precision is that of a clip again, and most of the lost distance is back. On photographs Imagen reports a gain from dynamic thresholding.
 #
 # ### Photographs: recognized is not good
 #
@@ -711,11 +709,11 @@ plots.show(plots.image_grid(torch.cat(rows), columns=10, titles=range(10), rows=
 # |---|---|---|---|---|---|
 # | class accuracy | 0.50 ± 0.04 | 0.83 ± 0.04 | 0.91 ± 0.01 | 0.95 ± 0.00 | 0.69 |
 #
-# From scale 2 on, generated pictures are recognized more often than real ones. They are not better photographs: look at section 1 again. Guidance adds what is typical of a class, and we think that class accuracy measures mostly that.
+# From scale 2 on, generated pictures are recognized more often than real ones. They are not better photographs (section 1). We think that class accuracy measures mostly what is typical of a class.
 #
 # ### Break it
 #
-# Three mistakes that raise no error. We ask for the north cloud at scale 3, with the exact model. The third mistake needs a network: one of section 5 that never lost a label. Two networks that did learn the null stand beside it.
+# Three mistakes that raise no error. We ask for the north cloud at scale 3, with the exact model. The third mistake needs a network of section 5 that never lost a label; two that did stand beside it.
 
 # %%
 x, data = noise(1000, 2, dtype=torch.float64), clouds.sample(400, seeded(9))[0]
@@ -764,19 +762,19 @@ assert conditional[:, 1].mean() + 0.1 < drawn["right"][:, 1].mean() > sharpened[
 assert posterior(drawn["right"]).min() > 0.99 and abs(early - drawn["right"])[:, 1].mean() < 0.1
 
 # %% [markdown]
-# So the wedge is not the cube: all samples have $p(\text{north}\mid x)$ near 1, where its third power changes almost nothing.
+# So the wedge does not come from this third power: at all samples $p(\text{north}\mid x)$ is near 1.
 #
 # Now the mistakes. **$w$ used as scale**: you want no guidance and write 0, and you get no *condition*.
 #
 # **Class 0 as null**: the guided score is three times the north's minus twice the west's. For Gaussians of one width this is the score of a Gaussian around $3\,(0,1.1)-2\,(-1.2,-0.6)=(2.4,4.5)$, where no data lie. (If you ask for class 0 itself, nothing is guided.)
 #
-# **A null that was never learned**: nothing determines the "unconditional" prediction, and guidance multiplies its error. With a learned null ($p=0.1$) the samples stop lower, but they collapse to one spot: our small network's $\varepsilon_u$ is still poor (section 5). $p=0.5$ is nearer to the right answer, but still too narrow. labkit's `ADM.generate` refuses a scale for such a model.
+# **A null that was never learned**: nothing determines the "unconditional" prediction, and guidance multiplies its error. With a learned null ($p=0.1$) the samples stop lower, but collapse to one spot: our small network's $\varepsilon_u$ is still poor. $p=0.5$ is nearer to the right answer, and still too narrow. labkit's `ADM.generate` refuses a scale for a model without a null.
 #
-# Now look at the first column of the print. The exact classifier calls all samples of the last two mistakes *north*. **A high class accuracy alone does not show that the pictures are good**; that is why section 7 has more columns.
+# Now look at the first column of the print. The exact classifier calls all samples of the last two mistakes *north*. **A high class accuracy alone does not show that the pictures are good.**
 #
 # ## 9 · Exercises
 #
-# Write into the stub, run the cell, and read what the check says. It draws fresh inputs every time and names the usual mistakes. A hint is folded under each exercise, and a solution in the cell below it (click its three dots).
+# Write into the stub and run the cell. The check draws fresh inputs and names the usual mistakes. A hint is folded under each exercise, and a solution in the cell below it (click its three dots).
 #
 # ### 9.1 In the paper's words &nbsp; ● 5 minutes
 #
@@ -961,7 +959,7 @@ plots.show(plots.image_grid(torch.cat([images[:10] for images in rows.values()])
 # %% [markdown]
 # <details><summary>What to see</summary>
 #
-# "not 4" is the negative prompt: without it some samples are fours, with it none. "4 and 9": for exact scores, each noise level then has the score of $p(x)\,p(4\mid x)\,p(9\mid x)$: something that is *both*. A part of the samples looks like both to the evaluator, a larger part at scale 2 each. A half-and-half label is an input that the network never saw in training. For an exact mixture it means "one of the two", and here few samples look like both. With 40 samples these shares are rough.
+# "not 4" is the negative prompt: without it some samples are fours, with it none. "4 and 9": for exact scores, each noise level then has the score of $p(x)\,p(4\mid x)\,p(9\mid x)$: something that is *both*. Here a part of the samples looks like both to the evaluator. The network never saw a half-and-half label in training. For an exact mixture it means "one of the two", and here few samples look like both. With 40 samples these shares are rough.
 # </details>
 #
 # ## 10 · Quiz
