@@ -95,7 +95,9 @@ def test_a_sentence_that_cannot_be_read_is_one_line_and_the_button_works_again(m
 
 def test_a_notebook_without_a_kernel_shows_the_strip_s_still(mixer):
     bundle = mixer._repr_mimebundle_()
-    assert bundle["text/plain"].endswith("for “a red star”, weights of text and content (50, content 40)")
+    assert bundle["text/plain"].endswith(
+        "for “a red star”, weights of text and content (50, content 40)"
+    )
     assert bundle["image/png"] and "<img" in bundle["text/html"]
 
 
