@@ -61,7 +61,7 @@ def draw_pairs(figure, pictures: Tensor, sentences: Sequence[str], matrix: Tenso
                 (place - 0.5, place - 0.5), 1, 1, fill=False, edgecolor=plots.VERMILLION, lw=2.5
             )
         )
-    figure.colorbar(image, ax=axes, label="cosine")
+    figure.colorbar(image, ax=axes, label="cosine (below 0: as 0)", extend="min")
 
 
 def draw_found(figure, pictures: Tensor, similarity: Tensor):
@@ -125,6 +125,8 @@ def draw_scales(figure, scales: Tensor, curves: dict, learned: float, pairs: int
         axis.axvline(100, linestyle="--", color="#999999", linewidth=1)
     left.set(title=f"loss of {pairs} pairs; dotted: ln {pairs}", xlabel="scale", ylabel="loss")
     right.set(title="its slope along ln scale", xlabel="scale", ylim=(-3, 3))
+    right.text(learned, -2.8, "learned ", ha="right", fontsize=8)
+    right.text(100, -2.8, " limit", fontsize=8)
     left.legend(fontsize=8)
 
 
@@ -155,7 +157,7 @@ def draw_probes(axes, shots: Sequence[int], probed: dict) -> None:
 
 def draw_duplicates(figure, scales: Tensor, curves: dict, floor: float) -> None:
     """The loss against the scale, a panel for each name in `curves`, {name: losses}, with a line
-    where it is least; `floor`, dotted, is drawn into the first panel."""
+    where it is smallest; `floor`, dotted, is drawn into the first panel."""
     panels = figure.subplots(1, len(curves))
     for axis, (name, losses) in zip(panels, curves.items()):
         axis.semilogx(scales, losses, color=plots.BLUE)
@@ -163,7 +165,7 @@ def draw_duplicates(figure, scales: Tensor, curves: dict, floor: float) -> None:
         inside = place < len(losses) - 1
         if inside:
             axis.axvline(scales[place], color=plots.VERMILLION, linewidth=1)
-        where = f"least at scale {scales[place]:.0f}" if inside else "falls up to 300"
+        where = f"smallest at scale {scales[place]:.0f}" if inside else "falls up to 300"
         axis.set(title=f"{name}: {where}", xlabel="scale", ylabel="loss")
     panels[0].axhline(floor, linestyle=":", color=plots.BLACK, linewidth=1)
 
@@ -173,7 +175,8 @@ def draw_hard_negatives(axes, steps: Sequence[int], shares: dict) -> None:
     of each name in `shares`, {name: (seeds, K)}; dotted: chance."""
     for (name, runs), color in zip(shares.items(), plots.COLORS):
         for seed, share in enumerate(runs):
-            axes.plot(list(steps), share, "o-", color=color, label=name if seed == 0 else None)
+            label = {"hard": "with hard negatives"}.get(name, name) if seed == 0 else None
+            axes.plot(list(steps), share, "o-", color=color, label=label)
     axes.axhline(0.5, linestyle=":", color=plots.BLACK, linewidth=1)
     axes.set(xlabel="step", ylabel="share right", ylim=(0.4, 1.02),
              title="true sentence nearer than the swapped one; dotted: chance")  # fmt: skip

@@ -83,7 +83,12 @@ def recall_by_topk(similarity, k):
 
 
 def recall_by_rank(similarity, k):
-    return ((similarity > similarity.diagonal()[:, None]).sum(1) < k).float().mean()
+    return ((similarity >= similarity.diagonal()[:, None]).sum(1) <= k).float().mean()
+
+
+def recall_by_others(similarity, k):
+    others = similarity.masked_fill(torch.eye(len(similarity), dtype=torch.bool), -torch.inf)
+    return ((others >= similarity.diagonal()[:, None]).sum(1) < k).double().mean().item()
 
 
 RIGHT = {
@@ -92,7 +97,7 @@ RIGHT = {
     "distinct_loss": [distinct_by_masking, distinct_by_logsumexp],
     "end_state": [end_by_comparison, end_row_by_row],
     "ensemble": [ensemble_by_mean, ensemble_by_sum],
-    "recall_at_k": [recall_by_topk, recall_by_rank],
+    "recall_at_k": [recall_by_rank, recall_by_others],
 }
 
 
@@ -159,3 +164,14 @@ def test_whoever_spoils_the_mask_is_told():
 def test_recall_with_its_rows_and_columns_exchanged_is_told_in_words():
     result = checks.recall_at_k(lambda similarity, k: recall_by_rank(similarity.T, k))
     assert "down the columns" in result.mistake
+
+
+def test_recall_that_does_not_see_ties_is_told():
+    assert "A tie counts as wrong" in checks.recall_at_k(recall_by_topk).mistake
+
+
+def test_a_scale_that_is_kept_above_1_is_refused():
+    def above(logit_scale, gradient, lr):
+        return scale_by_minimum(logit_scale, gradient, lr).clamp(min=0)
+
+    assert not checks.step_scale(above)

@@ -105,12 +105,12 @@ def test_a_probe_is_the_mean_of_its_draws_beside_zero_shot():
     assert 0.95 in axes.lines[-1].get_ydata()
 
 
-def test_the_least_loss_is_marked_unless_it_is_the_last():
+def test_the_smallest_loss_is_marked_unless_it_is_the_last():
     scales, dip = torch.tensor([1.0, 30.0, 300.0]), torch.tensor([3.0, 2.0, 2.5])
     curves = {"plain": dip, "without duplicates": -scales}
     plain, without = drawn_by(clip_plot.draw_duplicates, scales, curves, 1.9)
     titles = [axis.get_title(loc="left") + axis.get_title() for axis in (plain, without)]
-    assert titles == ["plain: least at scale 30", "without duplicates: falls up to 300"]
+    assert titles == ["plain: smallest at scale 30", "without duplicates: falls up to 300"]
     assert (len(plain.lines), len(without.lines)) == (3, 1)
 
 
@@ -118,7 +118,8 @@ def test_hard_negatives_have_a_curve_for_each_training():
     figure, axes = plots.subplots()
     shares = {"hard": torch.tensor([[0.5, 0.9], [0.4, 0.8]]), "control": torch.full((2, 2), 0.5)}
     clip_plot.draw_hard_negatives(axes, range(0, 60, 30), shares)
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(shares)
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["with hard negatives", "control"]
     assert [list(line.get_ydata()) for line in axes.lines[:2]] == [
         pytest.approx([0.5, 0.9]), pytest.approx([0.4, 0.8])
     ]  # fmt: skip

@@ -34,8 +34,9 @@ def test_the_maps_are_the_encoders_own_and_the_swapped_sentences_count(clip):
 
 def test_the_stored_result_is_of_this_benchmark(tmp_path):
     stored = hard_negatives.stored()
-    benchmark.run(2, 1, 300, tmp_path / "small.json")
+    benchmark.run(2, [1], 300, tmp_path / "small.json")
     small = hard_negatives.stored(tmp_path / "small.json")
-    assert small.keys() == stored.keys() and small["runs"].keys() == stored["runs"].keys()
+    assert small.keys() == stored.keys() and small["skills"].keys() == stored["skills"].keys()
+    assert small["runs"].keys() == stored["runs"].keys()
     for runs in stored["runs"].values():
         assert len(runs) == 3 and all(len(run) == len(stored["steps"]) for run in runs)

@@ -1,4 +1,4 @@
-"""The checks of lesson 07 on training: the loss, its temperature, and captions that come twice."""
+"""The checks of lesson 07 on training: the loss, its temperature, and duplicate captions."""
 
 import math
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import between, is_odd, size, sizes, turn, whole
+from labkit.lab.duplicate_captions import distinct_loss as _distinct_loss
 from labkit.systems.clip import LAST_SCALE, contrastive_loss
 
 
@@ -107,14 +108,14 @@ clip_loss = Check(
             _wrong_loss(_exp_and_log),
             _wrong_loss(_softmax_and_log),
         ],
-        "The scale is missing: multiply the cosines by it, or no softmax can be sure.": (
+        "The scale is missing: multiply the cosines by it, or no probability is near 1.": (
             _wrong_loss(use=lambda scale: 1.0)
         ),
         "cross_entropy takes logits and makes its own softmax; yours is the second one.": (
             _wrong_loss(lambda logits: (_rows(logits.softmax(1)) + _rows(logits.T.softmax(1))) / 2)
         ),
         "You only pull pairs together, −mean of the diagonal; without the sum over the others "
-        "below the fraction, putting everything in one place would be perfect.": (
+        "below the fraction, equal vectors would have the best loss.": (
             _wrong_loss(lambda logits: -logits.diagonal().mean())
         ),
     },
@@ -130,8 +131,9 @@ def _step_scale(logit_scale: Tensor, gradient: Tensor, lr: float) -> Tensor:
 
 
 def _draw_scales(g: torch.Generator):
-    """Some of them far below the cap, some that the step takes beyond it, some that come back."""
-    near = math.log(LAST_SCALE) - torch.tensor([2.0, 1.0, 0.01, 0.01, 0.3, -0.05])
+    """Some of them far below the cap, some below 0 (a scale below 1), some that the step takes
+    beyond the cap, some that come back."""
+    near = math.log(LAST_SCALE) - torch.tensor([2.0, 6.5, 0.01, 0.01, 0.3, -0.05])
     push = torch.tensor([-1.0, 1.0, -1.0, 1.0, 1.0, 1.0]) * (0.5 + torch.rand(6, generator=g))
     shape, one = ((6,), (2, 3), (3, 2, 1), ())[turn(g, 4)], whole(0, 5, g)
     near, push = (row.view(shape) if shape else row[one] for row in (near, push))
@@ -176,16 +178,12 @@ step_scale = Check(
 )
 
 
-# Captions that come twice.
+# Duplicate captions.
 
 
 def _others(same: Tensor) -> Tensor:
     """Where another row of the batch has the same caption, (N, N) bool, False on the diagonal."""
     return same & ~torch.eye(len(same), dtype=torch.bool)
-
-
-def _distinct_loss(image: Tensor, text: Tensor, scale: float, same: Tensor) -> Tensor:
-    return _halves((scale * image @ text.T).masked_fill(_others(same), -torch.inf))
 
 
 def _wrong_distinct(ask):
@@ -214,7 +212,7 @@ distinct_loss = Check(
     reference=_distinct_loss,
     draw_inputs=_draw_twice,
     mistakes={
-        "Captions that come twice still count as wrong answers: this is the plain loss.": (
+        "Duplicate captions still count as wrong answers: this is the plain loss.": (
             _wrong_distinct(lambda logits, same: _halves(logits))
         ),
         "You set the duplicates' logits to 0, but e⁰ = 1 still counts below the fraction; −∞ "
@@ -253,5 +251,5 @@ distinct_loss = Check(
             lambda logits, same: _halves(logits[same.sum(1) == 1][:, same.sum(1) == 1])
         ),
     },
-    against="two cross-entropies without the duplicates",
+    against=_distinct_loss,
 )

@@ -69,7 +69,9 @@ end_state = Check(
         "You take the last position of every row, which is padding in all but the longest text; "
         "take the position of the end token.": lambda states, tokens, end: states[:, -1],
         "You take the first position; attention is causal, so the start token has seen no word. "
-        "Take the end token's.": lambda states, tokens, end: states[:, 0],
+        "Take the end token's. (If you look for a fixed id, it does not occur: use `end`.)": (
+            lambda states, tokens, end: states[:, 0]
+        ),
         "You take the last end token, or the last one that is not 0; some tokenizers fill up with "
         "the end token, so the first one counts.": (_last_end),
         "You take the position before the end, the last word's; CLIP reads the end token's own "
@@ -170,8 +172,8 @@ def _hits(similarity: Tensor, k: int, largest: bool = True) -> Tensor:
 
 def _draw_similarity(g: torch.Generator):
     """Rows whose right answers take the places 1 to 5, unevenly, so that every K counts another
-    share; no two similarities are equal, and the columns give other shares. In turn K is 1, N, or
-    between."""
+    share; the columns give other shares. In turn K is 1, N, or between; in one of
+    the rounds all similarities of a row are equal."""
     N = size(g, 12, 16)
     places = torch.tensor([0, 1, 1, 2, 2, 2, 2, 3, 3, 4, 4, 4, 0, 0, 0, 0][:N])
     places = places[torch.randperm(N, generator=g)]
@@ -181,7 +183,10 @@ def _draw_similarity(g: torch.Generator):
     order[rows, at], order[rows, places] = order[rows, places], rows
     ranked = -torch.arange(float(N)) - 0.5 * torch.rand(N, N, generator=g)
     similarity = torch.empty(N, N).scatter_(1, order, ranked / N)
-    return similarity, (1, whole(2, 4, g), whole(2, 4, g), whole(2, 4, g), N)[turn(g, 5)]
+    kind = turn(g, 5)
+    if kind == 2:  # as a network that says the same everywhere: any sort finds K / N of them
+        similarity = similarity[:, :1].repeat(1, N)
+    return similarity, (1, whole(2, 4, g), whole(2, 4, g), whole(2, 4, g), N)[kind]
 
 
 recall_at_k = Check(
@@ -213,6 +218,23 @@ recall_at_k = Check(
         "You search down the columns; each row asks, and looks along itself: dimension 1.": (
             lambda similarity, k: _hits(similarity.T, k).double().mean().item()
         ),
+        "A tie counts as wrong: an answer is found if fewer than K others are at least as similar. "
+        "A sort puts equal ones in any order.": [
+            lambda similarity, k: (
+                ((similarity > similarity.diagonal()[:, None]).sum(1) < k).double().mean().item()
+            ),
+            lambda similarity, k: _hits(similarity, k).double().mean().item(),
+            lambda similarity, k: (
+                (
+                    similarity.argsort(1, descending=True)[:, :k]
+                    == torch.arange(len(similarity))[:, None]
+                )
+                .any(1)
+                .double()
+                .mean()
+                .item()
+            ),
+        ],
         "You ask whether the right one is exactly the K-th; it may be anywhere among the K best.": (
             lambda similarity, k: (
                 (similarity.argsort(1, descending=True)[:, k - 1] == torch.arange(len(similarity)))
