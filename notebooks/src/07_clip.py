@@ -207,7 +207,7 @@ print(f"all pulls and pushes add up to zero: {abs(slope.sum().item()) < 1e-12}")
 # %%
 hard_pictures, hard_tokens = pairs.batches(128)(torch.Generator().manual_seed(17))
 plots.show(plots.image_grid(hard_pictures[:16], columns=8), "Sixteen pictures of one object each, in "
-           "groups on one background; one group has a color, the others are gray.")  # fmt: skip
+           "groups of similar ones; ten of the sixteen are gray.")  # fmt: skip
 print(*words.decode(hard_tokens[:16]), sep=" · ")
 
 # %% [markdown]
