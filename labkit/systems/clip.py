@@ -68,6 +68,15 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor | float) -> Tens
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
+def distinct_loss(image: Tensor, text: Tensor, scale: Tensor | float, same: Tensor) -> Tensor:
+    """`contrastive_loss` where another pair with the same caption is neither right nor wrong; same:
+    which rows have the same caption, (N, N) bool."""
+    others = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
+    logits = (scale * image @ text.T).masked_fill(others, -torch.inf)
+    own = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
 def standardized(pictures: Tensor) -> Tensor:
     """Pictures (B, 3, S, S) around [−1, 1], shifted and scaled as CLIP's towers know them."""
     mean, std = (pictures.new_tensor(row)[:, None, None] for row in (MEAN, STD))

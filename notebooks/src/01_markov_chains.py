@@ -687,7 +687,9 @@ exact = torch.stack([total_variation(cat.distribution("sleep", n), pi) for n in 
 print(" n   theory    counted: mean ± sd of 20    floor: mean ± sd")
 for n in (0, 1, 5, 10, 15, 16, 20):
     mean, sd = runs[:, n].mean(), runs[:, n].std()
-    print(f"{n:2}   {exact[n]:.4f}    {mean:.4f} ± {sd:.4f}             {floor:.4f} ± {floor_sd:.4f}")
+    print(
+        f"{n:2}   {exact[n]:.4f}    {mean:.4f} ± {sd:.4f}             {floor:.4f} ± {floor_sd:.4f}"
+    )
 factors = (runs[:, 10] / runs[:, 2]) ** (1 / 8)
 mean, error, theory = factors.mean(), factors.std() / 20**0.5, (exact[10] / exact[2]) ** (1 / 8)
 print(f"factor per step from n = 2 to 10: counted {mean:.4f} ± {error:.4f} (standard error), "
@@ -720,7 +722,11 @@ plots.show(figure, "The counted total variation lies on the line of the theory d
 # %%
 swing = Chain([[0, 1], [1, 0]], ("tick", "tock"))
 rooms = Chain([[0.9, 0.1, 0, 0], [0.2, 0.8, 0, 0], [0, 0, 0.6, 0.4], [0, 0, 0.4, 0.6]])
-factors = {"right: √(1−β) and √β": (0.98, 0.02), "β for √β": (0.98, 0.02**2), "no shrinking": (1, 0.02)}
+factors = {
+    "right: √(1−β) and √β": (0.98, 0.02),
+    "β for √β": (0.98, 0.02**2),
+    "no shrinking": (1, 0.02),
+}
 variances = {name: [0.25] for name in factors}
 for name, (kept, added) in factors.items():
     for _ in range(200):
@@ -761,7 +767,10 @@ ticks = torch.bincount(torch.tensor(swing.walk(1000, "tick")[1:])) / 1000
 print("share of time in one walk:", ticks)
 assert torch.equal(ticks.double(), even)
 lazy = Chain(0.5 * swing.P + 0.5 * torch.eye(2), swing.states)
-print("if at each step it stays with probability ½, else it moves:", lazy.stationary(by_power_iteration))
+print(
+    "if at each step it stays with probability ½, else it moves:",
+    lazy.stationary(by_power_iteration),
+)
 
 # %% [markdown]
 # **Reducible.** No step leads from the states $\{0,1\}$ to $\{2,3\}$ or back. Each group has its own stationary distribution, and each mixture of the two is stationary, too. The eigenvalue 1 occurs twice. There is no *one* stationary distribution, and labkit says so:

@@ -294,7 +294,9 @@ for t, s in ((1000, 999), (1000, 980), (500, 400)):
     step = {"x": x, "t": t, "s": s, "v": 1.0}
     plain = ddpm(schedule, exact_model(x, t), generator=seeded(), **step)
     two = ddpm(schedule, guided(x, t), generator=seeded(), **step) - plain
-    one = mean_shift(schedule, exact_model(x, t), log_prob=exact_log_prob, generator=seeded(), **step)
+    one = mean_shift(
+        schedule, exact_model(x, t), log_prob=exact_log_prob, generator=seeded(), **step
+    )
     root = (schedule.alpha_bar[t] / schedule.alpha_bar[s]).sqrt()
     assert torch.allclose(one - plain, root * two, atol=1e-9)
     print(f"{t} → {s}: Algorithm 1's move is √α = {root:.3f} times Algorithm 2's")
@@ -400,9 +402,7 @@ for t in moments:
         above.append(f"t = {t}\np(8) = {guide.log_prob([8])(x, t)[0].exp():.1g}")
     views.append(x[0, 0]), gradients.append(slope[0, 0])
     below.append(f"length {slope[0].norm():.1f}")
-figure = guidance_plot.ink(
-    torch.stack(views[:6]), torch.stack(gradients[:6]), above[:6], below[:6]
-)
+figure = guidance_plot.ink(torch.stack(views[:6]), torch.stack(gradients[:6]), above[:6], below[:6])
 plots.show(figure, "A 3 under growing noise, and below it the classifier's gradient towards 8. At every "
            "time shown it adds ink at the open left side of the 3.")  # fmt: skip
 shift = {t: length * guide.schedule.noise(t, pictures).item() for t, length in lengths.items()}
@@ -672,7 +672,9 @@ print(f"scale 1                precision {one[1]:.3f}   right class {one[3]:.3f}
 for name, when in parts.items():
     runs = [measure("unconditional", 1, seed, doubled(when)) for seed in range(SEEDS)]
     parts[name] = torch.stack(runs).mean(0)
-    print(f"scale 2 at {name} only   precision {parts[name][1]:.3f}   right class {parts[name][3]:.3f}")
+    print(
+        f"scale 2 at {name} only   precision {parts[name][1]:.3f}   right class {parts[name][3]:.3f}"
+    )
 print(f"scale 2                precision {two[1]:.3f}   right class {two[3]:.3f}")
 assert (parts["t > 500"] - two)[[1, 3]].abs().max() < 0.04
 assert (parts["t ≤ 500"] - one)[[1, 3]].max() < 0.05

@@ -26,7 +26,6 @@ from labkit import hub, scenes, zoo
 from labkit.lab import (
     checks,
     clip_plot,
-    duplicate_captions,
     hard_negatives,
     plots,
     quiz,
@@ -43,6 +42,7 @@ from labkit.nets.transformer import TextConfig, TextTransformer
 from labkit.scenes import pairs, tokenizer
 from labkit.scenes.descriptions import descriptions
 from labkit.systems.clip import CLIP, CLIPConfig, contrastive_loss
+from labkit.systems.clip import distinct_loss as loss_without_duplicates
 from labkit.train import train
 
 torch.manual_seed(0)
@@ -490,8 +490,10 @@ for number, size in enumerate(scenes.ATTRIBUTES["size"]):
 features, fill = features_of["unseen fill + shape"], drawn.fill[:, 0]
 alone = nearest_class(features, [f"{one} shape" for one in FILLS]) == fill
 averaged = nearest_class(features, FILLS, [f"{{}} {shape}" for shape in SHAPES]) == fill
-print(f"fill right, asked by {alone.double().mean():.3f} 'shape', {averaged.double().mean():.3f} the "
-      f"mean over shape words, {(guess // 8 == fill).double().mean():.3f} each shape's own word")
+print(
+    f"fill right, asked by {alone.double().mean():.3f} 'shape', {averaged.double().mean():.3f} the "
+    f"mean over shape words, {(guess // 8 == fill).double().mean():.3f} each shape's own word"
+)
 
 # %% [markdown]
 # Every unseen pair of color and shape is right. Of the unseen pairs of fill and shape about three in four are right. Every shape is right there, so only the fill can be wrong; its chance is one in four.
@@ -711,7 +713,9 @@ said = {name: sum(bool(re.search(rf"\b({each})\b", text)) for text in captions) 
         for name, each in patterns.items()}  # fmt: skip
 print(f"of {len(captions):,} training captions:", {k: f"{share:.1%}" for k, share in said.items()})
 drawn = pool.take(relation < 4).take(slice(0, 400))
-one, other = (text_vectors(texts) for texts in true_and_swapped(drawn.take(drawn.relation[:, 0, 1] >= 0)))
+one, other = (
+    text_vectors(texts) for texts in true_and_swapped(drawn.take(drawn.relation[:, 0, 1] >= 0))
+)
 print(f"cosine of a sentence on a place and its swap: {(one * other).sum(1).mean():.3f}")
 assert said["left of, right of"] > said["inside, around, …"] and (one * other).sum(1).mean() > 0.99
 
@@ -785,10 +789,11 @@ same = crowd.shape[:, :1] == crowd.shape[:, 0]  # (64, 64)
 floor = same.sum(1).double().log().mean().item()
 u64, v64 = picture_vectors(crowd), text_vectors(captions)
 
+
 # %%
 def without_duplicates(image, text, scale):
     """The loss that exercise 9.6 asks for."""
-    return duplicate_captions.distinct_loss(image, text, scale, same)
+    return loss_without_duplicates(image, text, scale, same)
 
 
 kinds_of_loss = {"plain": contrastive_loss, "without duplicates": without_duplicates}

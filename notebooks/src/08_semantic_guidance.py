@@ -796,7 +796,9 @@ each_reference = torch.stack([starry, crossed]).repeat_interleave(8, 0)  # (16, 
 def similarity(pictures):
     """To the reference, (2, N): CLIP's cosine, and that of the reader's maps, place by place."""
     in_clip = (clip.encode_image(pictures) * clip.encode_image(each_reference)).sum(1)
-    a, b = (nn.functional.normalize(reader.first(each), dim=1) for each in (pictures, each_reference))
+    a, b = (
+        nn.functional.normalize(reader.first(each), dim=1) for each in (pictures, each_reference)
+    )
     return torch.stack([in_clip, (a * b).sum(1).mean((1, 2))])
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import between, is_odd, size, sizes, turn, whole
-from labkit.lab.duplicate_captions import distinct_loss as _distinct_loss
 from labkit.systems.clip import LAST_SCALE, contrastive_loss
+from labkit.systems.clip import distinct_loss as _distinct_loss
 
 
 def _unit(features: Tensor) -> Tensor:
