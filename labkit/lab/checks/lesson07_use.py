@@ -172,21 +172,23 @@ def _hits(similarity: Tensor, k: int, largest: bool = True) -> Tensor:
 
 def _draw_similarity(g: torch.Generator):
     """Rows whose right answers take the places 1 to 5, unevenly, so that every K counts another
-    share; the columns give other shares. In turn K is 1, N, or between; in one of
-    the rounds all similarities of a row are equal."""
+    share; the columns give other shares. In turn K is 1, N, or between; in one of the rounds all
+    similarities of a row are equal."""
     N = size(g, 12, 16)
     places = torch.tensor([0, 1, 1, 2, 2, 2, 2, 3, 3, 4, 4, 4, 0, 0, 0, 0][:N])
     places = places[torch.randperm(N, generator=g)]
-    order = torch.rand(N, N, generator=g).argsort(1)
-    rows = torch.arange(N)
-    at = (order == rows[:, None]).int().argmax(1)  # where the row's own number stands in its order
-    order[rows, at], order[rows, places] = order[rows, places], rows
-    ranked = -torch.arange(float(N)) - 0.5 * torch.rand(N, N, generator=g)
-    similarity = torch.empty(N, N).scatter_(1, order, ranked / N)
-    kind = turn(g, 5)
-    if kind == 2:  # as a network that says the same everywhere: any sort finds K / N of them
-        similarity = similarity[:, :1].repeat(1, N)
-    return similarity, (1, whole(2, 4, g), whole(2, 4, g), whole(2, 4, g), N)[kind]
+    kind, rows = turn(g, 5), torch.arange(N)
+    K = (1, whole(2, 4, g), whole(2, 4, g), whole(2, 4, g), N)[kind]
+    while True:
+        order = torch.rand(N, N, generator=g).argsort(1)
+        at = (order == rows[:, None]).int().argmax(1)  # where the own number stands in its order
+        order[rows, at], order[rows, places] = order[rows, places], rows
+        ranked = -torch.arange(float(N)) - 0.5 * torch.rand(N, N, generator=g)
+        similarity = torch.empty(N, N).scatter_(1, order, ranked / N)
+        if kind == 2:  # as a network that says the same everywhere: any sort finds K / N of them
+            return similarity[:, :1].repeat(1, N), K
+        if K == N or retrieval.recall_at(similarity, K) != retrieval.recall_at(similarity.T, K):
+            return similarity, K
 
 
 recall_at_k = Check(
