@@ -246,10 +246,11 @@ steps_to_forget = Check(
             _measured(lambda rows, pi: (rows - pi).norm(dim=1).max()),
             _measured(lambda rows, pi: (rows - pi).norm(dim=1).max() / 2),
         ],
-        "You start in state 0 only; from another state the chain may take longer, and the worst "
-        "start counts.": _measured(lambda rows, pi: total_variation(rows[0], pi)),
-        "You start in the last state only; from another state the chain may take longer, and the "
-        "worst start counts.": _measured(_from_the_last),
+        "You start in one state only; from another state the chain may take longer, and the worst "
+        "start counts.": [
+            _measured(lambda rows, pi: total_variation(rows[0], pi)),
+            _measured(_from_the_last),
+        ],
         "You start in the least likely state, which need not be the worst start; take the maximum "
         "over all of them.": _measured(_from_the_rarest),
         "You wait for the start that is nearest to π, not for the worst: take the maximum over the "
