@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from labkit import metrics
+from labkit.metrics.report import half_rows
 
 STORED = Path(__file__).with_name("ddim_table.json")
 SPLITS = 5
@@ -18,16 +19,11 @@ def views(classifier, images: Tensor) -> list[Tensor]:
     return [metrics.see(classifier, images).features, metrics.quantize(images).flatten(1)]
 
 
-def halves(count: int, split: int) -> tuple[Tensor, ...]:
-    """Row numbers of two random halves, the reference first."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(split)).tensor_split(2)
-
-
 def distances(real: list[Tensor], fake: list[Tensor]) -> list[float]:
     """Fréchet distance in each space to a random half of the real ones: means over the splits."""
     found = []
     for split in range(SPLITS):
-        reference, _ = halves(len(real[0]), split)
+        reference, _ = half_rows(len(real[0]), split)
         pairs = zip(real, fake, strict=True)
         found.append([metrics.frechet_distance(known[reference], new) for known, new in pairs])
     return torch.tensor(found, dtype=torch.float64).mean(0).tolist()
@@ -37,7 +33,7 @@ def floor(real: list[Tensor]) -> list[list[float]]:
     """What the half scores that is held out, for each split."""
     found = []
     for split in range(SPLITS):
-        reference, held_out = halves(len(real[0]), split)
+        reference, held_out = half_rows(len(real[0]), split)
         found.append([metrics.frechet_distance(x[reference], x[held_out]) for x in real])
     return found
 

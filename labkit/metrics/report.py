@@ -39,11 +39,16 @@ def score(real: Seen, fake: Seen, k: int = 3) -> Scores:
     )
 
 
+def half_rows(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """The row numbers of two random halves of that many pictures."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tensor_split(2)
+
+
 def halves(seen: Seen, seed: int = 0) -> tuple[Seen, Seen]:
     """Two random halves of the pictures: one to compare with, and one that is held out, for what
     real pictures score against the first."""
-    order = torch.randperm(len(seen.features), generator=torch.Generator().manual_seed(seed))
-    return tuple(Seen(seen.features[part], seen.probs[part]) for part in order.tensor_split(2))
+    parts = half_rows(len(seen.features), seed)
+    return tuple(Seen(seen.features[part], seen.probs[part]) for part in parts)
 
 
 HEADER = ["samples", "N", "Fréchet", "precision", "recall", "classes", "confident", "IS"]

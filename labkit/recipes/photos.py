@@ -40,5 +40,5 @@ RECIPES = {
         training={"steps": 8_000, "lr": 1e-3},
         minutes=97,
         names=openml.SETS["cifar10"].names,
-    ),  # fmt: skip
+    ),
 }

@@ -146,7 +146,7 @@ RECIPES = {
         },
         minutes=360,  # by the first 3,000 steps
         perceptual={"clip-scenes": 0.2},
-    ),  # fmt: skip
+    ),
     "sdg-scenes": Recipe(
         about="scenes that a sentence or a picture steers (lesson 08)",
         system=SDG,

@@ -8,6 +8,7 @@ from labkit.data import digits
 from labkit.denoiser import from_x0
 from labkit.lab import ddim_plot, ddim_table, plots
 from labkit.lab.second_order import multistep
+from labkit.metrics.report import half_rows
 from labkit.mixture import GaussianMixture
 from labkit.schedule import linear, trailing_spacing
 
@@ -102,7 +103,7 @@ def test_the_stored_table_is_what_the_lesson_says_it_is():
 
 
 def test_the_reference_never_meets_what_is_held_out():
-    reference, held_out = ddim_table.halves(11, 3)
+    reference, held_out = half_rows(11, 3)
     assert sorted([*reference.tolist(), *held_out.tolist()]) == list(range(11))
 
 
