@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from labkit.nets.attention import CrossAttention, SelfAttention
 from labkit.nets.layers import zero
+from labkit.nets.transformer import Block
 
 
 class GEGLU(nn.Module):
@@ -26,24 +27,6 @@ class GEGLU(nn.Module):
         return self.out(h * F.gelu(gate))
 
 
-class CrossBlock(nn.Module):
-    """Self-attention, attention to the context, a gated MLP; each branch behind its own norm.
-    Without a context (B, M, context), the tokens look at each other twice."""
-
-    def __init__(self, width: int, heads: int, context: int | None):
-        super().__init__()
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
-        self.self_attention = SelfAttention(width, heads, bias=False)
-        self.cross_attention = CrossAttention(width, heads, context or width)
-        self.mlp = GEGLU(width)
-
-    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None):
-        x = x + self.self_attention(self.norm1(x))
-        h = self.norm2(x)
-        x = x + self.cross_attention(h, h if context is None else context, mask)
-        return x + self.mlp(self.norm3(x))
-
-
 class SpatialTransformer(nn.Module):
     """What stands at attention's place in latent diffusion's U-Net: a norm, ``depth`` blocks over
     the pixels of x (B, C, H, W), and a projection that starts at zero and is added to x.
@@ -57,7 +40,15 @@ class SpatialTransformer(nn.Module):
         super().__init__()
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
-        self.blocks = nn.ModuleList(CrossBlock(channels, heads, context) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(
+                nn.LayerNorm(channels),
+                SelfAttention(channels, heads, bias=False),
+                GEGLU(channels),
+                cross=CrossAttention(channels, heads, context or channels),
+            )
+            for _ in range(depth)
+        )
         self.proj_out = zero(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor, emb: Tensor | None = None, cond=None) -> Tensor:
@@ -66,5 +57,5 @@ class SpatialTransformer(nn.Module):
         mask = cond.mask[:, None, None] if tokens is not None and cond.mask is not None else None
         h = self.proj_in(self.norm(x).permute(0, 2, 3, 1).reshape(B, H * W, C))
         for block in self.blocks:
-            h = block(h, tokens, mask)
+            h = block(h, context=tokens, context_mask=mask)
         return x + self.proj_out(h).reshape(B, H, W, C).permute(0, 3, 1, 2)

@@ -6,6 +6,7 @@ before the branches) with a cheaper GELU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -33,21 +34,43 @@ class Block(nn.Module):
 
     norm: a norm of tokens (B, L, width), of which each branch has its own; attention: called as
     attention(x, mask, bias); mlp: called as mlp(x). post: the norms stand behind the sums, as in
-    the first transformers and BERT, not before the branches.
+    the first transformers and BERT, not before the branches. cross: between the two, the tokens
+    look at a context (B, M, C), called as cross(x, context, context_mask), as in the first
+    transformer's decoder; where no context is given, at each other once more.
     """
 
-    def __init__(self, norm: nn.Module, attention: nn.Module, mlp: nn.Module, post: bool = False):
+    def __init__(
+        self,
+        norm: nn.Module,
+        attention: nn.Module,
+        mlp: nn.Module,
+        post: bool = False,
+        cross: nn.Module | None = None,
+    ):
         super().__init__()
         self.norm1, self.attention = norm, attention
+        self.norm_cross, self.cross = None if cross is None else deepcopy(norm), cross
         self.norm2, self.mlp = deepcopy(norm), mlp
         self.post = post
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        if self.post:
-            x = self.norm1(x + self.attention(x, mask, bias))
-            return self.norm2(x + self.mlp(x))
-        x = x + self.attention(self.norm1(x), mask, bias)
-        return x + self.mlp(self.norm2(x))
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        bias: Tensor | None = None,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
+    ) -> Tensor:
+        def look(h: Tensor) -> Tensor:
+            return self.cross(h, h if context is None else context, context_mask)
+
+        x = self.add(x, self.norm1, lambda h: self.attention(h, mask, bias))
+        if self.cross is not None:
+            x = self.add(x, self.norm_cross, look)
+        return self.add(x, self.norm2, self.mlp)
+
+    def add(self, x: Tensor, norm: nn.Module, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        return norm(x + branch(x)) if self.post else x + branch(norm(x))
 
 
 class Transformer(nn.ModuleList):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.nets.attention import SelfAttention, causal
+from labkit.nets.attention import CrossAttention, SelfAttention, causal
 from labkit.nets.transformer import (
     Block,
     QuickGELU,
@@ -58,6 +58,54 @@ def test_a_block_computes_what_the_encoder_layer_of_torch_does(masked, post):
     expected = their(x, src_mask=None if mask is None else ~mask[0, 0])  # theirs: True = hidden
     assert expected.std() > 0.3
     assert torch.allclose(ours(x, mask), expected, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("post", [False, True])
+def test_a_block_that_looks_at_a_context_computes_what_the_decoder_layer_of_torch_does(post):
+    torch.manual_seed(0)
+    their = nn.TransformerDecoderLayer(
+        24, 4, 96, dropout=0, activation=QuickGELU(), batch_first=True, norm_first=not post
+    )
+    for parameter in their.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    cross = CrossAttention(24, 4, 24, bias=True)
+    ours = Block(nn.LayerNorm(24), SelfAttention(24, 4), mlp(24, QuickGELU()), post, cross)
+    own, other = their.self_attn, their.multihead_attn
+    q_weight, kv_weight = other.in_proj_weight.split((24, 48))
+    q_bias, kv_bias = other.in_proj_bias.split((24, 48))
+    parts = {
+        "norm1": their.norm1.state_dict(),
+        "norm_cross": their.norm2.state_dict(),
+        "norm2": their.norm3.state_dict(),
+        "attention.qkv": {"weight": own.in_proj_weight, "bias": own.in_proj_bias},
+        "attention.out": own.out_proj.state_dict(),
+        "cross.q": {"weight": q_weight, "bias": q_bias},
+        "cross.kv": {"weight": kv_weight, "bias": kv_bias},
+        "cross.out": other.out_proj.state_dict(),
+        "mlp.0": their.linear1.state_dict(),
+        "mlp.2": their.linear2.state_dict(),
+    }
+    ours.load_state_dict(
+        {f"{name}.{key}": part[key] for name, part in parts.items() for key in part}
+    )
+    x, context, mask = torch.randn(2, 5, 24), torch.randn(2, 7, 24), causal(5)
+    may = torch.tensor([[True] * 7, [True] * 3 + [False] * 4])
+    expected = their(x, context, tgt_mask=~mask[0, 0], memory_key_padding_mask=~may)
+    assert expected.std() > 0.3
+    actual = ours(x, mask, context=context, context_mask=may[:, None, None])
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_block_without_a_context_looks_at_its_own_tokens_once_more():
+    torch.manual_seed(0)
+    cross = CrossAttention(24, 4, 24)
+    block = Block(nn.LayerNorm(24), SelfAttention(24, 4), nn.Identity(), cross=cross)
+    x = torch.randn(2, 5, 24)
+    seen = x + block.attention(block.norm1(x))
+    seen = seen + cross(block.norm_cross(seen), block.norm_cross(seen))
+    torch.testing.assert_close(block(x), seen + block.norm2(seen))
 
 
 def test_quick_gelu_is_near_gelu_but_not_gelu():

@@ -100,14 +100,15 @@ def copy_spatial(ours: SpatialTransformer, their) -> None:
             {"weight": source.weight.flatten(1), "bias": source.bias}
         )
     for block, other in zip(ours.blocks, their.transformer_blocks, strict=True):
-        for name in ("norm1", "norm2", "norm3"):
-            same(getattr(block, name), getattr(other, name))
+        same(block.norm1, other.norm1)
+        same(block.norm_cross, other.norm2)
+        same(block.norm2, other.norm3)
         own, cross = other.attn1, other.attn2
-        block.self_attention.qkv.load_state_dict(joined(own.to_q, own.to_k, own.to_v))
-        same(block.self_attention.out, own.to_out[0])
-        same(block.cross_attention.q, cross.to_q)
-        block.cross_attention.kv.load_state_dict(joined(cross.to_k, cross.to_v))
-        same(block.cross_attention.out, cross.to_out[0])
+        block.attention.qkv.load_state_dict(joined(own.to_q, own.to_k, own.to_v))
+        same(block.attention.out, own.to_out[0])
+        same(block.cross.q, cross.to_q)
+        block.cross.kv.load_state_dict(joined(cross.to_k, cross.to_v))
+        same(block.cross.out, cross.to_out[0])
         same(block.mlp.inner, other.ff.net[0].proj)
         same(block.mlp.out, other.ff.net[2])
 
