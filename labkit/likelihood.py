@@ -208,3 +208,16 @@ def hybrid_loss(
     if also is not None:
         loss = loss + also(pred.x0.to(x0.dtype), x0, like(schedule.alpha_bar[t], x0))
     return loss
+
+
+def training_loss(
+    denoiser: Denoiser,
+    x0: Tensor,
+    cond: Conditioning | None = None,
+    also: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """What diffusion models are trained by, a scalar: L_hybrid where the variance is learned,
+    L_simple elsewhere. Arguments as `hybrid_loss`."""
+    if denoiser.learned_variance:
+        return hybrid_loss(denoiser, x0, cond, also=also)
+    return denoiser.loss(x0, cond, also=also)

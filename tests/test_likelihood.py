@@ -250,6 +250,20 @@ def test_without_the_bound_the_hybrid_loss_is_the_denoisers_own(predicts):
     assert hybrid == pytest.approx(own, rel=1e-6)
 
 
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_model_is_trained_by_the_hybrid_loss_where_its_variance_is_learned(learned):
+    x0 = quantize(torch.rand(16, 1, 4, 4, generator=seeded(), dtype=torch.float64) * 2 - 1)
+    net = Net() if learned else lambda x, t, cond: 0.2 * x
+    denoiser = Denoiser(net, linear(100), learned_variance=learned)
+    torch.manual_seed(0)
+    loss = likelihood.training_loss(denoiser, x0, also=lambda guess, x0, alpha_bar: 7.0)
+    if learned:
+        other = likelihood.hybrid_loss(denoiser, x0, generator=seeded())
+    else:
+        other = denoiser.loss(x0, generator=seeded())
+    assert loss.item() == pytest.approx(other.item() + 7, rel=1e-12)
+
+
 def test_the_hybrid_loss_adds_t_over_a_thousand_times_the_mean_term():
     x0 = quantize(torch.rand(16, 1, 4, 4, generator=seeded(), dtype=torch.float64) * 2 - 1)
     schedule = linear(100)

@@ -21,7 +21,7 @@ from labkit.conditioning import Conditioning
 from labkit.denoiser import MapX0, clip
 from labkit.guidance import ClassifierFree, ScoreGuidance
 from labkit.inputs import class_labels, number, picture_batch, short
-from labkit.likelihood import hybrid_loss
+from labkit.likelihood import training_loss
 from labkit.nets.noisy_classifier import NoisyClassifier, NoisyClassifierConfig
 from labkit.sampler import State, ddim, from_noise
 from labkit.systems.ddpm import DDPMConfig, build_denoiser
@@ -89,9 +89,7 @@ class ADM(nn.Module):
         labels = class_labels(labels, self.classes, pictures)
         vector = F.one_hot(labels, self.classes).to(pictures.dtype)
         cond = Conditioning(vector=vector).drop(self.null, vector=self.config.p_uncond)
-        if self.denoiser.learned_variance:
-            return hybrid_loss(self.denoiser, pictures, cond, also=self.perceptual)
-        return self.denoiser.loss(pictures, cond, also=self.perceptual)
+        return training_loss(self.denoiser, pictures, cond, also=self.perceptual)
 
     def generate(
         self,

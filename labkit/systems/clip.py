@@ -56,14 +56,16 @@ PAPER = {
 }
 
 
-def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
+def contrastive_loss(
+    image: Tensor, text: Tensor, scale: Tensor | float, bias: Tensor | float = 0.0
+) -> Tensor:
     """Two cross-entropies on one matrix of similarities, a scalar (figure 3 of the paper).
 
     image, text: (N, D) unit vectors, row n of one belongs to row n of the other; scale: 1 / the
     temperature. A row of the matrix asks which text belongs to its picture, a column asks which
-    picture belongs to its text.
+    picture belongs to its text. bias: (N, N), added to the logits; −∞ leaves a pair out.
     """
-    logits = scale * image @ text.T  # (N, N)
+    logits = scale * image @ text.T + bias  # (N, N)
     own = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
@@ -72,9 +74,8 @@ def distinct_loss(image: Tensor, text: Tensor, scale: Tensor | float, same: Tens
     """`contrastive_loss` where another pair with the same caption is neither right nor wrong; same:
     which rows have the same caption, (N, N) bool."""
     others = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
-    logits = (scale * image @ text.T).masked_fill(others, -torch.inf)
-    own = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    left_out = torch.zeros_like(same, dtype=image.dtype).masked_fill(others, -torch.inf)
+    return contrastive_loss(image, text, scale, left_out)
 
 
 def standardized(pictures: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from labkit import devices, schedule
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Denoiser, MapX0, clip
 from labkit.inputs import whole_number
-from labkit.likelihood import hybrid_loss
+from labkit.likelihood import training_loss
 from labkit.nets.unet import UNet, UNetConfig
 from labkit.sampler import State, ddim, from_noise
 from labkit.systems.perceptual import PerceptualLoss
@@ -64,9 +64,7 @@ class DDPM(nn.Module):
 
     def loss(self, batch: Tensor) -> Tensor:
         """A scalar: L_simple, or L_hybrid with learned variance. batch: (B, C, H, W) in [-1, 1]."""
-        if self.denoiser.learned_variance:
-            return hybrid_loss(self.denoiser, batch, also=self.perceptual)
-        return self.denoiser.loss(batch, also=self.perceptual)
+        return training_loss(self.denoiser, batch, also=self.perceptual)
 
     def generate(
         self,

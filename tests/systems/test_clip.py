@@ -6,12 +6,21 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from torch import nn
 
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig
 from labkit.nets.vit import ViTConfig
 from labkit.scenes import tokenizer
-from labkit.systems.clip import CLIP, MEAN, PAPER, STD, CLIPConfig, contrastive_loss
+from labkit.systems.clip import (
+    CLIP,
+    MEAN,
+    PAPER,
+    STD,
+    CLIPConfig,
+    contrastive_loss,
+    distinct_loss,
+)
 from labkit.train import train
 
 TEXT = TextConfig(vocabulary=12, context=6, width=16, depth=1, heads=2, end=11)
@@ -71,6 +80,22 @@ def test_the_loss_asks_in_both_directions():
     columns = math.log(2)
     assert contrastive_loss(image, text, 5.0).item() == pytest.approx((rows + columns) / 2)
     assert contrastive_loss(text, image, 5.0).item() == pytest.approx((rows + columns) / 2)
+
+
+def test_another_pair_with_the_same_caption_is_neither_right_nor_wrong():
+    generator = torch.Generator().manual_seed(0)
+    image, text = nn.functional.normalize(torch.randn(2, 4, 6, generator=generator), dim=2).double()
+    captions = torch.tensor([0, 1, 0, 2])
+    same = captions[:, None] == captions
+    logits = 5.0 * image @ text.T
+    total = 0.0
+    for table in (logits, logits.T):
+        for row in range(4):
+            left = [other for other in range(4) if other == row or not same[row, other]]
+            total += (table[row, left].logsumexp(0) - table[row, row]).item() / 8
+    assert distinct_loss(image, text, 5.0, same).item() == pytest.approx(total)
+    apart = torch.eye(4, dtype=torch.bool)
+    assert torch.equal(distinct_loss(image, text, 5.0, apart), contrastive_loss(image, text, 5.0))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
