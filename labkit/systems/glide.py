@@ -24,7 +24,7 @@ from labkit.data.pictures import quantize
 from labkit.denoiser import MapX0, clip, keep_known
 from labkit.guidance import ClassifierFree, Composed
 from labkit.inputs import number, picture_batch, short, whole_number
-from labkit.likelihood import hybrid_loss
+from labkit.likelihood import training_loss
 from labkit.nets.transformer import BidirectionalTextTransformer, TextConfig
 from labkit.sampler import State, ddim, from_noise
 from labkit.scenes.tokenizer import Tokenizer, Tokens, words_of
@@ -213,9 +213,7 @@ class GLIDE(nn.Module):
         gone = torch.rand(len(pictures)) < self.config.p_uncond
         cond = self.condition(Tokens(tokens.ids, tokens.mask & ~gone[:, None]))
         cond = cond._replace(image=self.beside(self.shrunk(pictures), pictures, mask))
-        if self.denoiser.learned_variance:
-            return hybrid_loss(self.denoiser, pictures, cond, also=self.perceptual)
-        return self.denoiser.loss(pictures, cond, also=self.perceptual)
+        return training_loss(self.denoiser, pictures, cond, also=self.perceptual)
 
     # Sampling
 
