@@ -2,6 +2,9 @@
 
 The system can be built from the file alone. A file names its class; only classes of labkit that
 stand in `SYSTEMS` are ever built, so that a file from a stranger runs no code.
+
+A system has a ``config``, from which its class builds it. One that is made of others has ``parts``,
+by the names of its class's arguments; the file then says the same of each of them.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from labkit.scenes.tokenizer import words_of
 
 SYSTEMS = {  # where each is found; imported when a file asks for it
     "ADM": "labkit.systems.adm",
+    "Cascade": "labkit.systems.cascade",
     "CLIP": "labkit.systems.clip",
     "Classifier": "labkit.nets.classifier",
     "DDPM": "labkit.systems.ddpm",
@@ -29,6 +33,7 @@ SYSTEMS = {  # where each is found; imported when a file asks for it
     "NoisyCLIP": "labkit.systems.sdg",
     "NoisyGuide": "labkit.systems.adm",
     "Reader": "labkit.scenes.reader",
+    "SDG": "labkit.systems.sdg",
 }
 
 
@@ -42,6 +47,12 @@ def save(path: str | Path, system: nn.Module, **facts) -> None:
     """Writes the system in half precision, with whatever else there is to say about it, as JSON.
     Its class names are ``system.names``, if it has them. Raises ValueError for a system that is not
     one of labkit's, and as `labkit.checkpoint.save` does."""
+    checkpoint.save(path, checkpoint.state(system), {**described(system), **facts}, half=True)
+
+
+def described(system: nn.Module) -> dict[str, Any]:
+    """What the file says of a system, and likewise of each of its parts, so that it can be built
+    again. Raises ValueError for what could not be."""
     system = getattr(system, "_orig_mod", system)  # what torch.compile has wrapped
     kind = type(system).__name__
     if class_named(kind) is not type(system):
@@ -55,12 +66,15 @@ def save(path: str | Path, system: nn.Module, **facts) -> None:
             "hold, and the course's would read other words into it: save its tensors with "
             "labkit.checkpoint.save, and keep the tokenizer beside them"
         )
-    names = {}
+    about: dict[str, Any] = {"system": kind}
+    if hasattr(system, "config"):
+        about["config"] = system.config
+    if hasattr(system, "parts"):
+        about["parts"] = {name: described(part) for name, part in system.parts.items()}
     if words := getattr(system, "names", None):
-        names = {"names": [str(word) for word in words]}
-        check_names(names["names"], system, "the system")
-    about = {"system": kind, "config": system.config, **names, **facts}
-    checkpoint.save(path, checkpoint.state(system), about, half=True)
+        about["names"] = [str(word) for word in words]
+        check_names(about["names"], system, "the system")
+    return about
 
 
 def load(path: str | Path) -> nn.Module:
@@ -68,14 +82,40 @@ def load(path: str | Path) -> nn.Module:
 
     Raises ValueError for another kind of file, and as `labkit.checkpoint.load` does.
     """
-    tensors, about = checkpoint.load(path)
+    return built(*checkpoint.load(path), path)
+
+
+def built(tensors: dict[str, Tensor], about: dict, path: str | Path) -> nn.Module:
+    """The system of which a file says that, with those weights. Nobody's random numbers are used up
+    for the initial weights, which are replaced at once."""
+    with torch.random.fork_rng(devices=[]), at_most(sum(map(torch.numel, tensors.values()))):
+        system = untrained(about, path)
+    checkpoint.fill(system, tensors, path)
+    return system.eval()
+
+
+def untrained(about: dict, path: str | Path) -> nn.Module:
+    """The system that a file describes, its parts first. Raises ValueError for what is none."""
     kind = class_named(about.get("system"))
     if kind is None:
         raise ValueError(
             f"{path} holds {what(about)}, not a trained system of labkit's ({', '.join(SYSTEMS)}); "
             "give a file that `labkit train` wrote at its end"
         )
-    return built(kind, config_of(kind, about, path), tensors, about, path)
+    config = {"config": config_of(kind, about, path)} if "config" in about else {}
+    try:
+        parts = {name: untrained(part, path) for name, part in about.get("parts", {}).items()}
+        system = kind(**config, **parts)
+    except Exception as error:  # a stranger's configuration raises errors of every kind
+        raise unbuildable(path, kind, error) from None
+    if names := about.get("names"):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(
+                f"{path} says its classes are called {short(names)}, not a list of words"
+            )
+        check_names(names, system, path)
+        system.names = tuple(names)
+    return system
 
 
 def config_of(kind: type, about: dict, path: str | Path) -> Any:
@@ -83,7 +123,7 @@ def config_of(kind: type, about: dict, path: str | Path) -> Any:
     its default, which is what there was before. Raises ValueError for what is none."""
     try:
         return get_type_hints(kind.__init__)["config"](**about["config"])
-    except Exception as error:  # a stranger's configuration raises errors of every kind
+    except Exception as error:  # as above
         raise unbuildable(path, kind, error) from None
 
 
@@ -98,25 +138,6 @@ def unbuildable(path: str | Path, kind: type, error: Exception) -> ValueError:
 def what(about: dict) -> str:
     """What kind of file it is that says this about itself."""
     return "a run that is not finished" if "run" in about else short(about.get("system", "tensors"))
-
-
-def built(kind: type, config: Any, tensors: dict[str, Tensor], about: dict, path) -> nn.Module:
-    """The system of that class and configuration with those weights. Nobody's random numbers are
-    used up for the initial weights, which are replaced at once."""
-    try:
-        with torch.random.fork_rng(devices=[]), at_most(sum(map(torch.numel, tensors.values()))):
-            system = kind(config)
-    except Exception as error:  # as above
-        raise unbuildable(path, kind, error) from None
-    checkpoint.fill(system, tensors, path)
-    if names := about.get("names"):
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError(
-                f"{path} says its classes are called {short(names)}, not a list of words"
-            )
-        check_names(names, system, path)
-        system.names = tuple(names)
-    return system.eval()
 
 
 @contextmanager

@@ -55,7 +55,8 @@ def build(name: str) -> nn.Module:
 def load(name: str | None = None, path: str | Path | None = None) -> nn.Module:
     """The system of that name with trained weights, on the CPU, ready to use: the shipped ones, or
     those that `save` or `labkit train` wrote to ``path``. With a path alone, the system is built
-    from what the file says (`labkit.model_file`). One that knows classes has their ``names``.
+    from what the file says (`labkit.model_file`). One that knows classes has their ``names``; one
+    of several parts is put together from those that are shipped, unless it has a file of its own.
 
     Raises ValueError for an unknown name or a file that does not belong to it, and
     FileNotFoundError where no weights are.
@@ -63,12 +64,7 @@ def load(name: str | None = None, path: str | Path | None = None) -> nn.Module:
     if name is None and path is not None:
         return model_file.load(path)
     made = recipe(name)
-    if made.parts:
-        if path is not None:
-            raise ValueError(
-                f"{name} has no file of its own, but consists of {', '.join(made.parts.values())}: "
-                "load these from files of yours and put them together"
-            )
+    if made.parts and path is None:
         loaded = {other: load(other) for other in set(made.parts.values())}  # each but once
         return made.system(**{part: loaded[other] for part, other in made.parts.items()}).eval()
     if path is None and not (WEIGHTS / f"{name}.safetensors").exists():
@@ -81,14 +77,26 @@ def load(name: str | None = None, path: str | Path | None = None) -> nn.Module:
     if about.get("name") != name:
         raise ValueError(
             f"{path} holds {about.get('name') or model_file.what(about)}, not {name}; give "
-            f"the file that `labkit train {name}` wrote at its end."
+            f"the file that `labkit train {name}` or zoo.save wrote."
         )
-    if model_file.config_of(made.system, about, path) != made.config:
+    system = model_file.built(tensors, about, path)
+    if not follows(made, about, path):
         raise ValueError(
             f"{path} was trained with another configuration of {name} than this version of labkit "
-            f"has; train it again with `labkit train {name}`."
+            "has; train it again, or load it by its path alone: zoo.load(path=...)"
         )
-    return model_file.built(made.system, made.config, tensors, about, path)
+    return system
+
+
+def follows(made: Recipe, about: dict, path: str | Path) -> bool:
+    """Whether a file describes the system of that recipe, configurations and all."""
+    if about.get("system") != made.system.__name__:
+        return False
+    if made.parts:
+        return about["parts"].keys() == made.parts.keys() and all(
+            follows(recipe(other), about["parts"][part], path) for part, other in made.parts.items()
+        )
+    return model_file.config_of(made.system, about, path) == made.config
 
 
 def save(name: str, system: nn.Module, path: str | Path, **facts) -> None:

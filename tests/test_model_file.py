@@ -11,6 +11,11 @@ from torch import nn
 from labkit import checkpoint, model_file, zoo
 from labkit.data import digits
 from labkit.data.openml import SETS
+from labkit.systems.cascade import Cascade
+from labkit.systems.glide import GLIDE
+from labkit.systems.sdg import SDG
+from tests.systems.test_cascade import SMALL
+from tests.systems.test_glide import UPSAMPLES
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in zoo.WEIGHTS.glob("*.safetensors")))
@@ -23,7 +28,7 @@ def test_a_shipped_system_is_built_from_its_file_alone(name):
 
 
 def test_every_system_of_a_recipe_can_be_found_by_its_name():
-    made = {recipe.system.__name__ for recipe in zoo.RECIPES.values() if not recipe.parts}
+    made = {recipe.system.__name__ for recipe in zoo.RECIPES.values()}
     assert made <= model_file.SYSTEMS.keys()
     for name in model_file.SYSTEMS:
         assert issubclass(model_file.class_named(name), nn.Module)
@@ -136,6 +141,70 @@ def test_a_system_that_is_compiled_as_a_whole_is_saved_as_it_is(tmp_path):
     plain = zoo.load("classifier-digits")
     model_file.save(tmp_path / "a", torch.compile(plain, backend="eager"))
     assert type(model_file.load(tmp_path / "a")) is type(plain)
+
+
+def test_a_system_of_parts_is_built_from_its_file_alone(tmp_path):
+    whole, path = zoo.load("sdg-scenes"), tmp_path / "sdg.safetensors"
+    zoo.save("sdg-scenes", whole, path)
+    sentence = ["a large red star"]
+    expected = [state.x for state in whole.generate(sentence, steps=2)]
+    for back in (zoo.load(path=path), zoo.load("sdg-scenes", path)):
+        assert type(back) is SDG and not back.training and not back.clip.training
+        assert torch.equal(back.encode(sentence), whole.encode(sentence))
+        for ours, theirs in zip(back.generate(sentence, steps=2), expected, strict=True):
+            assert torch.equal(ours.x, theirs)
+
+
+def test_a_cascade_s_file_says_of_every_stage_what_it_is_in_their_order(tmp_path):
+    torch.manual_seed(0)
+    whole = Cascade(zebra=GLIDE(SMALL), ant=GLIDE(UPSAMPLES)).half().float()
+    model_file.save(tmp_path / "a", whole)
+    back = model_file.load(tmp_path / "a")
+    assert list(back.parts) == ["zebra", "ant"]
+    assert back.parts["ant"].config == UPSAMPLES
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), back.parameters()))
+
+
+def of_parts(tmp_path, change):
+    """The file of a cascade of one stage, in whose header a stranger has changed the parts."""
+    model_file.save(tmp_path / "own", Cascade(base=GLIDE(SMALL)))
+    tensors, said = checkpoint.load(tmp_path / "own")
+    checkpoint.save(tmp_path / "a", tensors, said | {"parts": change(said["parts"]["base"])})
+    return tmp_path / "a"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda base: None,
+        lambda base: {},
+        lambda base: {"base": None},
+        lambda base: {"base": {}},
+        lambda base: {"base": base | {"system": "os.system"}},
+        lambda base: {"base": base | {"config": None}},
+        lambda base: {"base": {"system": "Classifier", "config": {}}},
+        lambda base: {"base": base, "more": base},
+        lambda base: [base],
+    ],
+)
+def test_parts_that_cannot_be_built_are_a_sentence_with_the_files_name(change, tmp_path):
+    with pytest.raises(ValueError, match="^[^\n]*/a holds [^\n]*$"):
+        model_file.load(of_parts(tmp_path, change))
+
+
+def test_a_file_that_is_named_like_a_system_of_parts_must_have_the_parts_of_its_recipe(tmp_path):
+    model_file.save(tmp_path / "a", Cascade(base=GLIDE(SMALL)), name="sdg-scenes")
+    with pytest.raises(ValueError, match="another configuration of sdg-scenes"):
+        zoo.load("sdg-scenes", tmp_path / "a")
+
+
+def test_a_system_with_a_part_of_ones_own_is_refused_when_it_is_saved(tmp_path):
+    class Mine(GLIDE):
+        pass
+
+    with pytest.raises(ValueError, match="Mine could not be built again"):
+        model_file.save(tmp_path / "a", Cascade(base=Mine(SMALL)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_that_do_not_fit_are_refused_before_the_file_is_written(tmp_path):

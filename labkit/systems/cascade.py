@@ -41,6 +41,11 @@ class Cascade(nn.Module):
                 )
             side = stage.config.net.size
 
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """What it is made of, as its constructor takes it."""
+        return dict(self.stages)
+
     def generate(
         self,
         prompts: str | Sequence[Prompt],

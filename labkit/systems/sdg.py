@@ -206,6 +206,11 @@ class SDG(nn.Module):
             )
         self.model, self.guide, self.clip = model, guide, clip
 
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """What it is made of, as its constructor takes it."""
+        return {"model": self.model, "guide": self.guide, "clip": self.clip}
+
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Sentences as unit vectors, (B, dim). Raises ValueError for what CLIP cannot read."""
         with torch.no_grad():
