@@ -151,7 +151,9 @@ class PixelAttention(nn.Module):
         self.token_kv = linear(tokens, 2 * channels) if tokens else None
         self.out = zero(linear(channels, channels))
 
-    def forward(self, x: Tensor, emb: Tensor | None = None, cond=None) -> Tensor:
+    def queries(self, x: Tensor, cond=None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """What `attend` is called with: q (B, HW, C); k and v (B, L + HW, C), the tokens before the
+        pixels; the mask, or None where everything may be looked at."""
         B, C, H, W = x.shape
         pixels = self.norm(x).permute(0, 2, 3, 1).reshape(B, H * W, C)
         q, k, v = self.qkv(pixels).chunk(3, dim=2)  # (B, HW, C) each
@@ -162,6 +164,11 @@ class PixelAttention(nn.Module):
             if cond.mask is not None:
                 every_pixel = cond.mask.new_ones(B, H * W)
                 mask = torch.cat([cond.mask, every_pixel], dim=1)[:, None, None]
+        return q, k, v, mask
+
+    def forward(self, x: Tensor, emb: Tensor | None = None, cond=None) -> Tensor:
+        B, C, H, W = x.shape
+        q, k, v, mask = self.queries(x, cond)
         h = self.out(attend(q, k, v, self.heads, mask))
         return x + h.reshape(B, H, W, C).permute(0, 3, 1, 2)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
+import anywidget
 import ipywidgets
 import torch
 from torch import Tensor
 
 from labkit.inputs import whole_number
 from labkit.lab import plots
-from labkit.lab.widgets.filmstrip import Filmstrip
 from labkit.lab.widgets.picture import Picture
 from labkit.sampler import State
 
@@ -24,11 +24,12 @@ class Explorer(ipywidgets.VBox):
     """Above, a strip that is flipped in the browser; below, the controls of `rows`, a seed and a
     button. While the choice is not the one that is sampled, the button is lit and says so.
 
-    strip: the `Filmstrip`; its still picture is that of the whole in a rendered notebook.
+    strip: a `Filmstrip`, or another widget; its still picture is that of the whole in a rendered
+    notebook.
     rows: the controls under it, row by row; the seed joins the last row.
     """
 
-    def __init__(self, strip: Filmstrip, rows: Sequence[Sequence[ipywidgets.Widget]]):
+    def __init__(self, strip: anywidget.AnyWidget, rows: Sequence[Sequence[ipywidgets.Widget]]):
         self.strip, self._sampled = strip, ""
         self.seed = ipywidgets.BoundedIntText(1, min=0, max=10**6, description="seed")
         self.button = ipywidgets.Button(description="Sample", icon="play")
