@@ -25,10 +25,12 @@ from labkit.scenes.tokenizer import words_of
 
 SYSTEMS = {  # where each is found; imported when a file asks for it
     "ADM": "labkit.systems.adm",
+    "AutoregressivePrior": "labkit.systems.autoregressive_prior",
     "Cascade": "labkit.systems.cascade",
     "CLIP": "labkit.systems.clip",
     "Classifier": "labkit.nets.classifier",
     "DDPM": "labkit.systems.ddpm",
+    "DiffusionPrior": "labkit.systems.diffusion_prior",
     "GLIDE": "labkit.systems.glide",
     "NoisyCLIP": "labkit.systems.sdg",
     "NoisyGuide": "labkit.systems.adm",
