@@ -30,6 +30,7 @@ SYSTEMS = {  # where each is found; imported when a file asks for it
     "CLIP": "labkit.systems.clip",
     "Classifier": "labkit.nets.classifier",
     "DDPM": "labkit.systems.ddpm",
+    "FirstStage": "labkit.systems.autoencoder",
     "DiffusionPrior": "labkit.systems.diffusion_prior",
     "GLIDE": "labkit.systems.glide",
     "NoisyCLIP": "labkit.systems.sdg",

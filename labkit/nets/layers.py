@@ -56,7 +56,8 @@ class Residual(nn.Module):
     DDPM adds a projection of the embedding after the first convolution (appendix B). With
     ``scale_shift_norm`` the embedding scales and shifts the second norm instead (AdaGN: ADM,
     section 3). With ``resample``, a function that halves or doubles the resolution, both the branch
-    and the shortcut go through it before the first convolution (the "BigGAN" block of ADM).
+    and the shortcut go through it before the first convolution (the "BigGAN" block of ADM). With
+    ``emb`` None, the length of the embedding, there is no time, as in an autoencoder.
     """
 
     def __init__(
@@ -67,16 +68,18 @@ class Residual(nn.Module):
         self.scale_shift_norm, self.resample = scale_shift_norm, resample or nn.Identity()
         self.norm1 = nn.GroupNorm(groups, inputs, eps)
         self.conv1 = conv(inputs, outputs)
-        self.emb = linear(emb, 2 * outputs if scale_shift_norm else outputs)
+        self.emb = linear(emb, 2 * outputs if scale_shift_norm else outputs) if emb else None
         self.norm2 = nn.GroupNorm(groups, outputs, eps)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zero(conv(outputs, outputs))
         self.skip = conv(inputs, outputs, size=1) if inputs != outputs else nn.Identity()
 
-    def forward(self, x: Tensor, emb: Tensor, cond=None) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor | None = None, cond=None) -> Tensor:
         h = self.conv1(self.resample(F.silu(self.norm1(x))))  # (B, C', H', W')
-        modulation = self.emb(F.silu(emb))[:, :, None, None]
-        if self.scale_shift_norm:
+        modulation = None if self.emb is None else self.emb(F.silu(emb))[:, :, None, None]
+        if modulation is None:
+            h = self.norm2(h)
+        elif self.scale_shift_norm:
             scale, shift = modulation.chunk(2, dim=1)
             h = self.norm2(h) * (1 + scale) + shift
         else:
@@ -104,7 +107,7 @@ class Downsample(nn.Module):
         self.padding = (0, 1, 0, 1) if asymmetric_pad else (1, 1, 1, 1)
         self.conv = conv(channels, channels, stride=2, padding=0)
 
-    def forward(self, x: Tensor, emb: Tensor, cond=None) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor | None = None, cond=None) -> Tensor:
         return self.conv(F.pad(x, self.padding))
 
 
@@ -115,5 +118,5 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = conv(channels, channels)
 
-    def forward(self, x: Tensor, emb: Tensor, cond=None) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor | None = None, cond=None) -> Tensor:
         return self.conv(double(x))

@@ -40,13 +40,17 @@ class PerceptualLoss:
         self.tower = deepcopy(clip.image).requires_grad_(False).eval()
 
     def __call__(self, predicted: Tensor, x0: Tensor, alpha_bar: Tensor) -> Tensor:
+        return self.weight * (alpha_bar * self.distance(predicted, x0)).mean()
+
+    def distance(self, predicted: Tensor, x0: Tensor) -> Tensor:
+        """Σ_j ‖f_j(predicted) − f_j(x0)‖² / (H_j W_j) of each row, (B,). The pictures may be
+        larger than those that the CLIP knows: the maps are then larger, too."""
         if devices.of(self.tower) != x0.device:
             self.tower.to(x0.device)
         with torch.no_grad():
             wanted = self.maps(x0)
         gaps = zip(self.maps(predicted), wanted, strict=True)
-        per_row = sum((a - b).square().sum(1).mean((1, 2)) for a, b in gaps)  # (B,)
-        return self.weight * (alpha_bar * per_row).mean()
+        return sum((a - b).square().sum(1).mean((1, 2)) for a, b in gaps)  # (B,)
 
     def maps(self, pictures: Tensor) -> list[Tensor]:
         """What each stage sees, (B, C, H, W) each, columns of unit length."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import scenes
+from labkit.nets.autoencoder import AutoencoderConfig
 from labkit.nets.classifier import Classifier, ClassifierConfig
 from labkit.nets.noisy_classifier import NoisyClassifierConfig
 from labkit.nets.resnet import ResNetConfig
@@ -17,6 +18,7 @@ from labkit.nets.unet import UNetConfig
 from labkit.nets.vit import ViTConfig
 from labkit.scenes.reader import Reader, ReaderConfig
 from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
+from labkit.systems.autoencoder import FirstStage, FirstStageConfig
 from labkit.systems.clip import CLIP, CLIPConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
 from labkit.systems.glide import GLIDE, GLIDEConfig
@@ -38,6 +40,9 @@ COLORED = replace(NET, size=16, channels=3, fold=2)
 TOWER = ResNetConfig(size=16, width=8, blocks=(1, 1), heads=4, stem=1)
 PATCHES = ViTConfig(size=16, patch=8, width=16, depth=1, heads=2)
 WORDS = TextConfig(vocabulary=1009, context=32, width=16, depth=1, heads=2, end=1008)
+SHRINKING = AutoencoderConfig(
+    size=16, width=8, multipliers=(1, 2), blocks=1, latent=3, groups=4, fold=2
+)
 BY_WORDS = replace(COLORED, vector=16, vector_bias=True, tokens=16, residual_resampling=True)
 
 SYSTEMS: dict[str, Callable[[], nn.Module]] = {
@@ -52,6 +57,11 @@ SYSTEMS: dict[str, Callable[[], nn.Module]] = {
     "glide": lambda: GLIDE(GLIDEConfig(BY_WORDS, T=T, predicts="x0", text=WORDS)),
     "glide, learned variance": lambda: GLIDE(
         GLIDEConfig(replace(BY_WORDS, learned_variance=True), T=T, text=WORDS)
+    ),
+    "first stage": lambda: FirstStage(FirstStageConfig(SHRINKING)),
+    "first stage, codebook": lambda: FirstStage(FirstStageConfig(replace(SHRINKING, codebook=9))),
+    "first stage, judged": lambda: FirstStage(
+        FirstStageConfig(SHRINKING, adversarial=0.5, judge=4, layers=1)
     ),
     "noisy guide": lambda: NoisyGuide(NoisyGuideConfig(NoisyClassifierConfig(NET, 3, 8), T=T)),
     "clip": lambda: CLIP(CLIPConfig(TOWER, WORDS, 6)),
@@ -102,6 +112,8 @@ def drawn(count: int, device="cpu", seed: int = 0) -> tuple[Tensor, list[str], s
 def batch(name: str, device="cpu", count: int = 4, seed: int = 0):
     """What the loss of that system takes."""
     labels = (torch.arange(count) % 3).to(device)
+    if name.startswith("first stage"):
+        return pictures(count, COLORED, device, seed)
     if name.startswith(("ddpm, scenes", "clip", "noisy clip", "reader", "glide")):
         made, captions, truth = drawn(count, device, seed)
         if name == "reader":
