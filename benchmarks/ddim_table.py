@@ -61,7 +61,7 @@ def fill(file: Path, rows: list[str], steps: list[int], seeds: int, pictures: in
     denoise = MapX0(zoo.load("ddpm-digits").denoiser, clip)
     real, count = ddim_table.views(classifier, images), len(images) // 2
     table = ddim_table.stored(file) if file.exists() else {"cells": {}}
-    table |= {"real": len(images), "samples": count, "floor": ddim_table.floor(real)}
+    table |= {"real": len(images), "samples": count, "floor": ddim_table.by_split(real)}
     for budget in steps:
         for seed in range(seeds):
             for row in rows:

@@ -24,41 +24,29 @@ import torch
 from torch import Tensor, nn
 
 from labkit import scenes, zoo
-from labkit.casting import like
 from labkit.ema import Average
 from labkit.optimizers import optimizer_for
 from labkit.recipes import Recipe
 from labkit.sampler import ddim
 from labkit.scenes.descriptions import descriptions
 from labkit.scenes.scores import caption_accuracy, misfit, valid
+from labkit.schedule import NoiseSchedule
 from labkit.systems.glide import GLIDE
+from labkit.systems.perceptual import PerceptualLoss
 from labkit.train import Batches
 
 RESULTS = Path(__file__).with_name("scenes_race.json")
 
 
-def simple(system: GLIDE, batch, draw: Callable | None = None, weigh: Callable | None = None):
-    """The recipe's loss, with another draw of times and noise, or weights of the rows."""
-    pictures, captions = batch[:2]
-    gone = torch.rand(len(pictures)) < system.config.p_uncond
-    tokens = system.tokens(captions)
-    cond = system.condition(tokens._replace(mask=tokens.mask & ~gone[:, None]))
-    denoiser, schedule = system.denoiser, system.denoiser.schedule
-    t, eps, _ = schedule.draw(pictures)
-    if draw is not None:
-        t, eps = draw(schedule, pictures, t, eps)
-    x = schedule.diffuse(pictures, t, eps)
-    out, _ = denoiser.answer(x, t, cond)
-    errors = (out.float() - denoiser.target(pictures, t, eps)).square().mean((1, 2, 3))
-    alpha_bar = like(schedule.alpha_bar[t], pictures)
-    loss = (errors * (1 if weigh is None else weigh(alpha_bar))).mean()
-    if system.perceptual is not None:
-        signal, noise = (
-            row[:, None, None, None] for row in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
-        )
-        x0 = {"x0": out, "v": signal * x - noise * out}[denoiser.predicts]
-        loss = loss + system.perceptual(x0.float(), pictures, alpha_bar)
-    return loss
+@dataclass(frozen=True, eq=False)
+class Drawn(NoiseSchedule):
+    """A schedule by which training draws other times and noise."""
+
+    other: Callable
+
+    def draw(self, x0, generator=None):
+        t, eps = self.other(self, x0, *super().draw(x0, generator)[:2])
+        return t, eps, self.diffuse(x0, t, eps)
 
 
 def nearest_noise(schedule, x0, t, eps):
@@ -76,9 +64,11 @@ def lognormal(schedule, x0, t, eps, mean: float = 0.0, std: float = 2.0):
     return (schedule.T - torch.searchsorted(log_snr, wanted)).clamp(1, schedule.T), eps
 
 
-def min_snr(alpha_bar: Tensor, most: float = 5.0) -> Tensor:
-    """For x0: min(SNR, 5) (Hang et al. 2023), but at least .1, so that all times count."""
-    return (alpha_bar / (1 - alpha_bar)).clamp(0.1, most)
+def min_snr(predicted: Tensor, x0: Tensor, alpha_bar: Tensor, most: float = 5.0) -> Tensor:
+    """What makes of the mean squared error in x0 one of weights min(SNR, 5) (Hang et al. 2023), but
+    at least .1, so that all times count."""
+    weights = (alpha_bar / (1 - alpha_bar)).clamp(0.1, most)
+    return ((weights - 1) * (predicted - x0).square().mean((1, 2, 3))).mean()
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,8 @@ class Candidate:
     ema: float = 0.999
     perceptual: float = 0.2
     optimizer: str = "adamw"
-    loss: Callable = simple
+    draw: Callable | None = None  # other times and noise, see `Drawn`
+    also: Callable | None = None  # a further loss, see `Denoiser.loss`
 
 
 CANDIDATES = {
@@ -113,9 +104,9 @@ CANDIDATES = {
     "fold 4": Candidate("8 x 8, wider", net={"fold": 4, "width": 96, "multipliers": (1, 1.5)}),
     "no perceptual": Candidate("the paper's loss alone", perceptual=0),
     "perceptual 0.5": Candidate("more of it", perceptual=0.5),
-    "nearest noise": Candidate("immiscible", loss=partial(simple, draw=nearest_noise)),
-    "lognormal": Candidate("log-SNR ~ N(0, 2)", loss=partial(simple, draw=lognormal)),
-    "min-snr": Candidate("min(SNR, 5) weights", loss=partial(simple, weigh=min_snr)),
+    "nearest noise": Candidate("immiscible", draw=nearest_noise),
+    "lognormal": Candidate("log-SNR ~ N(0, 2)", draw=lognormal),
+    "min-snr": Candidate("min(SNR, 5) weights", also=min_snr),
     "v": Candidate("predicts v", config={"predicts": "v"}),
     "deeper text": Candidate("six text blocks", text={"depth": 6}),
 }  # fmt: skip
@@ -139,10 +130,14 @@ def built(candidate: Candidate, seed: int) -> tuple[GLIDE, Batches]:
     )
     torch.manual_seed(seed)
     system = GLIDE(config)
+    terms = [candidate.also] if candidate.also else []
     if candidate.perceptual:
-        from labkit.systems.perceptual import PerceptualLoss
-
-        system.perceptual = PerceptualLoss(zoo.load("clip-scenes"), candidate.perceptual)
+        terms.append(PerceptualLoss(zoo.load("clip-scenes"), candidate.perceptual))
+    if terms:
+        system.perceptual = lambda *args: sum(term(*args) for term in terms)
+    if candidate.draw:
+        schedule = system.denoiser.schedule
+        system.denoiser.schedule = Drawn(schedule.alpha_bar, candidate.draw)
     return system, partial(recipe.batches, candidate.batch)()
 
 
@@ -159,7 +154,7 @@ def trained(candidate: Candidate, seconds: float, seed: int) -> tuple[GLIDE, int
             group["lr"] = rate
         batch = batches(generator)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = candidate.loss(system, batch)
+            loss = system.loss(batch)
         loss.backward()
         nn.utils.clip_grad_norm_(system.parameters(), 1.0)
         optimizer.step()

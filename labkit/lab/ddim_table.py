@@ -19,23 +19,21 @@ def views(classifier, images: Tensor) -> list[Tensor]:
     return [metrics.see(classifier, images).features, metrics.quantize(images).flatten(1)]
 
 
-def distances(real: list[Tensor], fake: list[Tensor]) -> list[float]:
-    """Fréchet distance in each space to a random half of the real ones: means over the splits."""
-    found = []
-    for split in range(SPLITS):
-        reference, _ = half_rows(len(real[0]), split)
-        pairs = zip(real, fake, strict=True)
-        found.append([metrics.frechet_distance(known[reference], new) for known, new in pairs])
-    return torch.tensor(found, dtype=torch.float64).mean(0).tolist()
-
-
-def floor(real: list[Tensor]) -> list[list[float]]:
-    """What the half scores that is held out, for each split."""
+def by_split(real: list[Tensor], fake: list[Tensor] | None = None) -> list[list[float]]:
+    """For each split, the Fréchet distance in each space to a random half of the real ones: of
+    `fake`, or of the half that is held out, which is the floor."""
     found = []
     for split in range(SPLITS):
         reference, held_out = half_rows(len(real[0]), split)
-        found.append([metrics.frechet_distance(x[reference], x[held_out]) for x in real])
+        others = [known[held_out] for known in real] if fake is None else fake
+        pairs = zip(real, others, strict=True)
+        found.append([metrics.frechet_distance(known[reference], new) for known, new in pairs])
     return found
+
+
+def distances(real: list[Tensor], fake: list[Tensor]) -> list[float]:
+    """Fréchet distance in each space to a random half of the real ones: means over the splits."""
+    return torch.tensor(by_split(real, fake), dtype=torch.float64).mean(0).tolist()
 
 
 def stored(file: Path = STORED) -> dict:
