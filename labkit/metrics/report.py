@@ -87,7 +87,15 @@ class Report:
 
 def floor(seen: Seen, k: int = 3, splits: int = 5) -> Scores:
     """What real pictures score that are held out: a random half of them against the other half,
-    the mean over that many splits."""
+    the mean over that many splits. Raises ValueError for too few pictures."""
+    splits, k = whole_number(splits, "splits", 1), whole_number(k, "k", 1)
+    count, dimension = seen.features.shape
+    if count // 2 <= max(dimension, k):
+        raise ValueError(
+            f"there are {count} real pictures, but the floor compares two halves of them, each of "
+            f"which must have more pictures than there are features ({dimension}) and neighbors "
+            f"({k}): give at least {2 * max(dimension, k) + 2}"
+        )
     return mean([score(*halves(seen, seed), k) for seed in range(splits)])
 
 
@@ -112,9 +120,9 @@ def evaluate(
             f"network is {short(network)}, but must be the classifier's name, such as "
             "'classifier-digits': a distance in features nobody can name says nothing"
         )
-    seen, splits = see(classifier, real), whole_number(splits, "splits", 1)
-    references = [halves(seen, seed)[0] for seed in range(splits)]
+    seen = see(classifier, real)
     rows = {"real, held out": floor(seen, k, splits)}
+    references = [halves(seen, seed)[0] for seed in range(splits)]
     for name, images in samples.items():
         fake = see(classifier, images)
         rows[name] = mean([score(reference, fake, k) for reference in references])

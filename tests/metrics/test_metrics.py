@@ -251,6 +251,19 @@ def test_probabilities_must_be_probabilities():
         metrics.inception_score(torch.eye(3), splits=4)
 
 
+@pytest.mark.parametrize("count, k, least", [(9, 3, 18), (17, 3, 18), (25, 12, 26)])
+def test_halves_that_are_too_small_for_a_floor_are_refused_in_one_sentence(count, k, least):
+    def seen(count):
+        return metrics.Seen(normal(count, 8, 0), torch.full((count, 2), 0.5).double())
+
+    says = f"^there are {count} real pictures[^\n]*give at least {least}$"
+    with pytest.raises(ValueError, match=says):
+        metrics.floor(seen(count), k)
+    assert metrics.floor(seen(least), k).n == least // 2
+    with pytest.raises(ValueError, match="splits"):
+        metrics.floor(seen(least), splits=0)
+
+
 def test_an_unnamed_network_is_refused():
     images = torch.rand(20, 1, 8, 8)
     with pytest.raises(ValueError, match="name"):
