@@ -42,6 +42,10 @@ class Conditioning(NamedTuple):
 
         return self.map(expand)
 
+    def take(self, rows: Tensor) -> Conditioning:
+        """The condition of those rows alone."""
+        return self.map(lambda field: field[rows])
+
     def cat(self, other: Conditioning) -> Conditioning:
         """Both conditions as one batch; they must use the same routes."""
         check_same_routes(self, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -61,8 +62,9 @@ class Composed:
 
     null: the condition that means "none", one row or B rows. terms: pairs of a condition, one row
         or B rows, and its scale, a number or (B,); a negative one leads away from it.
-    Called without a condition of its own. One network call for null and all terms together.
-    var_frac is that of the first term. Raises ValueError for no term, and for a further condition.
+    Called without a condition of its own. One network call for null and all terms together, in
+    which a row whose scale is 0 takes part only in the first term, whose var_frac is the answer's.
+    Raises ValueError for no term, and for a further condition.
     """
 
     denoise: Denoises
@@ -82,16 +84,22 @@ class Composed:
     def __call__(self, x: Tensor, t: int | Tensor, cond: Conditioning | None = None) -> Prediction:
         if cond is not None:
             raise ValueError("a composed denoiser has its conditions already: leave out cond")
-        every, calls = self.null.rows(len(x)), len(self.terms) + 1
-        for term, _ in self.terms:
-            every = every.cat(term.rows(len(x)))
-        all_t = t.repeat(calls) if isinstance(t, Tensor) and t.ndim else t
-        pred = self.denoise(torch.cat([x] * calls), all_t, every)
-        eps_u, *others = pred.eps.chunk(calls)
+        scales = [per_row(scale, x) for _, scale in self.terms]
+        rows = [torch.arange(len(x))] * 2  # which take part: in the null and in the first term all
+        rows += [taking_part(scale, len(x)) for _, scale in self.terms[1:]]
+        conds = [self.null, *(term for term, _ in self.terms)]
+        conds = [own.rows(len(x)).take(these) for own, these in zip(conds, rows, strict=True)]
+        every = torch.cat(rows)
+        every_t = t[every] if isinstance(t, Tensor) and t.ndim else t
+        pred = self.denoise(x[every], every_t, reduce(Conditioning.cat, conds))
+        sizes = [len(these) for these in rows]
+        eps_u, *others = pred.eps.split(sizes)
         guided = eps_u
-        for eps, (_, scale) in zip(others, self.terms, strict=True):
-            guided = guided + per_row(scale, x) * (eps - eps_u)
-        var_frac = None if pred.var_frac is None else pred.var_frac.chunk(calls)[1]
+        for eps, these, scale in zip(others, rows[1:], scales, strict=True):
+            difference = torch.zeros_like(eps_u)
+            difference[these] = eps - eps_u[these]
+            guided = guided + scale * difference
+        var_frac = None if pred.var_frac is None else pred.var_frac.split(sizes)[1]
         return from_eps(self.schedule, x, t, guided)._replace(var_frac=var_frac)
 
 
@@ -166,6 +174,14 @@ def per_row(scale: float | Tensor, x: Tensor) -> float | Tensor:
     if len(scale) != len(x):
         raise ValueError(f"scale has {len(scale)} rows, but the batch has {len(x)}")
     return like(scale, x).view(-1, *[1] * (x.ndim - 1))
+
+
+def taking_part(scale: float | Tensor, rows: int) -> Tensor:
+    """The rows whose scale is not 0, (R,) long on the CPU; all of them where one scale is for
+    all."""
+    if not isinstance(scale, Tensor) or scale.ndim == 0:
+        return torch.arange(rows)
+    return scale.cpu().nonzero()[:, 0]
 
 
 def of_x0(

@@ -130,9 +130,10 @@ def sample(
 def from_noise(
     denoise: Denoises,
     shape: Sequence[int],
-    steps: int,
+    steps: int | Sequence[int],
     *,
     seed: int | torch.Generator = 0,
+    temperature: float = 1.0,
     cond: Conditioning | None = None,
     step: Callable[..., Tensor] = ddim,
     device: torch.device | str = "cpu",
@@ -141,6 +142,7 @@ def from_noise(
 ) -> Iterator[State]:
     """`sample` from the start: x_T of that shape (B, …) drawn with the seed, evenly spaced.
 
+    steps: how many, or the falling times themselves. temperature: a factor of x_T alone.
     options: for `step`, such as eta=1.0 or v=1.0. The same seed gives the same pictures, on any
     device: what is random is drawn on the CPU. A generator in place of the seed goes on where it
     is, so that two stages of a cascade do not begin from the same noise. dtype: of x, that of the
@@ -156,9 +158,10 @@ def from_noise(
     generator = seed
     if not isinstance(seed, torch.Generator):
         generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
-    x = torch.randn(*shape, generator=generator).to(dtype).to(device)
+    x = number(temperature, "temperature", 0) * torch.randn(*shape, generator=generator)
+    x = x.to(dtype).to(device)
     step = partial(step, **options) if options else step
-    times = denoise.schedule.timesteps(steps)
+    times = steps if isinstance(steps, list | tuple) else denoise.schedule.timesteps(steps)
     return sample(denoise, x, times, cond, step=step, generator=generator)
 
 

@@ -7,7 +7,7 @@ the variance that still belongs to the picture; the noise has the rest.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +34,25 @@ def trailing_spacing(T: int, n: int) -> list[int]:
 def quadratic_spacing(T: int, n: int) -> list[int]:
     """[T, …, T/n², 0]: denser near the picture (DDIM, appendix D.2), never standing still."""
     return [max(round(T * i * i / (n * n)), i) for i in reversed(range(n + 1))]
+
+
+def section_spacing(T: int, counts: Sequence[int]) -> list[int]:
+    """[T, …, 1, 0]: the times are cut into sections of equal length, the first one nearest to the
+    picture, and each is visited evenly, ends included, as often as its count says (the code of
+    Improved DDPM). Raises ValueError for a section that has fewer times than that."""
+    length, rest = divmod(T, len(counts))
+    times, first = [0], 1
+    for section, count in enumerate(counts):
+        size = length + (section < rest)
+        if not 1 <= count <= size:
+            raise ValueError(
+                f"a section of {size} of the {T} times cannot be visited {count} times: give "
+                f"counts from 1 to {size}"
+            )
+        stride = (size - 1) / (count - 1) if count > 1 else 0
+        times += [first + round(i * stride) for i in range(count)]
+        first += size
+    return times[::-1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,6 +63,18 @@ def test_all_go_through_the_network_at_once_and_each_row_has_its_own_time():
         assert torch.allclose(whole.eps[[row]], alone.eps, atol=1e-5)
 
 
+def test_a_row_whose_scale_is_zero_costs_nothing_beyond_the_first_term():
+    denoise, scale = Product(), torch.tensor([0.5, 0.0, 0.0, 2.0])
+    ragged = Composed(denoise, NULL, [(ONE, 1.5), (TWO, scale)])(X, 30)
+    assert denoise.calls == [4 + 4 + 2]
+    for row in range(4):
+        terms = [(ONE, 1.5), (TWO, float(scale[row]))]
+        alone = Composed(denoise, NULL, terms)(X[[row]], 30)
+        assert torch.allclose(ragged.eps[[row]], alone.eps, atol=1e-5)
+    with pytest.raises(ValueError, match="3 rows, but the batch has 4"):
+        Composed(denoise, NULL, [(ONE, 1.0), (TWO, torch.ones(3))])(X, 30)
+
+
 def test_no_term_a_further_condition_and_a_scale_that_is_none_are_refused():
     with pytest.raises(ValueError, match="at least one"):
         Composed(Product(), NULL, [])

@@ -171,6 +171,18 @@ def test_every_spacing_falls_from_T_to_0_in_n_steps(space, T):
         assert all(s < t for t, s in zip(times, times[1:], strict=False))
 
 
+def test_sections_of_the_times_are_visited_as_often_as_their_counts_say():
+    """Improved DDPM's code, whose times are one lower: 300 in sections of 10, 15 and 20."""
+    times = schedule.section_spacing(300, (10, 15, 20))
+    assert len(times) == 46 and times[-1] == 0
+    assert [t - 1 for t in times[:-1]][::-1][:10] == [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]
+    assert [sum(low < t <= low + 100 for t in times) for low in (0, 100, 200)] == [10, 15, 20]
+    assert schedule.section_spacing(7, (2, 1, 2)) == [7, 6, 4, 3, 1, 0]
+    for counts in ((4, 1), (0, 2)):
+        with pytest.raises(ValueError, match="give counts from 1 to 3"):
+            schedule.section_spacing(6, counts)
+
+
 def test_quadratic_spacing_is_denser_near_the_picture():
     times = schedule.linear().timesteps(10, schedule.quadratic_spacing)
     assert times == [1000, 810, 640, 490, 360, 250, 160, 90, 40, 10, 0]

@@ -50,8 +50,8 @@ class Cascade(nn.Module):
         self,
         prompts: str | Sequence[Prompt],
         *,
-        steps: int | Mapping[str, int] = 25,
-        scale: float | Mapping[str, float] = 3.0,
+        steps: int | Mapping[str, int] | None = None,
+        scale: float | Mapping[str, float] | None = None,
         seed: int = 0,
         known: tuple[Tensor, Tensor] | None = None,
         **options,
@@ -59,7 +59,8 @@ class Cascade(nn.Module):
         """A picture for each prompt: yields a `State` after each step of each stage, which its
         ``stage`` names; the last one's ``x`` are the pictures of the last stage.
 
-        steps, scale: for all stages, or by name; a stage that is not named has the default.
+        steps, scale: for all stages, or by name; a stage that is not named is sampled as such a
+            model usually is, see `GLIDE.generate`.
         known: (image, mask) as in `GLIDE.generate`, in the size of the last stage. A smaller stage
             knows a pixel where all that it stands for is known.
         options: further arguments of `GLIDE.generate`, for every stage. One generator of noise goes
@@ -67,7 +68,7 @@ class Cascade(nn.Module):
         """
         if "low" in options:
             raise ValueError("a cascade draws its own small pictures: leave out low")
-        steps, scale = self.by_stage(steps, 25), self.by_stage(scale, 3.0)
+        steps, scale = self.by_stage(steps), self.by_stage(scale)
         generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
         if known is not None:
             last = list(self.stages.values())[-1].config.net
@@ -101,15 +102,16 @@ class Cascade(nn.Module):
                 yield state._replace(stage=name)
             low = state.pictures
 
-    def by_stage(self, given, default) -> dict:
-        """The value for each stage. Raises ValueError for a stage that is not there."""
+    def by_stage(self, given) -> dict:
+        """The value for each stage, None where none is given. Raises ValueError for a stage that
+        is not there."""
         if not isinstance(given, Mapping):
             return dict.fromkeys(self.stages, given)
         for name in given:
             one_of(name, self.stages, "stage")
         if not given:
             raise ValueError(f"{short(given)} names no stage: give a number, or one by name")
-        return dict.fromkeys(self.stages, default) | dict(given)
+        return dict.fromkeys(self.stages) | dict(given)
 
 
 def shrunk(known: tuple[Tensor, Tensor], size: int) -> tuple[Tensor, Tensor]:

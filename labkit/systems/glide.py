@@ -32,6 +32,7 @@ from labkit.scenes.tokenizer import load as course_tokenizer
 from labkit.systems.ddpm import DDPMConfig, build_denoiser
 from labkit.systems.glide_inputs import (
     Prompt,
+    fast27,
     known_pictures,
     listed,
     low_pictures,
@@ -200,7 +201,8 @@ class GLIDE(nn.Module):
     def loss(self, batch: tuple[Tensor, Sequence[str]] | tuple[Tensor, Sequence[str], Tensor]):
         """A scalar, for pictures (B, C, S, S) in [−1, 1] and their captions: L_simple, or L_hybrid
         with learned variance; each row loses its caption with probability p_uncond. A model that
-        inpaints takes masks, too, (B, 1, S, S): 1 = known, 0 = erased."""
+        inpaints takes masks, too, (B, 1, S, S): 1 = known, 0 = erased; one that upsamples may take
+        the smaller pictures, (B, C, s, s), last: without them, it sees what `shrunk` makes."""
         pictures, captions = batch[:2]
         picture_batch(pictures, "pictures")
         tokens = self.tokens(captions)
@@ -209,20 +211,32 @@ class GLIDE(nn.Module):
                 f"the batch has {len(pictures)} pictures and {len(tokens.ids)} captions, but each "
                 "picture must come with its own"
             )
-        mask = masks_of(batch[2:], pictures) if self.config.inpaints else None
+        others = [each for each in batch[2:] if isinstance(each, Tensor)]
+        mask = masks_of(others, pictures) if self.config.inpaints else None
+        low, side = self.shrunk(pictures), self.config.upsamples
+        if side is not None and len(others) > self.config.inpaints:
+            low = low_pictures(others[-1], side, pictures.shape[1], len(pictures))
         gone = torch.rand(len(pictures)) < self.config.p_uncond
         cond = self.condition(Tokens(tokens.ids, tokens.mask & ~gone[:, None]))
-        cond = cond._replace(image=self.beside(self.shrunk(pictures), pictures, mask))
+        cond = cond._replace(image=self.beside(low, pictures, mask))
         return training_loss(self.denoiser, pictures, cond, also=self.perceptual)
 
     # Sampling
+
+    @property
+    def usual(self) -> dict:
+        """How the authors sample such a model; the base model in fewer steps than their 100."""
+        if self.config.upsamples is None:
+            return {"steps": 25, "scale": 3.0, "temperature": 1.0}
+        return {"steps": fast27(self.config.T), "scale": 1.0, "temperature": 0.997}
 
     def generate(
         self,
         prompts: str | Sequence[Prompt],
         *,
-        steps: int = 25,
-        scale: float | Tensor = 3.0,
+        steps: int | Sequence[int] | None = None,
+        scale: float | Tensor | None = None,
+        temperature: float | None = None,
         seed: int | torch.Generator = 0,
         negative: str | Sequence[str | None] | None = None,
         known: tuple[Tensor, Tensor] | None = None,
@@ -236,8 +250,10 @@ class GLIDE(nn.Module):
 
         prompts: sentences; None for one without; or {sentence: its own scale, …} for several at
             once (`labkit.guidance.Composed`).
-        scale: of classifier-free guidance in GLIDE's convention: 1 is none; 3 is what people
-            preferred (table 2).
+        steps: how many, or the falling times themselves. None: 25; an upsampler's are `fast27`.
+        scale: of classifier-free guidance in GLIDE's convention: 1 is none. None: 3, which people
+            preferred (table 2); for an upsampler 1, as the authors use theirs.
+        temperature: a factor of the noise at the start. None: 1; for an upsampler .997, theirs.
         negative: a sentence to be led away from, or one for each picture, in place of the null.
         known: (image, mask) to inpaint: image (1 or B, C, S, S) in [−1, 1], mask (1 or B, 1, S, S),
             1 = known, 0 = free. Known pixels stay as they are. A model that never learned to
@@ -247,10 +263,11 @@ class GLIDE(nn.Module):
         Raises ValueError for what it cannot read, pictures of another size or range, and guidance
         by a null that was never trained.
         """
-        terms = scaled_terms(prompts, scale)
+        given = {"steps": steps, "scale": scale, "temperature": temperature}
+        how = self.usual | {name: value for name, value in given.items() if value is not None}
+        terms = scaled_terms(prompts, how["scale"])
         rows, net = len(terms[0][0]), self.config.net
-        image, mask = known_pictures(known, net, rows)
-        image, mask = image.to(self.text.pos_emb), mask.to(self.text.pos_emb)
+        image, mask = (part.to(self.text.pos_emb) for part in known_pictures(known, net, rows))
         small = low_pictures(low, self.config.upsamples, net.channels, rows)
         seen = self.beside(small if small is None else small.to(image), image, mask)
         away = negatives(negative, rows)
@@ -274,8 +291,9 @@ class GLIDE(nn.Module):
         return from_noise(
             denoise,
             (rows, net.channels, net.size, net.size),
-            steps,
+            how["steps"],
             seed=seed,
+            temperature=how["temperature"],
             cond=cond,
             step=step,
             **devices.placed(self),

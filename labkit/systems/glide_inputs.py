@@ -10,6 +10,18 @@ from torch import Tensor
 from labkit.data.pictures import quantize
 from labkit.inputs import number, picture_batch, short
 from labkit.nets.unet import UNetConfig
+from labkit.schedule import section_spacing
+
+SECTIONS = (10, 10, 3, 2, 2)  # how often the upsampler looks at each fifth of the times
+
+
+def fast27(T: int) -> list[int]:
+    """The falling times of the authors' upsampler, their "fast27": many near the picture, few in
+    the noise, and T − 2 for T, since the noisiest time of all left artifacts. Raises ValueError for
+    T < 46, which has too few times."""
+    _, *others = section_spacing(T, SECTIONS)
+    return [T - 2, *others]
+
 
 Prompt = str | Mapping[str, float] | None  # a sentence, several with their scales, or the null
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from labkit.systems.cascade import Cascade, shrunk
+from labkit.systems.glide_inputs import fast27
 from tests.systems.test_glide import (
     CONFIG,
     DISC,
@@ -47,13 +48,21 @@ def test_no_two_stages_begin_from_the_same_noise():
     assert torch.equal(first[0].x, next(iter(made.generate([STAR], seed=0))).x)
 
 
-def test_scales_may_differ_and_a_stage_without_one_has_the_default():
+def test_scales_may_differ_and_a_stage_without_one_has_its_own_default():
+    """The base model is guided, the upsampler is not."""
     made = cascade()
-    plain, same, other = (
+    plain, same, named, other, both = (
         list(made.generate([STAR], steps=2, scale=scale))[-1].x
-        for scale in (3.0, {"base": 3.0}, {"base": 1.0})
+        for scale in (None, {"base": 3.0}, {"base": 3.0, "upsampler": 1.0}, {"base": 1.0}, 3.0)
     )
-    assert torch.equal(plain, same) and not torch.equal(plain, other)
+    assert torch.equal(plain, same) and torch.equal(plain, named)
+    assert not torch.equal(plain, other) and not torch.equal(plain, both)
+
+
+def test_unless_told_the_base_takes_25_steps_and_the_upsampler_the_authors_27():
+    states = list(cascade().generate([STAR]))
+    assert [state.stage for state in states] == ["base"] * 25 + ["upsampler"] * 27
+    assert [state.t for state in states[25:]] == fast27(50)[1:]
 
 
 def test_known_pixels_are_known_to_every_stage_and_stay_bit_for_bit():

@@ -13,6 +13,7 @@ from labkit.nets.unet import UNet, UNetConfig
 from labkit.sampler import ddpm
 from labkit.scenes import tokenizer
 from labkit.systems.glide import GLIDE, GLIDEConfig
+from labkit.systems.glide_inputs import fast27
 
 TEXT = TextConfig(vocabulary=1009, context=32, width=16, depth=2, heads=2, end=1008)
 NET = UNetConfig(
@@ -298,6 +299,40 @@ def test_an_upsampler_sees_the_smaller_picture_as_a_file_would_hold_it():
     assert system.loss((pictures(), [STAR, DISC])).isfinite()
 
 
+def test_the_smaller_pictures_may_come_with_the_batch_after_the_masks():
+    both = replace(CONFIG, net=replace(NET, image=7), inpaints=True, upsamples=8)
+    for config, masks in ((UPSAMPLES, ()), (both, (half_known().expand(2, 1, -1, -1),))):
+        system, losses = awake(config), []
+        for low in ((), (system.shrunk(pictures()),), (-system.shrunk(pictures()),)):
+            torch.manual_seed(0)
+            losses.append(system.loss((pictures(), [STAR, DISC], *masks, *low)).item())
+        assert losses[0] == losses[1] != losses[2]
+    with pytest.raises(ValueError, match="low has shape"):
+        awake(UPSAMPLES).loss((pictures(), [STAR, DISC], pictures()[..., ::4, ::4]))
+
+
+def test_an_upsampler_walks_as_the_authors_do_unguided_and_from_a_little_less_noise():
+    release = fast27(1000)
+    assert len(release) == 28 and release[:8] == [998, 801, 800, 601, 600, 501, 401, 400]
+    assert release[-11:] == [200, 178, 156, 134, 112, 89, 67, 45, 23, 1, 0]
+    system, low, called = awake(UPSAMPLES), pictures(size=8), []
+    system.denoiser.register_forward_pre_hook(lambda module, args: called.append(args))
+    plain = last(system.generate([STAR, DISC], low=low))
+    times = [int(t) for _, t, _ in called]
+    assert times == fast27(50)[:-1] and {len(x) for x, _, _ in called} == {2}
+    noise = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(called[0][0], 0.997 * noise)
+    own = {"steps": fast27(50), "scale": 1.0, "temperature": 0.997}
+    assert torch.equal(plain, last(system.generate([STAR, DISC], low=low, **own)))
+
+
+def test_a_base_model_is_guided_by_three_in_25_steps_from_all_of_the_noise():
+    system, own = awake(), {"steps": 25, "scale": 3.0, "temperature": 1.0}
+    plain, same = (last(system.generate([STAR], **options)) for options in ({}, own))
+    assert torch.equal(plain, same)
+    assert not torch.equal(plain, last(system.generate([STAR], temperature=0.5)))
+
+
 # Other guidance
 
 
@@ -344,6 +379,8 @@ def test_several_sentences_add_up_and_each_row_has_its_own():
         (CONFIG, {"scale": "3"}, "scale"),
         (replace(CONFIG, p_uncond=0.0), {"negative": [None]}, "no null"),
         (CONFIG, {"scale": float("nan")}, "finite"),
+        (CONFIG, {"temperature": -1}, "temperature"),
+        (CONFIG, {"steps": [50, 50, 0]}, "below the one before"),
     ],
 )
 def test_other_pictures_and_guidance_that_do_not_fit_get_a_sentence(config, options, says):
