@@ -118,14 +118,7 @@ class Reader(nn.Module):
 
         rows: (K,) the picture of each object; at: its place, each (K,).
         """
-        step = (torch.arange(CLOSE_UP, device=x.device) + 0.5) / CLOSE_UP * 2 - 1  # (P,)
-        reach = FRAME * at.radius[:, None] * step  # (K, P)
-        across, down = (2 * (center[:, None] + reach) - 1 for center in (at.x, at.y))
-        grid = torch.stack(
-            [across[:, None].expand(-1, CLOSE_UP, -1), down[:, :, None].expand(-1, -1, CLOSE_UP)], 3
-        )  # (K, P, P, 2)
-        cut = F.grid_sample(x[rows], grid, padding_mode="border", align_corners=False)
-        return list(self.second(cut).split(list(NAMED.values()), 1))
+        return list(self.second(cut_out(x, rows, at)).split(list(NAMED.values()), 1))
 
     def loss(self, batch) -> Tensor:
         """How surprising the truth is, a scalar. batch: (pictures, captions, `Scenes`), as
@@ -218,6 +211,18 @@ class Reader(nn.Module):
                 share[cell] = 0
         here, sheet, x, y, size = (torch.stack(values, 1) for values in zip(*found))
         return here, sheet, Spots(x, y, size)
+
+
+def cut_out(x: Tensor, rows: Tensor, at: Spots) -> Tensor:
+    """Squares of pictures x (N, 3, S, S) around K objects, (K, 3, 16, 16). rows: (K,) the picture
+    of each object; at: its place, each (K,)."""
+    step = (torch.arange(CLOSE_UP, device=x.device) + 0.5) / CLOSE_UP * 2 - 1  # (P,)
+    reach = FRAME * at.radius[:, None] * step  # (K, P)
+    across, down = (2 * (center[:, None] + reach) - 1 for center in (at.x, at.y))
+    grid = torch.stack(
+        [across[:, None].expand(-1, CLOSE_UP, -1), down[:, :, None].expand(-1, -1, CLOSE_UP)], 3
+    )  # (K, P, P, 2)
+    return F.grid_sample(x[rows], grid, padding_mode="border", align_corners=False)
 
 
 def tidied(found: Scenes) -> Scenes:

@@ -1,0 +1,64 @@
+"""Recipes of matching by cross attention: a text encoder, and the matcher that begins from it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import torch
+
+from labkit import scenes
+from labkit import train as training
+from labkit.nets.bert import BertConfig
+from labkit.recipes.recipe import Recipe
+from labkit.scenes import corpus, matches, regions, tokenizer
+from labkit.scenes.reader import Reader
+from labkit.systems.bert import MaskedLM, hide
+from labkit.systems.matcher import Matcher, MatcherConfig
+from labkit.systems.mmca import MMCA
+
+BERT = BertConfig(vocabulary=1010, context=32, width=128, depth=2, heads=4)
+GROUPS = 1_500  # of scenes that look alike, four each, with five captions each
+
+
+def masked_sentence_batches(batch: int = 64) -> training.Batches:
+    """New sentences about scenes, some of their words hidden."""
+
+    def batches(generator: torch.Generator):
+        random = Random(int(torch.randint(2**62, (), generator=generator)))
+        tokens = tokenizer.load().encode(corpus.sentences(batch, random))
+        return hide(tokens, BERT.vocabulary, generator)
+
+    return batches
+
+
+def match_batches(reader: Reader) -> training.Batches:
+    """Sixteen pictures of a fixed pool with one of their captions each, in groups of four that look
+    alike; the pool's regions are proposed once."""
+    known = matches.pool(GROUPS, seed=0)
+    seen = regions.propose(reader, scenes.render(known.scenes, 32))
+    return matches.batches(known, seen, groups=4)
+
+
+RECIPES = {
+    "bert-scenes": Recipe(
+        about="guesses hidden words of sentences about scenes (lesson 13)",
+        system=MaskedLM,
+        config=BERT,
+        batches=masked_sentence_batches,
+        training={"steps": 4_000, "lr": 1e-3, "ema": 0.998},
+    ),
+    "matcher-scenes": Recipe(
+        about="which sentence belongs to which regions of a scene (lesson 13)",
+        system=Matcher,
+        config=MatcherConfig(BERT, width=64, heads=4, hidden=128, filters=64, warmup=400),
+        batches=match_batches,
+        training={"steps": 3_000, "lr": 1e-3, "ema": 0.998},
+        begins_from="bert-scenes",
+        teacher="reader-scenes",
+    ),
+    "mmca-scenes": Recipe(
+        about="finds pictures of scenes by sentences, and sentences by pictures (lesson 13)",
+        system=MMCA,
+        parts={"reader": "reader-scenes", "matcher": "matcher-scenes"},
+    ),
+}

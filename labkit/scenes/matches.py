@@ -1,0 +1,150 @@
+"""Pictures as regions, and sentences about them, for learning which belongs to which.
+
+    known = pool(1_000, seed=0)                                 # 4,000 scenes, five captions each
+    seen = regions.propose(reader, render(known.scenes, 32))    # once
+    draw = batches(known, seen, groups=8)                       # 32 pairs at a time
+
+Scenes come in groups of four that look alike: a scene, the same in a mirror, with the colors of two
+objects exchanged, and with one object changed or left out. To tell these apart one has to know what
+is left of what, which color belongs to which shape, and how many there are. Random scenes can
+mostly be told apart without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from labkit.inputs import one_of, whole_number
+from labkit.scenes.captioning import captions
+from labkit.scenes.drawing import SPLITS, draw, unseen
+from labkit.scenes.regions import Regions
+from labkit.scenes.truth import Claims, claims, shows
+from labkit.scenes.world import COLORS, FILLS, SHAPES, Scenes
+
+GROUP = 4  # scenes that look alike
+EACH = 5  # captions of a picture, as in Flickr30K and COCO
+
+
+class Matches(NamedTuple):
+    """B pictures, a caption of each, and which other captions are true of them as well."""
+
+    regions: Regions
+    captions: list[str]
+    true: Tensor  # (B, B) bool: caption j is true of picture i; True on the diagonal
+
+
+class Pool(NamedTuple):
+    """N scenes with captions, in groups of `GROUP` neighbors that look alike."""
+
+    scenes: Scenes
+    captions: list[str]  # N · EACH, those of one scene after the other
+    claims: Claims  # what each of them says
+
+
+def pool(groups: int, seed: int = 0, split: str = "train") -> Pool:
+    """That many groups of scenes; the same seed gives the same ones. split: see `draw`. What a
+    change makes of a scene belongs to the split, too; a group whose scenes do not is left out and
+    another one drawn. Raises ValueError for others."""
+    groups = whole_number(groups, "the number of groups", 1)
+    one_of(split, SPLITS, "split")
+    generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0))
+    parts, missing = [], groups
+    while missing > 0:
+        made = lookalikes(draw(missing + missing // 2 + 8, generator, split), generator)
+        if split == "train":
+            new = torch.stack(list(unseen(made).values())).any(0)
+            whole = ~new.view(-1, GROUP).any(1)
+            made = made.take(whole.repeat_interleave(GROUP))
+        parts.append(made.take(slice(0, missing * GROUP)))
+        missing -= len(parts[-1].background) // GROUP
+    scenes = Scenes(*(torch.cat(tables) for tables in zip(*parts)))
+    return captioned(scenes, seed)
+
+
+def captioned(scenes: Scenes, seed: int = 0) -> Pool:
+    """Scenes with five captions each; the same seed gives the same ones."""
+    random = Random(whole_number(seed, "seed", 0))
+    texts = captions(scenes.take(torch.arange(len(scenes.background)).repeat_interleave(EACH)),
+                     random)  # fmt: skip
+    return Pool(scenes, texts, claims(texts))
+
+
+def lookalikes(scenes: Scenes, generator: torch.Generator) -> Scenes:
+    """Of N scenes N groups of four, (4 N): each followed by its changed forms."""
+    forms = (scenes, mirrored(scenes, generator), exchanged(scenes), changed(scenes, generator))
+    return Scenes(*(torch.stack(tables, 1).flatten(0, 1) for tables in zip(*forms)))
+
+
+def mirrored(scenes: Scenes, generator: torch.Generator) -> Scenes:
+    """Each scene with left and right, or above and below, turned round."""
+    across = torch.rand(len(scenes.background), 1, generator=generator) < 0.5  # (N, 1)
+    there = scenes.present
+    return scenes._replace(
+        x=torch.where(there & across, 1 - scenes.x, scenes.x),
+        y=torch.where(there & ~across, 1 - scenes.y, scenes.y),
+    )
+
+
+def exchanged(scenes: Scenes) -> Scenes:
+    """The first two objects have each other's colors; a single object the next color."""
+    color = scenes.color.clone()
+    two = scenes.count > 1
+    color[:, 0] = torch.where(two, scenes.color[:, 1], (scenes.color[:, 0] + 1) % len(COLORS))
+    color[:, 1] = torch.where(two, scenes.color[:, 0], scenes.color[:, 1])
+    return scenes._replace(color=color)
+
+
+def changed(scenes: Scenes, generator: torch.Generator) -> Scenes:
+    """The last object is left out, or has another shape or fill, each as often. A single object is
+    never left out."""
+    N = len(scenes.background)
+    rows, last = torch.arange(N), scenes.count - 1
+    what = torch.randint(3, (N,), generator=generator)
+    what = torch.where((what == 0) & (last == 0), 1, what)
+
+    def other(table: Tensor, words: tuple, kind: int) -> Tensor:
+        step = torch.randint(1, len(words), (N,), generator=generator)
+        now, made = table[rows, last], table.clone()
+        made[rows, last] = torch.where(what == kind, (now + step) % len(words), now)
+        return made
+
+    made = scenes._replace(shape=other(scenes.shape, SHAPES, 1), fill=other(scenes.fill, FILLS, 2))
+    gone = torch.zeros_like(scenes.present)
+    gone[rows, last] = what == 0
+    words = ("shape", "color", "size", "fill", "inside")
+    empty = {name: torch.where(gone, -1, getattr(made, name)) for name in words}
+    empty |= {name: torch.where(gone, 0, getattr(made, name)) for name in ("x", "y", "radius")}
+    return made._replace(**empty)
+
+
+def batches(
+    known: Pool, seen: Regions, groups: int = 8, all_true: bool = True
+) -> Callable[[torch.Generator], Matches]:
+    """For `labkit.train.train`: a function that draws ``groups`` groups of the pool, and of each
+    picture one caption.
+
+    seen: the regions of the pool's pictures, of any floating dtype. all_true: tell which captions
+    are true of other pictures of the batch; without it, only its own is said to be true of each.
+    """
+    number = len(known.scenes.background) // GROUP
+    groups = whole_number(groups, "the number of groups in a batch", 1, number)
+
+    def make(generator: torch.Generator) -> Matches:
+        chosen = torch.randperm(number, generator=generator)[:groups]
+        rows = (chosen[:, None] * GROUP + torch.arange(GROUP)).flatten()  # (B,)
+        texts = rows * EACH + torch.randint(EACH, rows.shape, generator=generator)
+        found = seen.take(rows)
+        most = int(found.mask.sum(1).max())
+        found = Regions(*(table[:, :most] for table in found))
+        found = found._replace(features=found.features.float())
+        true = torch.eye(len(rows), dtype=torch.bool)
+        if all_true:
+            true = true | shows(known.scenes.take(rows), known.claims.take(texts))
+        return Matches(found, [known.captions[text] for text in texts.tolist()], true)
+
+    return make
