@@ -1,0 +1,89 @@
+"""The check of lesson 13 on the loss: the hardest negative, and what is none."""
+
+import torch
+from torch import Tensor
+
+from labkit.lab.checks.framework import Check
+from labkit.lab.checks.random_inputs import between, is_odd, size
+from labkit.systems.hinge import hardest_hinge as _hardest_hinge
+from labkit.systems.hinge import sum_hinge
+
+
+def _negatives(scores: Tensor, true: Tensor) -> Tensor:
+    return scores.masked_fill(true, -torch.inf)
+
+
+def _only_itself(scores: Tensor, true: Tensor) -> Tensor:
+    return scores.masked_fill(torch.eye(len(scores), dtype=torch.bool), -torch.inf)
+
+
+def _both(wrong: Tensor) -> Tensor:
+    return torch.stack([wrong.amax(1), wrong.amax(0)])
+
+
+def _wrong_hinge(negatives=_negatives, hardest=_both, own=lambda s: s.diagonal(), end=torch.relu):
+    """The loss in which one thing can be wrong."""
+    return lambda scores, margin, true: end(margin - own(scores) + hardest(negatives(scores, true)))
+
+
+def _draw_scores(g: torch.Generator):
+    """Scores of a batch, all below 0 in turn; some captions are true of other pictures, among them
+    the nearest wrong one; the last picture's captions are true of all others in turn."""
+    B, margin = size(g, 4, 7), between(0.1, 0.4, g)
+    scores = 0.4 * torch.randn(B, B, generator=g)
+    scores.diagonal().add_(0.3)
+    true = torch.eye(B, dtype=torch.bool)
+    true[0, 1] = true[2, 0] = true[1, 3] = True
+    scores[0, 1] = scores[2, 0] = scores.max() + 0.3
+    if is_odd(g):
+        scores -= scores.max() + 0.5
+    else:
+        true[-1] = True
+    return scores.requires_grad_(), margin, true
+
+
+hardest_hinge = Check(
+    "hardest_hinge",
+    reference=_hardest_hinge,
+    draw_inputs=_draw_scores,
+    mistakes={
+        "Captions that are true of the other picture still count as negatives: leave out all "
+        "of `true`, not the diagonal alone.": _wrong_hinge(_only_itself),
+        "Nothing is left out: the own pair is its own hardest negative, and the loss is at least "
+        "the margin.": _wrong_hinge(lambda scores, true: scores),
+        "You add up all negatives; only the hardest one of each row and column counts.": (
+            sum_hinge
+        ),
+        "You set the true pairs to 0, but where all scores are below 0 that is the largest; fill "
+        "in −∞.": _wrong_hinge(lambda scores, true: scores.masked_fill(true, 0.0)),
+        "The loss falls below 0 where the margin is kept: a hinge stops at 0, or easy pairs are "
+        "pushed apart without end.": _wrong_hinge(end=lambda x: x),
+        "Your two rows are exchanged: first each picture with its hardest caption (along its row), "
+        "then each caption with its hardest picture (down its column).": _wrong_hinge(
+            hardest=lambda wrong: torch.stack([wrong.amax(0), wrong.amax(1)])
+        ),
+        "You look along the rows twice; for a caption, look down its column.": _wrong_hinge(
+            hardest=lambda wrong: torch.stack([wrong.amax(1), wrong.amax(1)])
+        ),
+        "You have the mask the wrong way round: the hardest negative is sought among the true "
+        "pairs.": _wrong_hinge(lambda scores, true: scores.masked_fill(~true, -torch.inf)),
+        "The signs are exchanged: the loss must fall when the own score rises.": (
+            lambda scores, margin, true: (
+                margin + scores.diagonal() - _both(_negatives(scores, true))
+            ).clamp(min=0)
+        ),
+        "The margin is missing: the right pair must win by the margin.": (
+            lambda scores, margin, true: _hardest_hinge(scores, 0.0, true)
+        ),
+        "You take the mean of the negatives; only the hardest one counts.": _wrong_hinge(
+            hardest=lambda wrong: torch.stack([_finite_mean(wrong, 1), _finite_mean(wrong, 0)])
+        ),
+    },
+    against=_hardest_hinge,
+)
+
+
+def _finite_mean(wrong: Tensor, dim: int) -> Tensor:
+    real = wrong.isfinite()
+    total = torch.where(real, wrong, 0.0).sum(dim)
+    return torch.where(real.any(dim), total / real.sum(dim).clamp(min=1), -torch.inf)

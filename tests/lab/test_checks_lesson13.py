@@ -1,0 +1,114 @@
+"""The checks of lesson 13 pass what is right, however it is written, and name what is wrong."""
+
+import pytest
+import torch
+
+from labkit.lab import checks
+from tests.lab.check_soundness import assert_check_is_sound
+
+
+def shares_by_blocks(attention, mask, regions):
+    found = []
+    for weights, real in zip(attention.mean(1), mask):
+        rows = torch.split(weights, [regions, len(real) - regions])
+        here = real[:regions], real[regions:]
+        parts = [each[keep].mean(0) for each, keep in zip(rows, here)]
+        found.append(torch.stack([torch.stack([p[:regions].sum(), p[regions:].sum()])
+                                  for p in parts]))  # fmt: skip
+    return torch.stack(found)
+
+
+def pool_row_by_row(x, mask):
+    rows = [each[real] for each, real in zip(x, mask)]
+    return torch.stack([r.mean(0) for r in rows]), torch.stack([r.max(0).values for r in rows])
+
+
+def pool_by_where(x, mask):
+    real = mask[:, :, None]
+    mean = torch.where(real, x, 0.0).sum(1) / mask.sum(1, keepdim=True)
+    return mean, torch.where(real, x, -torch.inf).max(1).values
+
+
+def split_by_log_softmax(logits, values, regions):
+    joint = logits.log_softmax(1)
+    share = joint[:, :regions].logsumexp(1).exp()
+    parts = torch.tensor_split(logits, [regions], 1), torch.tensor_split(values, [regions])
+    first, second = (each.softmax(1) @ value for each, value in zip(*parts))
+    return share, first, second
+
+
+def split_by_joint_softmax(logits, values, regions):
+    m = regions
+    share = logits.softmax(1)[:, :m].sum(1)
+    return share, logits[:, :m].softmax(1) @ values[:m], logits[:, m:].softmax(1) @ values[m:]
+
+
+def hinge_by_where(scores, margin, true):
+    own = torch.arange(len(scores))
+    wrong = torch.where(true, torch.full_like(scores, float("-inf")), scores)
+    right = scores[own, own]
+    rows, columns = wrong.max(dim=1).values, wrong.max(dim=0).values
+    return torch.relu(torch.stack([rows, columns]) + margin - right)
+
+
+def hinge_pair_by_pair(scores, margin, true):
+    found = []
+    for s, t in ((scores, true), (scores.T, true.T)):
+        terms = [[margin - s[i, i] + s[i, j] for j in range(len(s)) if not t[i, j]]
+                 for i in range(len(s))]  # fmt: skip
+        zero = scores.sum() * 0
+        found += [torch.stack([torch.stack([zero, *row]).max() for row in terms])]
+    return torch.stack(found)
+
+
+def recall_by_sorting(similarity, k):
+    N, M = similarity.shape
+    c, found = M // N, []
+    for s, owner in ((similarity, True), (similarity.T, False)):
+        hits = 0
+        for row, values in enumerate(s.tolist()):
+            right = range(row * c, row * c + c) if owner else [row // c]
+            best = max(values[j] for j in right)
+            hits += sum(v >= best for j, v in enumerate(values) if j not in right) < k
+        found.append(hits / len(s))
+    return tuple(found)
+
+
+def recall_by_folding(similarity, k):
+    N, M = similarity.shape
+    folded = similarity.view(N, N, M // N)
+    own = folded.diagonal(dim1=0, dim2=1).T  # (N, c)
+    best = own.amax(1)[:, None, None]
+    others = ~torch.eye(N, dtype=torch.bool)[:, :, None]
+    first = (((folded >= best) & others).sum((1, 2)) < k).double().mean()
+    second = (((folded >= own[None]) & others).sum(0) < k).double().mean()
+    return first.item(), second.item()
+
+
+def rerank_by_filling(cheap, joint, top):
+    final = cheap - cheap.max() - 1e3
+    best = cheap.topk(top).indices
+    final[best] = joint(best)
+    return final.sort(descending=True).indices
+
+
+def rerank_by_lists(cheap, joint, top):
+    order = sorted(range(len(cheap)), key=lambda row: -cheap[row])
+    best, rest = order[:top], order[top:]
+    scores = dict(zip(best, joint(torch.tensor(best)).tolist()))
+    return torch.tensor([*sorted(best, key=scores.get, reverse=True), *rest])
+
+
+RIGHT = {
+    "block_shares": [shares_by_blocks],
+    "masked_pool": [pool_row_by_row, pool_by_where],
+    "split_attention": [split_by_log_softmax, split_by_joint_softmax],
+    "hardest_hinge": [hinge_by_where, hinge_pair_by_pair],
+    "recall_both": [recall_by_sorting, recall_by_folding],
+    "rerank": [rerank_by_filling, rerank_by_lists],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
+    assert_check_is_sound(getattr(checks, name), RIGHT[name])
