@@ -28,12 +28,12 @@ from labkit.systems.glide import GLIDE
 COLUMNS = ("parts", "whole", "scenes", "shapes", "colors", "relations")
 
 
-def system_of(path: Path | None) -> GLIDE:
+def system_of(path: Path | None, name: str = "glide-scenes") -> GLIDE:
     """The trained system, or the average of a run that goes on."""
     if path is None or "run" not in checkpoint.read_about(path):
-        return zoo.load("glide-scenes", path)
+        return zoo.load(name, path)
     tensors, about = checkpoint.load(path)
-    system = zoo.build("glide-scenes").eval()
+    system = GLIDE(zoo.recipe(name).config).eval()
     own = {name[4:]: value for name, value in tensors.items() if name.startswith("ema.")}
     checkpoint.fill(system, own, path)
     print(f"a run after {about['step']} steps")

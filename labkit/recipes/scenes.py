@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 import torch
 
@@ -11,14 +10,11 @@ from labkit import devices, scenes
 from labkit import train as training
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig
-from labkit.nets.unet import UNetConfig
 from labkit.recipes.recipe import SMALL, Recipe
 from labkit.scenes import pairs
-from labkit.scenes.descriptions import descriptions
 from labkit.scenes.reader import Reader, ReaderConfig, augmented
 from labkit.systems.clip import CLIP, CLIPConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
-from labkit.systems.glide import GLIDE, GLIDEConfig
 from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
 
 
@@ -38,19 +34,6 @@ def scene_batches() -> training.Batches:
 
     def batches(generator: torch.Generator):
         return scenes.render(scenes.draw(64, generator, "train"), 32)
-
-    return batches
-
-
-def captioned_scene_batches(batch: int = 64) -> training.Batches:
-    """New scenes, 32 x 32 pixels, none of the combinations that are held out. Half of
-    them come with what people might say of them, half with a sentence that leaves nothing out."""
-
-    def batches(generator: torch.Generator):
-        drawn = scenes.draw(batch, generator, "train")
-        random = Random(int(torch.randint(2**62, (), generator=generator)))
-        said, whole = scenes.captions(drawn, random), descriptions(drawn, random)
-        return scenes.render(drawn, 32), [random.choice(pair) for pair in zip(said, whole)]
 
     return batches
 
@@ -110,42 +93,6 @@ RECIPES = {
         minutes=7,
         begins_from="clip-scenes",
         teacher="clip-scenes",
-    ),
-    "glide-scenes": Recipe(
-        about="scenes of 32 x 32 pixels from a sentence",
-        system=GLIDE,
-        config=GLIDEConfig(
-            UNetConfig(
-                size=32,
-                width=64,
-                multipliers=(1, 1.25, 1.5),
-                blocks=1,
-                attention=(8, 4),
-                groups=8,
-                head_channels=16,
-                scale_shift_norm=True,
-                residual_resampling=True,
-                fold=2,
-                vector=128,
-                vector_bias=True,
-                tokens=128,
-            ),
-            predicts="x0",
-            text=TextConfig(vocabulary=1009, context=32, width=128, depth=3, heads=4, end=1008),
-            p_uncond=0.15,
-        ),
-        batches=captioned_scene_batches,
-        training={
-            "steps": 24_000,
-            "optimizer": "muon",
-            "lr": 2e-3,
-            "decay": "late",
-            "ema": 0.9995,
-            "weight_decay": 0.01,
-            "precision": "bf16-mixed",
-        },
-        minutes=360,  # by the first 3,000 steps
-        perceptual={"clip-scenes": 0.2},
     ),
     "sdg-scenes": Recipe(
         about="scenes that a sentence or a picture steers (lesson 08)",
