@@ -271,4 +271,5 @@ MAKERS = {"linear": linear, "cosine": cosine, "scaled_linear": scaled_linear, "s
 
 def by_name(name: str, T: int = 1000) -> NoiseSchedule:
     """The schedule of that name with its default settings: a config file's way in."""
-    return MAKERS[one_of(name, MAKERS, "schedule")](T)
+    with torch.device("cpu"):  # also of a network that is built elsewhere, such as on "meta"
+        return MAKERS[one_of(name, MAKERS, "schedule")](T)

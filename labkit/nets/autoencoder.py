@@ -194,6 +194,10 @@ class Autoencoder(nn.Module):
         the codebook has not yet rounded, since `decode` begins with that (appendix G)."""
         return self.moments(x) if self.codebook else self.posterior(x).sample(generator)
 
+    def mean(self, x: Tensor) -> Tensor:
+        """What `encode` gives on average, the same each time."""
+        return self.moments(x) if self.codebook else self.posterior(x).mean
+
     def decode(self, z: Tensor) -> Tensor:
         """The pictures of latents z (B, latent, S / f, S / f), (B, C, S, S), about in [−1, 1].
         Raises ValueError for latents of another shape."""

@@ -136,25 +136,29 @@ class TextTransformer(nn.Module):
     """One vector for a text: what its last token has understood, having looked at all the others.
 
     Called as net(tokens): tokens (B, L) long, L up to the context, each row with the end token in
-    it; returns (B, dim). Whatever stands behind the end of a text makes no difference.
+    it; returns (B, dim). Whatever stands behind the end of a text makes no difference. With dim
+    None it returns what every token has understood, (B, L, width), as Stable Diffusion reads it.
     """
 
-    def __init__(self, config: TextConfig, dim: int):
+    def __init__(self, config: TextConfig, dim: int | None):
         super().__init__()
         self.config = c = config
         self.tokens = nn.Embedding(c.vocabulary, c.width)
         self.pos_emb = nn.Parameter(0.01 * torch.randn(c.context, c.width))
         self.transformer = Transformer(c.width, c.depth, c.heads)
         self.norm = nn.LayerNorm(c.width)
-        self.project = nn.Linear(c.width, dim, bias=False)
+        self.project = nn.Linear(c.width, dim, bias=False) if dim else None
         nn.init.normal_(self.tokens.weight, std=0.02)
-        nn.init.normal_(self.project.weight, std=c.width**-0.5)
+        if self.project is not None:
+            nn.init.normal_(self.project.weight, std=c.width**-0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        # The first end counts: where texts are padded with the end token there are many.
-        ends = (tokens == self.config.end).int().argmax(1)  # (B,)
         x = self.tokens(tokens) + self.pos_emb[: tokens.shape[1]]  # (B, L, width)
         x = self.transformer(x, causal(x.shape[1], x.device))
+        if self.project is None:
+            return self.norm(x)
+        # The first end counts: where texts are padded with the end token there are many.
+        ends = (tokens == self.config.end).int().argmax(1)  # (B,)
         last = x[torch.arange(len(x), device=x.device), ends]  # (B, width)
         return self.project(self.norm(last))
 

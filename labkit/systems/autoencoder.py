@@ -96,9 +96,8 @@ class FirstStage(nn.Module):
     def reconstruct(self, pictures: Tensor) -> Tensor:
         """decode(encode(x)), (B, C, S, S) in [−1, 1]; of a KL model the posterior's mean, not a
         draw. Raises ValueError for pictures of another size or range."""
-        net, x = self.autoencoder, picture_batch(pictures, "pictures")
-        z = net.moments(x) if net.codebook else net.posterior(x).mean
-        return net.decode(z).clamp(-1, 1)
+        x = picture_batch(pictures, "pictures")
+        return self.autoencoder.decode(self.autoencoder.mean(x)).clamp(-1, 1)
 
     def loss(self, pictures: Tensor) -> Tensor:
         """A scalar, for pictures (B, C, S, S) in [−1, 1]: the sum of `terms`."""

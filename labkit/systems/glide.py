@@ -22,22 +22,20 @@ from labkit.casting import moved
 from labkit.conditioning import Conditioning
 from labkit.data.pictures import quantize
 from labkit.denoiser import MapX0, clip, keep_known
-from labkit.guidance import ClassifierFree, Composed
 from labkit.inputs import number, picture_batch, short, whole_number
 from labkit.likelihood import training_loss
 from labkit.nets.transformer import BidirectionalTextTransformer, TextConfig
 from labkit.sampler import State, ddim, from_noise
 from labkit.scenes.tokenizer import Tokenizer, Tokens, words_of
 from labkit.scenes.tokenizer import load as course_tokenizer
+from labkit.systems.captions import caption_tokens, guided, padding
 from labkit.systems.ddpm import DDPMConfig, build_denoiser
 from labkit.systems.glide_inputs import (
     Prompt,
     fast27,
     known_pictures,
-    listed,
     low_pictures,
     masks_of,
-    negatives,
     scaled_terms,
 )
 from labkit.systems.perceptual import PerceptualLoss
@@ -151,30 +149,8 @@ class GLIDE(nn.Module):
     def tokens(self, prompts: str | Sequence[str | None]) -> Tokens:
         """Captions as tokens, (B, L); None becomes the empty one. Raises ValueError for no list,
         an empty text, one that is too long, and for words that nobody taught this model."""
-        prompts = listed(prompts)
-        tokenizer, context = self.tokenizer or course_tokenizer(), self.config.text.context
-        if len(tokenizer) != self.config.text.vocabulary or tokenizer.context != context:
-            raise ValueError(
-                f"this model knows {self.config.text.vocabulary} tokens and texts of {context}, "
-                f"but its tokenizer has {len(tokenizer)} and makes texts of {tokenizer.context}: "
-                "build it as GLIDE(config, tokenizer)"
-            )
-        rows = [row for row, prompt in enumerate(prompts) if prompt is not None]
-        if any(isinstance(prompts[row], str) and not prompts[row].strip() for row in rows):
-            raise ValueError(
-                "a prompt is empty, but must say something, or be None for no sentence"
-            )
-        ids = torch.full((len(prompts), context), tokenizer.pad)
-        mask = torch.zeros(len(prompts), context, dtype=torch.bool)
-        if rows:
-            ids[rows], mask[rows] = tokenizer.encode([prompts[row] for row in rows])
-        for row in rows:
-            if unknown := tokenizer.unknown(prompts[row]):
-                raise ValueError(
-                    f"{short(prompts[row])} has words that this model has never read "
-                    f"({', '.join(unknown)}): say it in words of the captions that it learned from"
-                )
-        return Tokens(ids, mask)
+        tokenizer = self.tokenizer or course_tokenizer()
+        return caption_tokens(prompts, tokenizer, self.config.text, padding(tokenizer), "GLIDE")
 
     # The pictures beside x
 
@@ -270,21 +246,7 @@ class GLIDE(nn.Module):
         image, mask = (part.to(self.text.pos_emb) for part in known_pictures(known, net, rows))
         small = low_pictures(low, self.config.upsamples, net.channels, rows)
         seen = self.beside(small if small is None else small.to(image), image, mask)
-        away = negatives(negative, rows)
-        null = self.encode(away).rows(rows)._replace(image=seen)
-        conds = [(self.encode(row)._replace(image=seen), scales) for row, scales in terms]
-        cond, by = conds[0] if len(conds) == 1 else (None, None)
-        plain = not isinstance(by, Tensor) and by == 1
-        if self.config.p_uncond == 0 and None in away and not plain:
-            raise ValueError(
-                "this model was never trained without a caption (p_uncond = 0), so it has no null "
-                "to guide away from: use scale = 1 and one sentence a picture, or say a negative "
-                "one for each"
-            )
-        if len(conds) == 1:
-            denoise = ClassifierFree(self.denoiser, null, by)
-        else:
-            denoise = Composed(self.denoiser, null, conds)
+        denoise, cond = guided(self, terms, negative, seen)
         denoise = MapX0(denoise, map_x0)
         if known is not None:
             denoise = MapX0(denoise, keep_known(image, mask))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from labkit.data.pictures import quantize
 from labkit.inputs import number, picture_batch, short
+from labkit.nets.autoencoder import AutoencoderConfig
 from labkit.nets.unet import UNetConfig
 from labkit.schedule import section_spacing
 
@@ -108,7 +109,7 @@ def binary(mask: Tensor, name: str) -> Tensor:
 
 
 def known_pictures(
-    known: tuple[Tensor, Tensor] | None, net: UNetConfig, rows: int
+    known: tuple[Tensor, Tensor] | None, net: UNetConfig | AutoencoderConfig, rows: int
 ) -> tuple[Tensor, Tensor]:
     """Image (rows, C, S, S) and mask (rows, 1, S, S); nothing known if none are given. Raises
     ValueError for others, and for a mask that is neither 1 nor 0."""
