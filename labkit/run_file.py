@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,68 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit import batches, checkpoint
+from labkit import batches, checkpoint, ema
 from labkit.inputs import short
+
+
+class Progress:
+    """How far a run has come, and what of that its file holds.
+
+    path: of the file, None for none. run: what `save` says of the run. writes: whether this process
+    is the one that saves; others only read.
+    """
+
+    def __init__(self, path: Path | None, run: dict, system, averaged, optimizer, writes: bool):
+        self.path, self.run, self.writes = path, run, writes and path is not None
+        self.system, self.averaged, self.optimizer = system, averaged, optimizer
+        self.done = self.saved = 0  # updates
+        self.loss = math.nan  # before the last one
+        self.weights = None  # their `versions` since the last update; none while one is made
+
+    def begin(self) -> None:
+        """Goes on from the file, if there is one; else saves at once, so that what cannot be saved
+        is found now. Raises as `restore` and `save` do."""
+        if self.path is not None and self.path.exists():
+            parts = self.system, self.averaged, self.optimizer
+            self.done, self.loss = restore(self.path, *parts, self.run)
+            self.saved = self.done
+        else:
+            self.save()
+
+    def rest(self) -> None:
+        """The weights as they are now are those that the last update left."""
+        self.weights = versions(self.system)
+
+    @contextmanager
+    def update(self, loss: float) -> Iterator[None]:
+        """Around an update of all weights, of which the loss was that."""
+        self.weights = None
+        yield
+        # Fused steps do not count themselves, and `versions` would not see another run's.
+        torch.autograd.graph.increment_version(self.system.parameters())
+        self.done, self.loss = self.done + 1, loss
+        self.rest()
+
+    def save(self) -> None:
+        """Writes the file, if this process does."""
+        if self.writes:
+            parts = self.system, self.averaged, self.optimizer
+            save(self.path, *parts, self.run, self.done, self.loss)
+            self.saved = self.done
+
+    def save_the_rest(self) -> None:
+        """Saves what was done since the last time, when a run is stopped. Not where the last update
+        is gone, in part or by a later run of the same system, nor over what that run has saved
+        since."""
+        whole = self.done > self.saved and self.weights == versions(self.system)
+        if whole and self.writes and stands_at(self.path, self.run, self.saved):
+            self.save()
+
+
+def versions(system: nn.Module) -> list[tuple[int, int | None]]:
+    """Differs as soon as one of the system's weights or statistics has been changed."""
+    parts = ema.tensors(system).values()
+    return [(id(part), None if part.is_inference() else part._version) for part in parts]
 
 
 def described(system: nn.Module) -> dict[str, Any]:

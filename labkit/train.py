@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from labkit import devices, run_file
 from labkit.batches import fingerprint, rows
-from labkit.ema import Average, tensors
+from labkit.ema import Average
 from labkit.inputs import number, one_of, short, whole_number
 from labkit.optimizers import DECAYS, OPTIMIZERS, learning_rate, optimizer_for
 
@@ -176,17 +176,16 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
         model.mark_forward_method("loss")
     optimizer.zero_grad()  # of a run that was stopped in the middle of a step
     average = Average(system, recipe["ema"])
-    first, loss, about = 0, math.nan, None
-    if checkpoint is not None:
-        about = {"settings": recipe, "system": run_file.described(system), "data": None}
-        if fabric.is_global_zero:  # other processes may have other data
-            with at_step(0, recipe["seed"], fabric):
-                batch = drawn(batches, batch_seed(recipe["seed"], 0))
-                about["data"] = fingerprint((batch, getattr(batches, "rows", ())))
-        if checkpoint.exists():
-            first, loss = run_file.restore(checkpoint, system, average.system, optimizer, about)
-        elif fabric.is_global_zero:  # what cannot be saved is found now
-            run_file.save(checkpoint, system, average.system, optimizer, about, 0, loss)
+    about = {"settings": recipe, "system": run_file.described(system), "data": None}
+    if checkpoint is not None and fabric.is_global_zero:  # other processes may have other data
+        with at_step(0, recipe["seed"], fabric):
+            batch = drawn(batches, batch_seed(recipe["seed"], 0))
+            about["data"] = fingerprint((batch, getattr(batches, "rows", ())))
+    progress = run_file.Progress(
+        checkpoint, about, system, average.system, optimizer, writes=fabric.is_global_zero
+    )
+    progress.begin()
+    first = progress.done
     firsts = fabric.all_gather(torch.tensor(first, device=fabric.device)).reshape(-1).tolist()
     if len(set(firsts)) > 1:
         raise ValueError(
@@ -194,11 +193,9 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
             "is not the same file for each: give one on a disk that all of them share"
         )
     if first == recipe["steps"]:
-        yield Step(first, loss, math.nan, average.system)
+        yield Step(first, progress.loss, math.nan, average.system)
 
     images = seconds = 0
-    done = saved = first
-    state = None  # of the system after the last update; while one is made there is none
     try:
         for step in range(first, recipe["steps"]):
             started = time.perf_counter()
@@ -207,7 +204,7 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
                     step, recipe["steps"], recipe["lr"], recipe["warmup"], recipe["decay"]
                 )
             system.train()  # all of it: a watcher may have looked at it in evaluation
-            state = versions(system)
+            progress.rest()
             seed = batch_seed(recipe["seed"], step, fabric.global_rank)
             with at_step(step, recipe["seed"], fabric):
                 batch = fabric.to_device(drawn(batches, seed))
@@ -223,35 +220,19 @@ def run(system, batches, recipe, checkpoint, save_every, fabric) -> Iterator[Ste
             mean = sum(losses) / len(losses)
             if not (math.isfinite(mean) and math.isfinite(norm)):
                 raise not_finite(step, losses, norm, recipe["seed"])
-            state = None
-            optimizer.step()
-            # Fused steps do not count themselves, and `versions` would not see another run's.
-            torch.autograd.graph.increment_version(system.parameters())
-            optimizer.zero_grad()
-            average.update(step)
-            done, loss, state = step + 1, mean, versions(system)
+            with progress.update(mean):
+                optimizer.step()
+                optimizer.zero_grad()
+                average.update(step)
 
             images += fabric.world_size * rows(batch)
             seconds += time.perf_counter() - started
-            ends = done % save_every == 0 or done == recipe["steps"]
-            if checkpoint is not None and ends and fabric.is_global_zero:
-                run_file.save(checkpoint, system, average.system, optimizer, about, done, loss)
-                saved = done
-            yield Step(done, loss, images / seconds, average.system)
+            if progress.done % save_every == 0 or progress.done == recipe["steps"]:
+                progress.save()
+            yield Step(progress.done, progress.loss, images / seconds, average.system)
     except (KeyboardInterrupt, GeneratorExit):
-        # Not where the last update is gone, in part or by a later run of the same system, nor over
-        # what that run has saved since.
-        whole = done > saved and state == versions(system)
-        mine = checkpoint is not None and fabric.is_global_zero
-        if mine and whole and run_file.stands_at(checkpoint, about, saved):
-            run_file.save(checkpoint, system, average.system, optimizer, about, done, loss)
+        progress.save_the_rest()
         raise
-
-
-def versions(system: nn.Module) -> list[tuple[int, int]]:
-    """Differs as soon as one of the system's weights or statistics has been changed."""
-    parts = tensors(system).values()
-    return [(id(part), None if part.is_inference() else part._version) for part in parts]
 
 
 def drawn(batches: Batches, seed: int) -> Any:
