@@ -29,7 +29,7 @@ from labkit.systems.joint import Encoded, blocks
 
 BRANCHES = ("both", "self", "cross")
 DIRECTIONS = ("captions", "pictures")  # what is searched
-PAIRS = 256  # joint passes at a time: few enough for a processor's cache
+PAIRS = 64  # joint passes at a time: sentences of about the same length, little padding
 
 
 @dataclass(frozen=True)
