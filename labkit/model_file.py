@@ -33,6 +33,7 @@ SYSTEMS = {  # where each is found; imported when a file asks for it
     "FirstStage": "labkit.systems.autoencoder",
     "DiffusionPrior": "labkit.systems.diffusion_prior",
     "GLIDE": "labkit.systems.glide",
+    "LDM": "labkit.systems.ldm",
     "NoisyCLIP": "labkit.systems.sdg",
     "NoisyGuide": "labkit.systems.adm",
     "Reader": "labkit.scenes.reader",

@@ -78,6 +78,27 @@ def test_new_pictures_of_sentences_some_of_their_pixels_known(alike, kind):
     alike(work)
 
 
+def test_new_latents_of_sentences_and_their_pictures_some_pixels_known(alike):
+    def work(device):
+        known = tiny.pictures(1, tiny.COLORED, seed=3), torch.ones(1, 1, 16, 16).triu()
+        made = tiny.system("ldm", device).generate(
+            ["a red star", "a blue moon"], steps=3, scale=2.0, known=known, eta=1.0
+        )
+        return [(state.x, state.x0, state.pictures) for state in made]
+
+    alike(work)
+
+
+def test_new_latents_beside_a_smaller_picture(alike):
+    def work(device):
+        low = tiny.pictures(2, tiny.NET, seed=3).repeat(1, 3, 1, 1)
+        system = tiny.system("ldm, smaller picture beside", device)
+        *_, last = system.generate(["a red star", None], steps=2, low=low)
+        return last.x, last.pictures
+
+    alike(work)
+
+
 def test_new_pictures_that_four_scores_steer(alike):
     weights = {"scale": 5.0, "content": 4.0, "structure": 3.0, "style": 2.0}
 

@@ -22,6 +22,7 @@ from labkit.systems.autoencoder import FirstStage, FirstStageConfig
 from labkit.systems.clip import CLIP, CLIPConfig
 from labkit.systems.ddpm import DDPM, DDPMConfig
 from labkit.systems.glide import GLIDE, GLIDEConfig
+from labkit.systems.ldm import LDM, LDMConfig
 from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
 
 T = 20
@@ -44,6 +45,10 @@ SHRINKING = AutoencoderConfig(
     size=16, width=8, multipliers=(1, 2), blocks=1, latent=3, groups=4, fold=2
 )
 BY_WORDS = replace(COLORED, vector=16, vector_bias=True, tokens=16, residual_resampling=True)
+LATENT = replace(
+    NET, size=4, channels=3, multipliers=(1,), heads=2, scale_shift_norm=False, mixer="spatial"
+)
+BY_LATENT = LDMConfig(net=replace(LATENT, tokens=16), autoencoder=SHRINKING, text=WORDS, T=T)
 
 SYSTEMS: dict[str, Callable[[], nn.Module]] = {
     "ddpm": lambda: DDPM(DDPMConfig(NET, T=T)),
@@ -63,6 +68,11 @@ SYSTEMS: dict[str, Callable[[], nn.Module]] = {
     "first stage, judged": lambda: FirstStage(
         FirstStageConfig(SHRINKING, adversarial=0.5, judge=4, layers=1)
     ),
+    "ldm": lambda: LDM(BY_LATENT),
+    "ldm, smaller picture beside": lambda: LDM(
+        replace(BY_LATENT, net=replace(LATENT, tokens=16, image=3), upsamples=8)
+    ),
+    "ldm, of classes": lambda: LDM(replace(BY_LATENT, text=None, classes=3)),
     "noisy guide": lambda: NoisyGuide(NoisyGuideConfig(NoisyClassifierConfig(NET, 3, 8), T=T)),
     "clip": lambda: CLIP(CLIPConfig(TOWER, WORDS, 6)),
     "clip, patches": lambda: CLIP(CLIPConfig(PATCHES, WORDS, 6)),
@@ -82,6 +92,8 @@ def system(name: str, device="cpu") -> nn.Module:
         made = SYSTEMS[name]()
         for parameter in made.parameters():
             nn.init.normal_(parameter, std=0.2)
+        if isinstance(made, LDM):
+            made.scale.fill_(0.5)
     return made.to(device)
 
 
@@ -114,7 +126,9 @@ def batch(name: str, device="cpu", count: int = 4, seed: int = 0):
     labels = (torch.arange(count) % 3).to(device)
     if name.startswith("first stage"):
         return pictures(count, COLORED, device, seed)
-    if name.startswith(("ddpm, scenes", "clip", "noisy clip", "reader", "glide")):
+    if name == "ldm, of classes":
+        return pictures(count, COLORED, device, seed), labels
+    if name.startswith(("ddpm, scenes", "clip", "noisy clip", "reader", "glide", "ldm")):
         made, captions, truth = drawn(count, device, seed)
         if name == "reader":
             return scenes.Captioned(made, captions, truth)
