@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from labkit import devices
-from labkit.inputs import picture_batch, whole_number
+from labkit.inputs import picture_batch, sized_pictures, whole_number
 from labkit.scenes.reader import FRAME, MOST_SEEN, Reader, Spots, cut_out
 
 MOST = 1 + MOST_SEEN  # regions of a picture: the whole of it, and every object that is seen
@@ -45,6 +45,7 @@ def propose(reader: Reader, pictures: Tensor, batch: int = 256) -> Regions:
     the answer lies where the reader does. Raises ValueError for pictures of another size or range.
     """
     picture_batch(pictures, "pictures")
+    sized_pictures(pictures, 3, reader.config.size, reader.background.weight, "this reader")
     batches, device = pictures.split(whole_number(batch, "batch", 1)), devices.of(reader)
     with devices.evaluating(reader):
         parts = [looked(reader, part.to(device)) for part in batches]

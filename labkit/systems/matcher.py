@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from labkit import devices
 from labkit.casting import moved
 from labkit.inputs import number, one_of, same_dtype, short, whole_number
-from labkit.nets.attention import SelfAttention, attend
+from labkit.nets.attention import SelfAttention, attend, inner_width
 from labkit.nets.bert import Bert, BertConfig
 from labkit.nets.pooling import TextCNN, average
 from labkit.nets.transformer import Block
@@ -52,6 +52,7 @@ class MatcherConfig:
             object.__setattr__(self, "text", BertConfig(**self.text))
         for name in ("features", "width", "heads", "hidden", "filters"):
             whole_number(getattr(self, name), f"a matcher's {name}", 1)
+        inner_width(self.width, self.heads, None)
         one_of(self.branches, BRANCHES, "choice of branches")
         number(self.beta, "beta", 0)
         number(self.margin, "the margin", 0)
@@ -137,6 +138,7 @@ class Matcher(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """i1 and c1 of picture n with sentence n, unit vectors, (B, D) each. Without ``across`` no
         modality looks at the other, and what is left is self-attention."""
+        self.has_branch("cross", "cross vectors")
         M = images.tokens.shape[1]
         x = self.joint_unit(*self.joined(images, texts, across))
         regions, words = x[:, :M], x[:, M:]
@@ -275,17 +277,16 @@ class Matcher(nn.Module):
 
     def checked(self, regions: Regions) -> Regions:
         """The regions, where the matcher lies. Raises ValueError unless they fit."""
-        width, shape = self.config.features, "no regions"
+        width, shape = self.config.features, "no features"
         if isinstance(regions, Regions):
-            shape = f"features of shape {tuple(regions.features.shape)}"
-            B, M = regions.mask.shape
-            fits = regions.features.shape == (B, M, width) and regions.mask.dtype == torch.bool
-            if fits and regions.places.shape == (B, M, PLACE) and regions.mask.any(1).all():
+            shape, (B, M) = f"features of shape {tuple(regions.features.shape)}", regions.mask.shape
+            shapes = [table.shape for table in regions] == [(B, M, width), (B, M, PLACE), (B, M)]
+            if B and shapes and regions.mask.dtype == torch.bool and regions.mask.any(1).all():
                 same_dtype(regions.features, self.region.weight, "this matcher")
                 return Regions(*(moved(table, devices.of(self)) for table in regions))
         raise ValueError(
-            f"regions is {short(regions)[:40]} with {shape}, but must be Regions of at least one "
-            f"picture, each with at least one region of {width} numbers: take what "
+            f"regions is a {type(regions).__name__} with {shape}, but must be Regions of at least "
+            f"one picture, each with at least one region of {width} numbers: take what "
             "labkit.scenes.regions.propose gives"
         )
 
