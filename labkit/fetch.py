@@ -29,13 +29,14 @@ LOCAL_WORDS = "No space left|not enough space|[Qq]uota exceeded|Permission denie
 
 
 class File(NamedTuple):
-    """One file of a repository on the hub."""
+    """One file of a repository on the hub. Of bytes and checksum one may be None, unknown here:
+    then the other alone says whether it is that file."""
 
     repository: str
     commit: str
     name: str
-    bytes: int
-    sha256: str
+    bytes: int | None
+    sha256: str | None
 
     @property
     def where(self) -> dict[str, str]:
@@ -66,9 +67,9 @@ def fetch(file: File) -> Path:
 def checked(path: Path, file: File) -> Path:
     """`path`, if it has the right size and checksum."""
     came = path.stat().st_size
-    if came != file.bytes:
+    if file.bytes is not None and came != file.bytes:
         wrong = f"has {came:,} bytes instead of {file.bytes:,}"
-    elif digest(path) != file.sha256:
+    elif file.sha256 is not None and digest(path) != file.sha256:
         wrong = "has another checksum than it should"
     else:
         return path
@@ -84,11 +85,12 @@ def checked(path: Path, file: File) -> Path:
     )
 
 
-def failure(error: Exception, what: str, need: int, folder: Path, setting: str) -> OSError:
+def failure(error: Exception, what: str, need: int | None, folder: Path, setting: str) -> OSError:
     """The error to raise where the transport failed: what happened, and how to mend it.
 
-    what: what was to come; need: its bytes; folder: where it is kept, which the environment
-    variable `setting` can change. Raises the error itself if no transport can be to blame.
+    what: what was to come; need: its bytes, if known; folder: where it is kept, which the
+    environment variable `setting` can change. Raises the error itself if no transport can be to
+    blame.
     """
     if isinstance(error, MemoryError | LookupError | TypeError | AttributeError | NameError):
         raise error
@@ -127,5 +129,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
-def size(count: int) -> str:
+def size(count: int | None) -> str:
+    if count is None:
+        return "some GB"
     return f"{count / 1e6:,.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

@@ -38,6 +38,7 @@ SYSTEMS = {  # where each is found; imported when a file asks for it
     "NoisyGuide": "labkit.systems.adm",
     "Reader": "labkit.scenes.reader",
     "SDG": "labkit.systems.sdg",
+    "T5": "labkit.systems.t5",
 }
 
 

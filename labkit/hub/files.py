@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import safetensors.torch
 import tokenizers
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from labkit.inputs import listed, short
@@ -18,11 +17,14 @@ def present(path: str | Path, what: str) -> None:
         raise FileNotFoundError(f"there {what} {path}: check the name and the folder")
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file; FileNotFoundError or ValueError if it is not one."""
+def read_tensors(path: str | Path, without: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, but for those whose names begin so; FileNotFoundError or
+    ValueError if it is not one."""
     present(path, "are no weights")
     try:
-        return safetensors.torch.load_file(path)
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in file.keys() if not name.startswith(without)]  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise ValueError(
             f"{path} is cut short or is no safetensors file ({short(error)}): fetch it again; a "

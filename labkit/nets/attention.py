@@ -110,7 +110,8 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Tokens x (B, L, width) look at others, (B, M, context); returns (B, L, width).
 
-    bias: of queries, keys and values; what comes out always has one, as in latent diffusion.
+    bias: of queries, keys and values; out_bias: of what comes out, which has one in latent
+    diffusion. scale: see `attend`.
     """
 
     def __init__(
@@ -120,17 +121,19 @@ class CrossAttention(nn.Module):
         context: int,
         head_width: int | None = None,
         bias: bool = False,
+        out_bias: bool = True,
+        scale: float | None = None,
     ):
         super().__init__()
         inner = inner_width(width, heads, head_width)
-        self.heads = heads
+        self.heads, self.scale = heads, scale
         self.q = nn.Linear(width, inner, bias=bias)
         self.kv = nn.Linear(context, 2 * inner, bias=bias)
-        self.out = nn.Linear(inner, width)
+        self.out = nn.Linear(inner, width, bias=out_bias)
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         k, v = self.kv(context).chunk(2, dim=2)
-        return self.out(attend(self.q(x), k, v, self.heads, mask))
+        return self.out(attend(self.q(x), k, v, self.heads, mask, scale=self.scale))
 
 
 class PixelAttention(nn.Module):

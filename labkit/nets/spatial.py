@@ -15,16 +15,20 @@ from labkit.nets.transformer import Block
 
 
 class GEGLU(nn.Module):
-    """x (B, L, width) through 4 · width hidden units, each multiplied by the GELU of a gate
-    (Shazeer 2020); returns (B, L, width)."""
+    """x (B, L, width) through hidden units, 4 · width unless said, each multiplied by the GELU of
+    a gate (Shazeer 2020); returns (B, L, width). approximate: of the GELU, as torch names it."""
 
-    def __init__(self, width: int):
+    def __init__(
+        self, width: int, hidden: int | None = None, bias: bool = True, approximate: str = "none"
+    ):
         super().__init__()
-        self.inner, self.out = nn.Linear(width, 8 * width), nn.Linear(4 * width, width)
+        hidden, self.approximate = hidden or 4 * width, approximate
+        self.inner = nn.Linear(width, 2 * hidden, bias)
+        self.out = nn.Linear(hidden, width, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         h, gate = self.inner(x).chunk(2, dim=2)
-        return self.out(h * F.gelu(gate))
+        return self.out(h * F.gelu(gate, approximate=self.approximate))
 
 
 class SpatialTransformer(nn.Module):

@@ -71,18 +71,23 @@ class Tokenizer:
                 "tokenizer.null(number)"
             )
         found = self.pieces.encode_batch(texts)
-        rows = [[self.begin, *pieces.ids, self.end] for pieces in found]
-        for text, row in zip(texts, rows):
-            if len(row) > self.context:
+        rows = [self.framed(pieces.ids) for pieces in found]
+        room = self.context - len(self.framed([]))
+        for text, pieces in zip(texts, found):
+            if len(pieces) > room:
                 raise ValueError(
-                    f"{short(text)} has {len(row) - 2} tokens, but at most {self.context - 2} fit; "
+                    f"{short(text)} has {len(pieces)} tokens, but at most {room} fit; "
                     "say it in fewer words"
                 )
         return self.padded(rows)
 
+    def framed(self, ids: list[int]) -> list[int]:
+        """The ids of a text with what stands around each."""
+        return [self.begin, *ids, self.end]
+
     def null(self, number: int) -> Tokens:
         """What stands for "no text": begin and end with nothing between, ``number`` times."""
-        return self.padded([[self.begin, self.end]] * whole_number(number, "the number", 1))
+        return self.padded([self.framed([])] * whole_number(number, "the number", 1))
 
     def padded(self, rows: list[list[int]]) -> Tokens:
         ids = torch.full((len(rows), self.context), self.pad)

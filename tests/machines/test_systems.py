@@ -146,6 +146,16 @@ def test_an_encoder_begun_from_a_clip_lies_where_the_clip_lies(alike):
     alike(work)
 
 
+def test_what_a_t5_says_of_sentences_and_fills_into_blanks(alike):
+    def work(device):
+        t5 = tiny.system("t5", device).eval()
+        cond = t5.encode(["a red star", "a big blue moon above two discs"])
+        assert t5.fill("a ___ star").startswith("a ")
+        return cond.tokens, cond.mask, t5.pooled(["a red star"])
+
+    alike(work)
+
+
 def test_what_a_reader_finds_in_pictures(alike):
     def work(device):
         made, _, _ = tiny.drawn(6, device)

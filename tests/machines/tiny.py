@@ -13,9 +13,11 @@ from labkit.nets.autoencoder import AutoencoderConfig
 from labkit.nets.classifier import Classifier, ClassifierConfig
 from labkit.nets.noisy_classifier import NoisyClassifierConfig
 from labkit.nets.resnet import ResNetConfig
+from labkit.nets.t5 import T5Config
 from labkit.nets.transformer import TextConfig
 from labkit.nets.unet import UNetConfig
 from labkit.nets.vit import ViTConfig
+from labkit.scenes import tokenizer
 from labkit.scenes.reader import Reader, ReaderConfig
 from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
 from labkit.systems.autoencoder import FirstStage, FirstStageConfig
@@ -24,6 +26,7 @@ from labkit.systems.ddpm import DDPM, DDPMConfig
 from labkit.systems.glide import GLIDE, GLIDEConfig
 from labkit.systems.ldm import LDM, LDMConfig
 from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
+from labkit.systems.t5 import T5, Blanks
 
 T = 20
 NET = UNetConfig(
@@ -43,6 +46,9 @@ PATCHES = ViTConfig(size=16, patch=8, width=16, depth=1, heads=2)
 WORDS = TextConfig(vocabulary=1009, context=32, width=16, depth=1, heads=2, end=1008)
 SHRINKING = AutoencoderConfig(
     size=16, width=8, multipliers=(1, 2), blocks=1, latent=3, groups=4, fold=2
+)
+READS = T5Config(
+    vocabulary=1025, width=8, hidden=12, depth=1, heads=2, head_width=4, decoder=1, sentinel=1024
 )
 BY_WORDS = replace(COLORED, vector=16, vector_bias=True, tokens=16, residual_resampling=True)
 LATENT = replace(
@@ -81,6 +87,7 @@ SYSTEMS: dict[str, Callable[[], nn.Module]] = {
     "classifier, features": lambda: Classifier(
         ClassifierConfig(8, 1, 3, widths=(4, 8), features=5, dropout=0.0)
     ),
+    "t5": lambda: T5(READS),
     "reader": lambda: Reader(ReaderConfig(size=16, width=8, deep=8, close=8)),
 }
 
@@ -124,6 +131,9 @@ def drawn(count: int, device="cpu", seed: int = 0) -> tuple[Tensor, list[str], s
 def batch(name: str, device="cpu", count: int = 4, seed: int = 0):
     """What the loss of that system takes."""
     labels = (torch.arange(count) % 3).to(device)
+    if name == "t5":
+        texts = tokenizer.load().encode(scenes.captions(scenes.draw(count, seed), seed))
+        return Blanks(texts.ids.to(device), texts.mask.to(device), texts.ids[:, :9].to(device))
     if name.startswith("first stage"):
         return pictures(count, COLORED, device, seed)
     if name == "ldm, of classes":
