@@ -199,13 +199,6 @@ class GLIDE(nn.Module):
 
     # Sampling
 
-    @property
-    def usual(self) -> dict:
-        """How the authors sample such a model; the base model in fewer steps than their 100."""
-        if self.config.upsamples is None:
-            return {"steps": 25, "scale": 3.0, "temperature": 1.0}
-        return {"steps": fast27(self.config.T), "scale": 1.0, "temperature": 0.997}
-
     def generate(
         self,
         prompts: str | Sequence[Prompt],
@@ -239,9 +232,14 @@ class GLIDE(nn.Module):
         Raises ValueError for what it cannot read, pictures of another size or range, and guidance
         by a null that was never trained.
         """
-        given = {"steps": steps, "scale": scale, "temperature": temperature}
-        how = self.usual | {name: value for name, value in given.items() if value is not None}
-        terms = scaled_terms(prompts, how["scale"])
+        upsamples = self.config.upsamples is not None
+        if steps is None:
+            steps = fast27(self.config.T) if upsamples else 25
+        if scale is None:
+            scale = 1.0 if upsamples else 3.0
+        if temperature is None:
+            temperature = 0.997 if upsamples else 1.0
+        terms = scaled_terms(prompts, scale)
         rows, net = len(terms[0][0]), self.config.net
         image, mask = (part.to(self.text.pos_emb) for part in known_pictures(known, net, rows))
         small = low_pictures(low, self.config.upsamples, net.channels, rows)
@@ -253,9 +251,9 @@ class GLIDE(nn.Module):
         return from_noise(
             denoise,
             (rows, net.channels, net.size, net.size),
-            how["steps"],
+            steps,
             seed=seed,
-            temperature=how["temperature"],
+            temperature=temperature,
             cond=cond,
             step=step,
             **devices.placed(self),

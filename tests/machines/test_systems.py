@@ -78,6 +78,21 @@ def test_new_pictures_of_sentences_some_of_their_pixels_known(alike, kind):
     alike(work)
 
 
+def test_a_part_painted_anew_and_twice_the_size_from_pictures_that_wait_on_the_cpu(alike):
+    known = tiny.pictures(1, tiny.COLORED, seed=3), torch.ones(1, 1, 16, 16).triu()
+
+    def work(device):
+        inpaints, upsamples = (
+            tiny.system(f"glide, {what}", device) for what in ("inpaints", "upsamples")
+        )
+        *_, painted = inpaints.generate(["a red star"], steps=3, known=known, eta=1.0)
+        low = known[0][..., ::2, ::2]
+        *_, larger = upsamples.generate(["a red star"], steps=[18, 7, 0], low=low)
+        return painted.x, larger.x
+
+    alike(work)
+
+
 def test_new_latents_of_sentences_and_their_pictures_some_pixels_known(alike):
     def work(device):
         known = tiny.pictures(1, tiny.COLORED, seed=3), torch.ones(1, 1, 16, 16).triu()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import scenes
+from labkit.data.masks import erased
 from labkit.nets.autoencoder import AutoencoderConfig
 from labkit.nets.classifier import Classifier, ClassifierConfig
 from labkit.nets.noisy_classifier import NoisyClassifierConfig
@@ -73,6 +74,12 @@ SYSTEMS: dict[str, Callable[[], nn.Module]] = {
     "first stage, codebook": lambda: FirstStage(FirstStageConfig(replace(SHRINKING, codebook=9))),
     "first stage, judged": lambda: FirstStage(
         FirstStageConfig(SHRINKING, adversarial=0.5, judge=4, layers=1)
+    ),
+    "glide, inpaints": lambda: GLIDE(
+        GLIDEConfig(replace(BY_WORDS, image=4), T=T, predicts="x0", text=WORDS, inpaints=True)
+    ),
+    "glide, upsamples": lambda: GLIDE(
+        GLIDEConfig(replace(BY_WORDS, image=3), T=T, predicts="x0", text=WORDS, upsamples=8)
     ),
     "ldm": lambda: LDM(BY_LATENT),
     "ldm, smaller picture beside": lambda: LDM(
@@ -142,6 +149,10 @@ def batch(name: str, device="cpu", count: int = 4, seed: int = 0):
         made, captions, truth = drawn(count, device, seed)
         if name == "reader":
             return scenes.Captioned(made, captions, truth)
+        if name == "glide, inpaints":
+            return made, captions, erased(count, 16, generator(seed)).to(device)
+        if name == "glide, upsamples":
+            return made, captions, nn.functional.avg_pool2d(made, 2)
         if name == "noisy clip":
             return made, nn.functional.normalize(normal(count, 6, device=device), dim=1)
         return made if name == "ddpm, scenes" else (made, captions)
