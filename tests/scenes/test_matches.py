@@ -1,0 +1,79 @@
+"""Pools of scenes that look alike, and batches of them with what is true of which picture."""
+
+import pytest
+import torch
+
+from labkit import scenes
+from labkit.scenes.drawing import unseen
+from labkit.scenes.matches import EACH, GROUP, batches, captioned, pool
+from labkit.scenes.regions import Regions
+from labkit.scenes.truth import claims, shows
+
+KNOWN = pool(20, 0)
+N = len(KNOWN.scenes.background)
+SEEN = Regions(torch.arange(N)[:, None, None].half().expand(N, 4, 3), torch.zeros(N, 4, 4),
+               torch.arange(4) <= KNOWN.scenes.count[:, None])  # fmt: skip
+
+
+def test_a_pool_has_groups_of_four_with_five_true_captions_each():
+    assert N == 20 * GROUP and len(KNOWN.captions) == N * EACH
+    true = shows(KNOWN.scenes, KNOWN.claims).view(N, N, EACH)
+    assert true[torch.arange(N), torch.arange(N)].all()
+    again = pool(20, 0)
+    assert again.captions == KNOWN.captions and torch.equal(again.scenes.x, KNOWN.scenes.x)
+    assert pool(20, 1).captions != KNOWN.captions
+
+
+def test_scenes_of_a_group_differ_in_one_thing_each():
+    first, mirror, colors, changed = (
+        KNOWN.scenes.take(torch.arange(start, N, GROUP)) for start in range(GROUP)
+    )
+    here = first.present
+    assert torch.equal(mirror.shape, first.shape) and torch.equal(mirror.color, first.color)
+    turned = (mirror.x - first.x).abs().amax(1) + (mirror.y - first.y).abs().amax(1)
+    assert (turned > 0.01).double().mean() > 0.8  # what is in the middle stays there
+    assert torch.equal(mirror.relation == -1, first.relation == -1)
+    assert torch.equal(colors.x, first.x) and torch.equal(colors.shape, first.shape)
+    two = first.count > 1
+    assert torch.equal(colors.color[two].sort(1)[0], first.color[two].sort(1)[0])
+    assert torch.equal(colors.color[two, 0], first.color[two, 1])
+    fewer = changed.count < first.count
+    assert fewer.any() and (changed.count >= 1).all()
+    other = (changed.shape != first.shape) | (changed.fill != first.fill)
+    assert torch.equal((other & here).sum(1), torch.ones(20).long())
+
+
+def test_no_scene_of_the_training_split_shows_what_is_kept_from_it():
+    assert not torch.stack(list(unseen(KNOWN.scenes).values())).any()
+    for scene in KNOWN.scenes.words():
+        assert isinstance(scene, scenes.Scene)
+
+
+def test_a_batch_says_which_captions_are_true_of_which_picture():
+    batch = batches(KNOWN, SEEN, groups=5)(torch.Generator().manual_seed(0))
+    rows = batch.regions.features[:, 0, 0].long()
+    assert batch.regions.features.dtype == torch.float32
+    assert len(batch.captions) == 20 and batch.true.diag().all()
+    assert torch.equal(rows.view(5, GROUP) // GROUP, (rows[::GROUP] // GROUP)[:, None].expand(5, 4))
+    table = shows(KNOWN.scenes.take(rows), claims(batch.captions))
+    assert torch.equal(batch.true, table) and batch.true.sum() > 20
+    others = batches(KNOWN, SEEN, groups=5, all_true=False)(torch.Generator().manual_seed(0))
+    assert others.captions == batch.captions
+    assert torch.equal(others.true, torch.eye(20, dtype=torch.bool))
+
+
+def test_any_scenes_get_five_captions_each():
+    drawn = scenes.draw(12, 3)
+    made = captioned(drawn, 4)
+    assert len(made.captions) == 60 and captioned(drawn, 4).captions == made.captions
+    assert shows(drawn, made.claims).view(12, 12, EACH)[range(12), range(12)].all()
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [(lambda: pool(0), "groups is 0"), (lambda: pool(1, split="test"), "test"),
+     (lambda: pool(1, seed=-1), "seed is -1"), (lambda: batches(KNOWN, SEEN, 21), "from 1 to 20")],
+)  # fmt: skip
+def test_pools_and_batches_that_cannot_be_get_a_sentence(call, words):
+    with pytest.raises(ValueError, match=f"^[^\n]*{words}[^\n]*$"):
+        call()
