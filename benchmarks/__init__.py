@@ -6,6 +6,7 @@
     python -m benchmarks.imports          what an import costs
     python -m benchmarks.guided_step      what guidance costs
     python -m benchmarks.ddim_table       what a sampler makes of few steps (lesson 04)
+    python -m benchmarks.glide_table      two ways of guidance, and what GLIDE fails at (lesson 09)
     python -m benchmarks.guidance_sweep   what the scale of guidance trades (lessons 05 and 06)
     python -m benchmarks.p_uncond         how often to leave the label out (lesson 06)
     python -m benchmarks.photos_by_class  are painted photographs recognised?
