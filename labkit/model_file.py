@@ -28,6 +28,7 @@ SYSTEMS = {  # where each is found; imported when a file asks for it
     "AutoregressivePrior": "labkit.systems.autoregressive_prior",
     "Cascade": "labkit.systems.cascade",
     "CLIP": "labkit.systems.clip",
+    "DALLE2": "labkit.systems.dalle2",
     "Classifier": "labkit.nets.classifier",
     "DDPM": "labkit.systems.ddpm",
     "FirstStage": "labkit.systems.autoencoder",
@@ -38,6 +39,7 @@ SYSTEMS = {  # where each is found; imported when a file asks for it
     "NoisyGuide": "labkit.systems.adm",
     "Reader": "labkit.scenes.reader",
     "SDG": "labkit.systems.sdg",
+    "UnCLIPDecoder": "labkit.systems.unclip_decoder",
     "T5": "labkit.systems.t5",
 }
 

@@ -47,6 +47,8 @@ def build(name: str) -> nn.Module:
         system.names = made.names
     if made.begins_from:
         system.begin_from(load(made.begins_from))
+    if made.fits:
+        system.fit(*made.fits(load(made.teacher)))
     for other, weight in made.perceptual.items():
         system.perceptual = PerceptualLoss(load(other), weight)
     return system

@@ -44,11 +44,15 @@ def weights(system) -> torch.Tensor:
 
 # Recipes whose training is not done, so that no weights ship.
 UNTRAINED = {
+    "autoregressive-prior-scenes",
+    "dalle2-scenes",
+    "diffusion-prior-scenes",
     "glide-scenes",
     "glide-scenes-64",
     "glide-scenes-inpaint",
     "glide-scenes-upsample",
     "t5-scenes",
+    "unclip-decoder-scenes",
 }
 
 

@@ -4,9 +4,16 @@ A recipe is data. Training it again with the same seed on the same machine gives
 weights again (`labkit.zoo`).
 """
 
-from labkit.recipes import digits, glide, imagen, photos, scenes
+from labkit.recipes import dalle2, digits, glide, imagen, photos, scenes
 from labkit.recipes.recipe import Recipe
 
-RECIPES = digits.RECIPES | photos.RECIPES | scenes.RECIPES | glide.RECIPES | imagen.RECIPES
+RECIPES = (
+    digits.RECIPES
+    | photos.RECIPES
+    | scenes.RECIPES
+    | glide.RECIPES
+    | imagen.RECIPES
+    | dalle2.RECIPES
+)
 
 __all__ = ["RECIPES", "Recipe"]

@@ -25,6 +25,7 @@ class Recipe:
     minutes: float = 0.0  # of processor time that training took, measured; two cores share it
     begins_from: str | None = None  # the system whose weights it takes over, `system.begin_from`
     teacher: str | None = None  # the system that `batches` asks
+    fits: Callable[..., tuple] | None = None  # of the teacher: what `system.fit` is given
     perceptual: dict[str, float] = field(default_factory=dict)  # a CLIP → weight of that loss
     names: tuple[str, ...] | None = None  # of the classes, for a system that knows some
     parts: dict[str, str] = field(default_factory=dict)  # argument of the system → name in the zoo

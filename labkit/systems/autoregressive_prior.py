@@ -19,7 +19,7 @@ from labkit.inputs import number, whole_number
 from labkit.nets.prior import CodesConfig, CodesTransformer
 from labkit.systems.clip import CLIP
 from labkit.systems.embedding_codes import PCA, Buckets
-from labkit.systems.prior_inputs import Texts, mark_of, unit_vectors
+from labkit.systems.prior_inputs import Texts, check_null, mark_of, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,11 @@ class AutoregressivePrior(nn.Module):
         self.net = CodesTransformer(net)
         self.register_buffer("clip_mark", torch.zeros(net.dim))
 
-    def begin_from(self, clip: CLIP) -> None:
-        """Notes in which CLIP's space it learns."""
+    def fit(self, clip: CLIP, image: Tensor, text: Tensor) -> None:
+        """Notes in which CLIP's space it learns, and finds components and buckets in image
+        embeddings (N, D) of that CLIP, and the edges of the dot products in those with the
+        embeddings of their captions (N, D). To be done once, before training."""
         self.clip_mark.copy_(mark_of(clip))
-
-    def fit(self, image: Tensor, text: Tensor) -> None:
-        """Finds components and buckets in image embeddings (N, D), and the edges of the dot
-        products in those with their captions (N, D). To be done once, before training."""
         self.pca.fit(unit_vectors(image, self.config.net.dim, "the image embeddings"))
         self.buckets.fit(self.pca(image))
         shares = torch.linspace(0, 1, self.config.net.dots + 1, dtype=torch.float64)[1:-1]
@@ -94,11 +92,13 @@ class AutoregressivePrior(nn.Module):
 
         temperature: above 0; 1 draws as learned, less keeps to what is likely. scale: of
         classifier-free guidance of the logits, 1: none. The dot product that is asked for is drawn
-        from the upper half of those of training (appendix C).
+        from the upper half of those of training (appendix C). Raises ValueError for a temperature
+        that is not above 0, and guidance by a null that was never trained.
         """
         if number(temperature, "temperature", 0) == 0:
             raise ValueError("the temperature is 0, but must be above it; 1e-6 is as good as 0")
         scale, rows = number(scale, "scale"), len(texts.ids)
+        check_null(self.config.p_uncond > 0, scale)
         generator = seed
         if not isinstance(seed, torch.Generator):
             generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))

@@ -22,7 +22,7 @@ from labkit.inputs import number, whole_number
 from labkit.nets.prior import PriorConfig, PriorTransformer
 from labkit.sampler import State, ddim, from_noise
 from labkit.systems.clip import CLIP
-from labkit.systems.prior_inputs import Texts, mark_of, unit_vectors
+from labkit.systems.prior_inputs import Texts, check_null, mark_of, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class DiffusionPrior(nn.Module):
         self.denoiser = Denoiser(PriorTransformer(config.net), table, predicts=config.predicts)
         self.register_buffer("clip_mark", torch.zeros(config.net.dim))
 
-    def begin_from(self, clip: CLIP) -> None:
+    def fit(self, clip: CLIP) -> None:
         """Notes in which CLIP's space it learns."""
         self.clip_mark.copy_(mark_of(clip))
 
@@ -98,7 +98,9 @@ class DiffusionPrior(nn.Module):
     ) -> Iterator[State]:
         """An embedding for each sentence: yields a `State` after each step, whose x and x0 are
         embeddings (B, D) times `factor`. scale: of classifier-free guidance, 1: none. step,
-        options: as in `labkit.sampler.from_noise`; map_x0: for `labkit.denoiser.MapX0`."""
+        options: as in `labkit.sampler.from_noise`; map_x0: for `labkit.denoiser.MapX0`. Raises
+        ValueError for guidance by a null that was never trained."""
+        check_null(self.config.p_uncond > 0, scale)
         with torch.no_grad():
             cond = self.encode(texts)
         denoise = ClassifierFree(self.denoiser, self.null, scale)

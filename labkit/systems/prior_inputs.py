@@ -72,3 +72,13 @@ def check_clip(part: nn.Module, clip: CLIP, name: str) -> None:
             f"{len(other)} that was given: its embeddings mean something else there; give the CLIP "
             "of its training, or train it again"
         )
+
+
+def check_null(trained: bool, scale: float | Tensor) -> None:
+    """Raises ValueError for guidance, where no null was ever trained."""
+    plain = not isinstance(scale, Tensor) and scale == 1
+    if not trained and not plain:
+        raise ValueError(
+            "this model was never trained without its condition, so it has no null to guide away "
+            "from: use scale = 1, or train it with a probability above 0 of leaving it out"
+        )

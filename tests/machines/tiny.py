@@ -13,6 +13,7 @@ from labkit.data.masks import erased
 from labkit.nets.autoencoder import AutoencoderConfig
 from labkit.nets.classifier import Classifier, ClassifierConfig
 from labkit.nets.noisy_classifier import NoisyClassifierConfig
+from labkit.nets.prior import CodesConfig, PriorConfig
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.t5 import T5Config
 from labkit.nets.transformer import TextConfig
@@ -22,12 +23,16 @@ from labkit.scenes import tokenizer
 from labkit.scenes.reader import Reader, ReaderConfig
 from labkit.systems.adm import ADM, ADMConfig, NoisyGuide, NoisyGuideConfig
 from labkit.systems.autoencoder import FirstStage, FirstStageConfig
+from labkit.systems.autoregressive_prior import AutoregressivePrior, AutoregressivePriorConfig
 from labkit.systems.clip import CLIP, CLIPConfig
+from labkit.systems.dalle2 import DALLE2
 from labkit.systems.ddpm import DDPM, DDPMConfig
+from labkit.systems.diffusion_prior import DiffusionPrior, DiffusionPriorConfig
 from labkit.systems.glide import GLIDE, GLIDEConfig
 from labkit.systems.ldm import LDM, LDMConfig
 from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
 from labkit.systems.t5 import T5, Blanks
+from labkit.systems.unclip_decoder import UnCLIPDecoder, UnCLIPDecoderConfig
 
 T = 20
 NET = UNetConfig(
@@ -90,6 +95,15 @@ SYSTEMS: dict[str, Callable[[], nn.Module]] = {
     "clip": lambda: CLIP(CLIPConfig(TOWER, WORDS, 6)),
     "clip, patches": lambda: CLIP(CLIPConfig(PATCHES, WORDS, 6)),
     "noisy clip": lambda: NoisyCLIP(NoisyCLIPConfig(TOWER, 6, hidden=8, T=T)),
+    "prior, diffusion": lambda: DiffusionPrior(
+        DiffusionPriorConfig(PriorConfig(6, 8, 32, width=16, depth=1, heads=2), 1009, T=T)
+    ),
+    "prior, codes": lambda: AutoregressivePrior(
+        AutoregressivePriorConfig(CodesConfig(6, 1009, 32, 4, 8, 4, width=16, depth=1, heads=2))
+    ),
+    "unclip decoder": lambda: UnCLIPDecoder(
+        UnCLIPDecoderConfig(GLIDEConfig(BY_WORDS, T=T, predicts="x0", text=WORDS), dim=6)
+    ),
     "classifier": lambda: Classifier(ClassifierConfig(8, 1, 3, widths=(4, 8), dropout=0.0)),
     "classifier, features": lambda: Classifier(
         ClassifierConfig(8, 1, 3, widths=(4, 8), features=5, dropout=0.0)
@@ -113,6 +127,11 @@ def system(name: str, device="cpu") -> nn.Module:
 
 def sdg(device="cpu") -> SDG:
     return SDG(*(system(name, device).eval() for name in ("ddpm, scenes", "noisy clip", "clip")))
+
+
+def dalle2(device="cpu") -> DALLE2:
+    names = ("clip", "unclip decoder", "prior, diffusion", "prior, codes")
+    return DALLE2(*(system(name, device).eval() for name in names))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -141,6 +160,13 @@ def batch(name: str, device="cpu", count: int = 4, seed: int = 0):
     if name == "t5":
         texts = tokenizer.load().encode(scenes.captions(scenes.draw(count, seed), seed))
         return Blanks(texts.ids.to(device), texts.mask.to(device), texts.ids[:, :9].to(device))
+    if name.startswith("prior"):
+        texts = tokenizer.load().encode(scenes.captions(scenes.draw(count, seed), seed))
+        image, text = (nn.functional.normalize(normal(count, 6, seed=k), dim=1) for k in (1, 2))
+        return tuple(field.to(device) for field in (image, text, *texts))
+    if name == "unclip decoder":
+        embedding = nn.functional.normalize(normal(count, 6, device=device), dim=1)
+        return *drawn(count, device, seed)[:2], embedding
     if name.startswith("first stage"):
         return pictures(count, COLORED, device, seed)
     if name == "ldm, of classes":

@@ -43,8 +43,8 @@ def awake(config, seed=0):
     torch.manual_seed(seed)
     for weight in system.parameters():
         nn.init.normal_(weight, std=0.3)
-    if isinstance(system, AutoregressivePrior):
-        system.fit(unit(200), unit(200, 1))
+    vectors = (unit(200), unit(200, 1)) if isinstance(system, AutoregressivePrior) else ()
+    system.fit(clip(), *vectors)
     return system.eval()
 
 
@@ -101,8 +101,10 @@ def test_what_is_no_embedding_of_this_clip_gets_a_sentence(z, says):
 @BOTH
 def test_a_prior_knows_the_clip_that_it_was_trained_with(config):
     system, own, other = awake(config), clip(), clip(1)
-    check_clip(system, own, "prior")  # never trained, so of no CLIP in particular
-    system.begin_from(own)
+    if config is DIFFUSION:
+        system.clip_mark.zero_()
+        check_clip(system, other, "prior")  # never trained, so of no CLIP in particular
+        system.fit(own)
     assert torch.equal(system.clip_mark, mark_of(own))
     check_clip(system, own, "prior")
     check_clip(system.half(), own, "prior")
@@ -123,7 +125,7 @@ def test_training_brings_the_loss_down_and_each_sentence_gets_its_own_embedding(
     system = DiffusionPrior(config) if config is DIFFUSION else AutoregressivePrior(config)
     image, *texts = pairs()
     if config is CODES:
-        system.fit(image, texts[0])
+        system.fit(clip(), image, texts[0])
     steps = train.train(system, train.shuffled(image, *texts, batch=32), 250, lr=5e-3, warmup=5)
     losses = [step.loss for step in steps]
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
@@ -159,6 +161,14 @@ def test_guidance_is_none_at_one_and_does_not_listen_at_zero(config):
     assert not torch.allclose(plain, strong, atol=1e-3)
 
 
+@BOTH
+def test_guidance_without_a_trained_null_is_refused(config):
+    system, texts = awake(replace(config, p_uncond=0.0)), read(clip(), [STAR])
+    assert system.draw(texts, scale=1).shape == (1, 8)
+    with pytest.raises(ValueError, match="no null to guide away from"):
+        system.draw(texts, scale=2)
+
+
 def one_candidate(config):
     # For of several the nearest to the sentence is kept.
     return {"candidates": 1} if config is DIFFUSION else {}
@@ -188,7 +198,6 @@ def test_embeddings_of_another_length_are_refused_by_the_loss(config):
 @BOTH
 def test_it_is_built_again_from_its_file_alone(config, tmp_path):
     system, texts = awake(config), read(clip(), [STAR])
-    system.begin_from(clip())
     model_file.save(tmp_path / "prior.safetensors", system)
     again = model_file.load(tmp_path / "prior.safetensors")
     assert again.config == config
@@ -276,13 +285,13 @@ def test_untrained_its_loss_is_the_logarithm_of_the_number_of_buckets():
     system = AutoregressivePrior(CODES)
     nn.init.zeros_(system.net.out.weight)
     nn.init.zeros_(system.net.out.bias)
-    system.fit(unit(200), unit(200, 1))
+    system.fit(clip(), unit(200), unit(200, 1))
     assert system.loss(pairs(8)).item() == pytest.approx(torch.tensor(16.0).log().item())
 
 
 def test_the_buckets_of_dot_products_are_equally_full_and_the_upper_half_is_asked_for():
     system, image, text = awake(CODES), unit(4000, 2), unit(4000, 3)
-    system.fit(image, text)
+    system.fit(clip(), image, text)
     bucket = torch.bucketize((image * text).sum(1), system.dot_edges)
     assert torch.allclose(bucket.bincount(minlength=4) / 4000, torch.full((4,), 0.25), atol=0.01)
     asked = []

@@ -1,0 +1,240 @@
+"""DALL·E 2 ("unCLIP"), the whole system: sentence → embedding of a picture → picture.
+
+Source: Ramesh et al. 2022, "Hierarchical Text-Conditional Image Generation with CLIP Latents".
+P(x | y) = P(x | z, y) P(z | y): a prior draws the CLIP embedding z of a picture x of the sentence
+y, a decoder the picture. Since z is a point of CLIP's space, a picture can also be varied, mixed
+with another one, and changed by words (section 3): x is taken apart into (z, x_T), of which z says
+what is in it, and x_T, found by DDIM inversion, the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit.guidance import ClassifierFree
+from labkit.inputs import number, one_of, picture_batch, whole_number
+from labkit.interpolate import slerp
+from labkit.sampler import State, ddim, invert, sample
+from labkit.systems.autoregressive_prior import AutoregressivePrior
+from labkit.systems.clip import CLIP
+from labkit.systems.diffusion_prior import DiffusionPrior
+from labkit.systems.glide import GLIDE
+from labkit.systems.prior_inputs import check_clip, check_null, read
+from labkit.systems.unclip_decoder import UnCLIPDecoder
+
+APART = 1_000_003  # between the seeds of prior and decoder: with every prior the decoder's is one
+PRIORS = ("diffusion", "autoregressive")
+SAME = 1e-3  # the length of a difference of embeddings that has no direction to speak of
+
+
+class DALLE2(nn.Module):
+    """A CLIP, which stays as it is, the priors and the decoder that were trained in its space, and
+    perhaps a GLIDE that makes the decoder's pictures larger. Each is trained by itself.
+
+    Raises ValueError for parts of another CLIP, and of sizes that do not fit together.
+    """
+
+    hears = "sentences"
+
+    def __init__(
+        self,
+        clip: CLIP,
+        decoder: UnCLIPDecoder,
+        diffusion: DiffusionPrior | None = None,
+        autoregressive: AutoregressivePrior | None = None,
+        upsampler: GLIDE | None = None,
+    ):
+        super().__init__()
+        for name, part in (
+            ("decoder", decoder),
+            ("diffusion prior", diffusion),
+            ("autoregressive prior", autoregressive),
+        ):
+            if part is not None:
+                check_clip(part, clip, name)
+        size = decoder.config.glide.net.size
+        if clip.config.image.size != size:
+            raise ValueError(
+                f"the decoder draws pictures of {size} pixels a side, but this CLIP looks at "
+                f"{clip.config.image.size}: give parts of one size"
+            )
+        if upsampler is not None and upsampler.config.upsamples != size:
+            raise ValueError(
+                f"the upsampler makes pictures of {upsampler.config.upsamples} pixels larger, but "
+                f"the decoder draws {size}: give parts of matching sizes"
+            )
+        self.clip, self.decoder, self.diffusion = clip, decoder, diffusion
+        self.autoregressive, self.upsampler = autoregressive, upsampler
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """What it is made of, as its constructor takes it."""
+        names = ("clip", "decoder", "diffusion", "autoregressive", "upsampler")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
+    def stages(self) -> list[str]:
+        """Those that yield states, in their order."""
+        return [name for name in ("decoder", "upsampler") if name in self.parts]
+
+    # From sentences
+
+    def embed(
+        self, prompts: str | Sequence[str], prior: str = "diffusion", *, seed: int = 0, **options
+    ) -> Tensor:
+        """The embedding of a picture of each sentence, unit vectors (B, D). options: of that
+        prior's `draw`. Raises ValueError for a prior that is not there, and for what CLIP cannot
+        read."""
+        priors = {
+            name: self.parts[name] for name in ("diffusion", "autoregressive") if name in self.parts
+        }
+        texts = read(self.clip, prompts)
+        return priors[one_of(prior, priors, "prior")].draw(texts, seed=seed, **options)
+
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        prior: str | None = "diffusion",
+        prior_options: Mapping[str, Any] | None = None,
+        steps: int = 25,
+        scale: float = 3.0,
+        seed: int = 0,
+        **options,
+    ) -> Iterator[State]:
+        """A picture for each sentence: yields a `State` after each step of the decoder, and of the
+        upsampler, if there is one; the last one's ``x`` are the pictures, (B, C, S, S) in [−1, 1].
+
+        prior: "diffusion", "autoregressive", or None: the decoder then hears the caption alone. For
+            an embedding of another origin, ask ``decoder.generate``. prior_options: of its `draw`.
+        steps, scale, options: of `UnCLIPDecoder.generate`. The same seed gives the same pictures,
+            and the decoder the same noise whatever the prior.
+        """
+        seed = whole_number(seed, "seed", 0, 2**62)
+        embedding = None
+        if prior is not None:
+            embedding = self.embed(prompts, prior, seed=seed, **(prior_options or {}))
+        generator = torch.Generator().manual_seed(seed + APART)
+        states = self.decoder.generate(
+            prompts, embedding=embedding, steps=steps, scale=scale, seed=generator, **options
+        )
+        return self.enlarged(states, prompts, generator)
+
+    def enlarged(
+        self, states: Iterator[State], prompts: str | Sequence[str], generator: torch.Generator
+    ) -> Iterator[State]:
+        """The decoder's states, and then the upsampler's."""
+        for state in states:
+            yield state._replace(stage="decoder")
+        if self.upsampler is not None:
+            larger = self.upsampler.generate(prompts, low=state.pictures, seed=generator)
+            for state in larger:
+                yield state._replace(stage="upsampler")
+
+    # From pictures (section 3). They stay in the decoder's size.
+
+    def variations(
+        self,
+        image: Tensor,
+        eta: float = 1.0,
+        *,
+        steps: int = 50,
+        scale: float = 1.0,
+        seed: int = 0,
+    ) -> Iterator[State]:
+        """Pictures with the embedding of each picture (B, C, S, S): what CLIP sees stays, the rest
+        is drawn anew. eta: 0 brings the picture back, as far as so many steps can; more forgets
+        more of it. Yields a `State` after each step. Raises ValueError for pictures of another size
+        or range, and eta outside [0, 1]."""
+        z, x_T = self.taken_apart(image, steps)
+        return self.drawn(z, x_T, steps, scale, number(eta, "eta", 0, 1), seed)
+
+    def interpolate(
+        self, a: Tensor, b: Tensor, n: int = 7, *, steps: int = 50, scale: float = 1.0
+    ) -> Iterator[State]:
+        """n pictures from a to b, (1, C, S, S) each: both z and x_T go along their arcs. Yields a
+        `State` after each step, of all n. Raises ValueError for pictures of another size or range,
+        and n below 2."""
+        n = whole_number(n, "the number of pictures", 2)
+        shares = torch.linspace(0, 1, n, dtype=torch.float64).tolist()
+        for name, picture in (("a", a), ("b", b)):
+            if len(picture_batch(picture, name)) != 1:
+                raise ValueError(
+                    f"{name} holds {len(picture)} pictures, but must be one: {name}[:1]"
+                )
+        (z1, x1), (z2, x2) = (self.taken_apart(picture, steps) for picture in (a, b))
+        z, x_T = (
+            torch.cat([slerp(one, two, share) for share in shares])
+            for one, two in ((z1, z2), (x1, x2))
+        )
+        return self.drawn(z, x_T, steps, scale)
+
+    def text_diff(
+        self,
+        image: Tensor,
+        before: str,
+        after: str,
+        theta: float | Sequence[float] = 0.5,
+        *,
+        steps: int = 50,
+        scale: float = 1.0,
+    ) -> Iterator[State]:
+        """The picture (1, C, S, S), changed as the words are, such as from "a red star" to "a blue
+        star": z goes the share theta of the arc to the direction between both sentences, x_T stays.
+
+        theta: one share in [0, 1], or several, of which each gives a picture; the paper goes to .25
+        or .5. Yields a `State` after each step. Raises ValueError for other shares, for a picture
+        of another size or range, and for sentences that say the same to CLIP.
+        """
+        shares = theta if isinstance(theta, Sequence) else [theta]
+        shares = [number(share, "theta", 0, 1) for share in shares]
+        if not shares or len(picture_batch(image, "the image")) != 1:
+            raise ValueError(
+                f"there are {len(image)} images and {len(shares)} shares theta, but must be one "
+                "image and at least one share"
+            )
+        texts = read(self.clip, [before, after]).embedding
+        change = texts[1:] - texts[:1]
+        if float(change.norm()) < SAME:
+            raise ValueError(
+                f"{before!r} and {after!r} are the same to this CLIP, so nothing leads from one to "
+                "the other: say what shall change"
+            )
+        z, x_T = self.taken_apart(image, steps)
+        z = torch.cat([slerp(z, F.normalize(change, dim=1), share) for share in shares])
+        return self.drawn(z, x_T.expand(len(z), -1, -1, -1), steps, scale)
+
+    @torch.no_grad()
+    def taken_apart(self, image: Tensor, steps: int = 50) -> tuple[Tensor, Tensor]:
+        """(z, x_T) of pictures: their embeddings (B, D), and the noise (B, C, S, S) from which the
+        decoder comes back to them in as many steps."""
+        image = picture_batch(image, "the image").to(self.decoder.vector.weight)
+        z = self.clip.encode_image(image)
+        cond = self.decoder.encode([None] * len(z), z)
+        denoise = self.decoder.glide.denoiser
+        *_, last = invert(denoise, image, denoise.schedule.timesteps(steps), cond)
+        return z, last.x
+
+    def drawn(
+        self, z: Tensor, x_T: Tensor, steps: int, scale: float, eta: float = 0.0, seed: int = 0
+    ) -> Iterator[State]:
+        """The pictures of embeddings z (B, D) that begin from the noise x_T (B, C, S, S)."""
+        cond = self.decoder.encode([None] * len(z), F.normalize(z, dim=1))
+        check_null(self.decoder.guidable, scale)
+        denoise = self.decoder.glide.denoiser
+        generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
+        # Not clipped, as inversion is not: the way back is the way there.
+        return sample(
+            ClassifierFree(denoise, self.decoder.null, scale),
+            x_T,
+            denoise.schedule.timesteps(steps),
+            cond,
+            step=partial(ddim, eta=eta),
+            generator=generator,
+        )
