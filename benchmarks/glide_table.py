@@ -1,7 +1,7 @@
 """Lesson 09: classifier-free against CLIP guidance, and what the base model of GLIDE fails at.
 
     python -m benchmarks.glide_table [--weights FILE] [--samples 300] [--seeds 3] [--steps 25]
-                                     [--scales 1 1.5 2 3 5] [--guided 100 200 400] [--out FILE]
+                                     [--scales 1 1.5 2 3 5] [--guided 10 30 100 300] [--out FILE]
 
 FILE of the weights: what `labkit train glide-scenes` wrote; without it, the shipped ones. All ways
 of one seed have the same sentences and begin with the same noise. The other rows, at the scale with
@@ -33,7 +33,7 @@ def run(
 ) -> dict:
     model, reader = zoo.load("glide-scenes", weights), zoo.load("reader-scenes")
     clip, guide = zoo.load("clip-scenes"), zoo.load("noisy-clip-scenes")
-    measure = Measure(reader, clip, samples)
+    measure = Measure(reader, clip, guide, samples)
     every = [glide_table.asked(samples, seed) for seed in range(seeds)]
     result = {"samples": samples, "steps": steps, "seeds": seeds, "guidance": {}, "rows": {}}
     result["kinds"] = {}
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--scales", type=float, nargs="+", default=[1.0, 1.5, 2.0, 3.0, 5.0])
-    parser.add_argument("--guided", type=float, nargs="+", default=[100.0, 200.0, 400.0])
+    parser.add_argument("--guided", type=float, nargs="+", default=[10.0, 30.0, 100.0, 300.0])
     parser.add_argument("--out", type=Path, default=glide_table.STORED)
     given = parser.parse_args()
     run(

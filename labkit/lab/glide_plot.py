@@ -111,3 +111,38 @@ def by_kind(shares: Mapping[str, Mapping[str, float]], kinds: Sequence[str]) -> 
     axis.set(ylabel="share shown", ylim=(0, 1.02))
     axis.legend(ncols=len(shares), loc="lower left", fontsize=8)
     return figure
+
+
+def two_routes() -> Figure:
+    """GLIDE's text in a diagram: tokens and padding, the text transformer, and its two ways into
+    the U-Net."""
+    figure, axis = plots.subplots(size=(8.1, 3.2))
+    axis.set(xlim=(0, 10), ylim=(0, 4))
+    axis.axis("off")
+
+    def box(x, y, width, height, text, color):
+        axis.add_patch(Rectangle((x, y), width, height, facecolor=color, alpha=0.25))
+        axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=color, linewidth=1.5))
+        axis.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
+
+    def arrow(start, end, color, text=""):
+        way = {"arrowstyle": "-|>", "color": color, "linewidth": 2}
+        axis.annotate("", end, xytext=start, arrowprops=way)
+        x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.22
+        side = "center" if start[1] == end[1] else "right"  # beside a slope
+        axis.text(x, y, text, ha=side, fontsize=9, color=color)
+
+    for k, word in enumerate(("a", "red", "star", "pad", "pad")):
+        color = plots.GREEN if word != "pad" else plots.BLACK
+        box(0.1 + 0.62 * k, 1.7, 0.56, 0.6, word, color)
+        arrow((0.38 + 0.62 * k, 1.68), (0.38 + 0.62 * k, 1.25), color)
+    box(0.1, 0.5, 3.05, 0.75, "text transformer", plots.ORANGE)
+    axis.text(1.6, 2.55, "tokens, then padding", ha="center", fontsize=9)
+    box(5.3, 2.7, 1.7, 0.8, "time embedding", plots.SKY)
+    box(5.3, 0.5, 1.7, 0.8, "keys and values", plots.SKY)
+    box(8.2, 0.3, 1.6, 3.4, "U-Net", plots.BLUE)
+    arrow((3.15, 1.1), (5.3, 3.0), plots.VERMILLION, "last position")
+    arrow((3.15, 0.8), (5.3, 0.8), plots.PURPLE, "all positions")
+    arrow((7.0, 3.1), (8.2, 3.1), plots.VERMILLION, "every block")
+    arrow((7.0, 0.9), (8.2, 0.9), plots.PURPLE, "attention")
+    return figure

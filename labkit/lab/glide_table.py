@@ -23,7 +23,7 @@ from labkit.systems.glide import GLIDE
 from labkit.systems.sdg import NoisyCLIP
 
 STORED = Path(__file__).with_name("glide_table.json")
-COLUMNS = ("parts", "whole", "valid", "distance", "CLIP score")
+COLUMNS = ("parts", "whole", "valid", "distance", "CLIP score", "guide's score")
 FREE, BY_CLIP = "classifier-free", "CLIP"  # the two ways
 REFERENCE = 70_000  # the seed of the real pictures that the distance is to
 
@@ -68,25 +68,27 @@ def features(reader: Reader, pictures: Tensor) -> Tensor:
 
 
 class Measure:
-    """Measures pictures by the reader, which guides nothing, and by CLIP."""
+    """Measures pictures by the reader, which guides nothing, by CLIP, and by the guide itself."""
 
-    def __init__(self, reader: Reader, clip: CLIP, number: int):
+    def __init__(self, reader: Reader, clip: CLIP, guide: NoisyCLIP, number: int):
         """number: of real pictures that the distance is to."""
-        self.reader, self.clip = reader, clip
+        self.reader, self.clip, self.guide = reader, clip, guide
         real = scenes.render(scenes.draw(number, REFERENCE), 32)
         self.real = features(reader, real)
 
     def __call__(self, pictures: Tensor, captions: list[str]) -> list[float]:
         """The figures in the order of `COLUMNS`: the share of all parts that is shown, of whole
-        sentences, of valid scenes; the Fréchet distance; and the mean cosine with the sentences."""
+        sentences, of valid scenes; the Fréchet distance; and the mean cosine with the sentences,
+        of CLIP, and of the guide, which takes the picture for one with the least noise."""
         seen = self.reader.read(pictures)
         shown = caption_accuracy(seen, captions)
         with torch.no_grad():
-            image, text = self.clip.encode_image(pictures), self.clip.encode_text(captions)
+            text = self.clip.encode_text(captions)
+            images = self.clip.encode_image(pictures), self.guide.encode(pictures, 1)
+            cosines = [(image * text).sum(1).mean().item() for image in images]
         distance = frechet_distance(self.real, features(self.reader, pictures))
-        cosine = (image * text).sum(1).mean().item()
         scene = valid(seen, pictures).double().mean().item()
-        return [shown.parts, shown.complete, scene, distance, cosine]
+        return [shown.parts, shown.complete, scene, distance, *cosines]
 
     def kinds(self, pictures: Tensor, captions: list[str]) -> Shown:
         """The shares of each kind of part."""

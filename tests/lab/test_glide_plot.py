@@ -76,3 +76,11 @@ def test_shares_of_each_kind_stand_side_by_side_and_what_nobody_said_has_no_heig
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["model", "real"]
     left, right = (each[0].get_x() for each in axis.containers)
     assert left < right
+
+
+def test_both_ways_of_the_text_lead_from_the_transformer_into_the_network():
+    (axis,) = glide_plot.two_routes().axes
+    texts = [text.get_text() for text in axis.texts]
+    for name in ("text transformer", "last position", "time embedding", "all positions", "U-Net"):
+        assert texts.count(name) == 1
+    assert texts.count("pad") == 2

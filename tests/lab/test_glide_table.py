@@ -16,7 +16,7 @@ def clip():
 
 @pytest.fixture(scope="module")
 def measure(clip):
-    return Measure(zoo.load("reader-scenes"), clip, 100)
+    return Measure(zoo.load("reader-scenes"), clip, zoo.load("noisy-clip-scenes"), 100)
 
 
 def test_real_pictures_show_their_sentences_and_not_those_of_others(measure):
@@ -25,6 +25,7 @@ def test_real_pictures_show_their_sentences_and_not_those_of_others(measure):
     other = dict(zip(glide_table.COLUMNS, measure(pictures, captions[1:] + captions[:1])))
     assert own["parts"] > 0.9 and own["valid"] > 0.9
     assert other["parts"] < own["parts"] - 0.3 and other["CLIP score"] < own["CLIP score"] - 0.3
+    assert other["guide's score"] < own["guide's score"] - 0.2
     assert other["distance"] == own["distance"]
     noise = torch.rand(100, 3, 32, 32) * 2 - 1
     assert measure(noise, captions)[3] > 5 * own["distance"]
