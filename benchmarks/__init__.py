@@ -13,8 +13,11 @@
     python -m benchmarks.reader           what the attribute reader has right
     python -m benchmarks.scenes_race      what makes text to scenes learn fastest
     python -m benchmarks.text_to_scenes   what pictures of sentences show of them
+    python -m benchmarks.upsampling       what an upsampler adds to a small picture (lesson 09)
+    python -m benchmarks.inpainting       what is painted into a hole, and its seam (lesson 09)
     python -m benchmarks.valid_scenes     how many pictures of scenes are scenes (lesson 08)
     python -m benchmarks.sdg_sweep        sentences that steer (lesson 08)
+    python -m benchmarks.priors           what DALL·E 2's priors draw beside real ones (lesson 10)
 
 The race's peers are diffusers (UNet2DModel and its schedulers) and denoising-diffusion-pytorch;
 they come with ``pip install -e ".[bench]"``. That brings torchvision along; where its build is

@@ -102,7 +102,7 @@ RECIPES = {
         config=replace(BASE, net=replace(BASE.net, image=4), inpaints=True, p_uncond=0.2),
         batches=erased_scene_batches,
         training={"steps": 3_000, "ema": 0.998, **MUON},
-        minutes=45,
+        minutes=45,  # expected, by the steps of the base
         begins_from="glide-scenes",
         perceptual={"clip-scenes": 0.2},
     ),
@@ -133,7 +133,7 @@ RECIPES = {
         ),
         batches=small_and_large_scene_batches,
         training={"steps": 5_000, "ema": 0.999, **MUON},
-        minutes=36,  # by the first steps
+        minutes=36,  # expected, by the time of a few steps
     ),
     "glide-scenes-64": Recipe(
         about="scenes of 64 x 64 pixels from a sentence",
