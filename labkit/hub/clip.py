@@ -58,17 +58,18 @@ class ReleasedTokenizer(Tokenizer):
     """The tokenizer of the released CLIPs, from its tokenizer.json.
 
     Byte pairs of lower-cased text in which word ends are marked; behind the end stand zeros, as in
-    OpenAI's code. That code also repairs broken unicode and HTML, which this does not.
+    OpenAI's code, or the token ``pad``. That code also repairs broken unicode and HTML, which this
+    does not.
     """
 
-    def __init__(self, pieces: tokenizers.Tokenizer, context: int):
+    def __init__(self, pieces: tokenizers.Tokenizer, context: int, pad: str | None = None):
         # Start, end and filling are put around each text by `encode`, whatever the file says.
         pieces.post_processor = tokenizers.processors.Sequence([])
         pieces.no_truncation()
         pieces.no_padding()
         self.pieces, self.context = pieces, context
         self.begin, self.end = map(pieces.token_to_id, ("<|startoftext|>", "<|endoftext|>"))
-        self.pad = 0
+        self.pad = pieces.token_to_id(pad) if pad else 0
         if self.begin is None or self.end is None:
             raise ValueError(
                 "the tokenizer has no <|startoftext|> and <|endoftext|>, so it is not one of CLIP: "
