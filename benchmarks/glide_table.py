@@ -1,7 +1,7 @@
 """Lesson 09: classifier-free against CLIP guidance, and what the base model of GLIDE fails at.
 
     python -m benchmarks.glide_table [--weights FILE] [--samples 300] [--seeds 3] [--steps 25]
-                                     [--scales 1 1.5 2 3 5] [--guided 10 30 100 300] [--out FILE]
+                                     [--scales 1 1.5 2 3 5] [--guided 30 100 300 1000] [--out FILE]
 
 FILE of the weights: what `labkit train glide-scenes` wrote; without it, the shipped ones. All ways
 of one seed have the same sentences and begin with the same noise. The other rows, at the scale with
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--scales", type=float, nargs="+", default=[1.0, 1.5, 2.0, 3.0, 5.0])
-    parser.add_argument("--guided", type=float, nargs="+", default=[10.0, 30.0, 100.0, 300.0])
+    parser.add_argument("--guided", type=float, nargs="+", default=[30.0, 100.0, 300.0, 1000.0])
     parser.add_argument("--out", type=Path, default=glide_table.STORED)
     given = parser.parse_args()
     run(

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from labkit import devices, scenes
+from labkit import scenes
 from labkit.data.pictures import quantize
-from labkit.denoiser import MapX0, clip
-from labkit.guidance import ScoreGuidance
+from labkit.guidance import mean_shift
 from labkit.metrics import frechet_distance
-from labkit.sampler import from_noise
 from labkit.scenes.reader import Reader
 from labkit.scenes.scores import Shown, caption_accuracy, valid
 from labkit.systems.clip import CLIP
@@ -44,20 +43,11 @@ def by_clip(
     model: GLIDE, captions: list[str], weight: float, steps: int, seed: int,
     guide: NoisyCLIP, vectors: Tensor,
 ) -> Tensor:  # fmt: skip
-    """Pictures by CLIP guidance: the model hears its sentence, at scale 1, and the gradient of the
-    cosine with `vectors` (B, D) of the sentences is added with that weight. The same seed gives the
-    noise that it gives to `free`."""
-    net = model.config.net
-    denoise = MapX0(ScoreGuidance(model.denoiser, guide.language(vectors), weight), clip)
-    *_, last = from_noise(
-        denoise,
-        (len(captions), net.channels, net.size, net.size),
-        steps,
-        seed=seed,
-        cond=model.encode(captions),
-        eta=1.0,
-        **devices.placed(model),
-    )
+    """Pictures by CLIP guidance (GLIDE, section 2.4): the model hears its sentence, at scale 1, and
+    the mean of each ancestral step moves by weight Σ ∇ cosine with `vectors` (B, D) of the
+    sentences. The same seed gives the noise that it gives to `free`."""
+    step = partial(mean_shift, log_prob=guide.language(vectors), scale=weight)
+    *_, last = model.generate(captions, scale=1.0, steps=steps, seed=seed, step=step)
     return last.x
 
 

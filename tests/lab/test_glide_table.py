@@ -43,9 +43,9 @@ def test_clip_guidance_without_weight_is_the_model_at_scale_one(clip):
     guide, vectors = zoo.load("noisy-clip-scenes"), clip.encode_text(captions).detach()
     plain = glide_table.free(model, captions, 1.0, 3, 5)
     still = glide_table.by_clip(model, captions, 0.0, 3, 5, guide, vectors)
-    torch.testing.assert_close(still, plain, rtol=0, atol=5e-3)
+    torch.testing.assert_close(still, plain, rtol=0, atol=1e-4)
     pushed = glide_table.by_clip(model, captions, 400.0, 3, 5, guide, vectors)
-    assert (pushed - plain).abs().max() > 0.1
+    assert (pushed - plain).abs().max() > 5e-3
 
 
 def untrained():
