@@ -14,7 +14,7 @@ from labkit.systems.bert import MaskedLM, hide
 from labkit.systems.matcher import Matcher, MatcherConfig
 from labkit.systems.mmca import MMCA
 
-BERT = BertConfig(vocabulary=1010, context=32, width=128, depth=2, heads=4)
+BERT = BertConfig(vocabulary=1010, context=32, width=64, depth=2, heads=4)
 SENTENCES = 40_000  # of the text that BERT reads
 GROUPS = 1_500  # of scenes that look alike, four each, with five captions each
 
@@ -36,11 +36,11 @@ def masked_sentence_batches(batch: int = 64) -> training.Batches:
 
 
 def match_batches(reader: Reader) -> training.Batches:
-    """Sixteen pictures of a fixed pool with one of their captions each, in groups of four that look
+    """64 pictures of a fixed pool with one of their captions each, in groups of four that look
     alike; the pool's regions are proposed once."""
     known = matches.pool(GROUPS, seed=0)
     seen = regions.propose(reader, scenes.render(known.scenes, 32))
-    return matches.batches(known, seen, groups=4)
+    return matches.batches(known, seen, groups=16)
 
 
 RECIPES = {
@@ -54,9 +54,9 @@ RECIPES = {
     "matcher-scenes": Recipe(
         about="which sentence belongs to which regions of a scene (lesson 13)",
         system=Matcher,
-        config=MatcherConfig(BERT, width=64, heads=4, hidden=128, filters=64, warmup=500),
+        config=MatcherConfig(BERT, width=64, heads=4, hidden=128, filters=64, warmup=700, among=8),
         batches=match_batches,
-        training={"steps": 1_500, "optimizer": "muon", "lr": 1e-2, "ema": 0.99},
+        training={"steps": 1_800, "optimizer": "muon", "lr": 3e-3, "ema": 0.99},
         begins_from="bert-scenes",
         teacher="reader-scenes",
     ),

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import devices
-from labkit.casting import moved
-from labkit.inputs import number, one_of, same_dtype, short, whole_number
+from labkit.batches import moved
+from labkit.inputs import number, one_of, same_dtype, whole_number
 from labkit.nets.attention import SelfAttention, attend, inner_width
 from labkit.nets.bert import Bert, BertConfig
 from labkit.nets.pooling import TextCNN, average
@@ -22,10 +22,9 @@ from labkit.nets.transformer import Block
 from labkit.scenes import tokenizer as course
 from labkit.scenes.matches import Matches
 from labkit.scenes.regions import PLACE, Regions
-from labkit.scenes.tokenizer import Tokens
 from labkit.systems.bert import MaskedLM
 from labkit.systems.hinge import hardest_hinge, sum_hinge
-from labkit.systems.joint import Encoded, blocks
+from labkit.systems.joint import Encoded, blocks, read
 
 BRANCHES = ("both", "self", "cross")
 DIRECTIONS = ("captions", "pictures")  # what is searched
@@ -46,6 +45,7 @@ class MatcherConfig:
     beta: float = 1.0  # what the cross branch weighs
     margin: float = 0.2
     warmup: int = 500  # batches with the sum over all negatives; then the hardest alone
+    among: int | None = None  # neighbors of a batch that are each other's negatives; None: all
 
     def __post_init__(self):
         if isinstance(self.text, dict):  # JSON knows no dataclass
@@ -57,6 +57,8 @@ class MatcherConfig:
         number(self.beta, "beta", 0)
         number(self.margin, "the margin", 0)
         whole_number(self.warmup, "warmup", 0)
+        if self.among is not None:
+            whole_number(self.among, "the number of pairs among which negatives are sought", 2)
 
 
 def unit(config: MatcherConfig) -> Block:
@@ -114,12 +116,13 @@ class Matcher(nn.Module):
     def encode_text(self, captions: str | Sequence[str]) -> Encoded:
         """B captions, with begin and end as their first and last words. Raises ValueError for what
         the tokenizer cannot read, and for words that no caption has."""
-        ids, mask, lengths = self.read(captions)
+        tokens = read(captions, self.config.text.context)
+        ids, mask = moved(tokens, devices.of(self))
         states = self.text(ids, mask)
         vector = states.new_zeros(len(states), self.config.width)
         if self.config.branches != "cross":
             vector = F.normalize(self.sentence(states, mask), dim=1)
-        return Encoded(vector, self.word(states), mask, lengths)
+        return Encoded(vector, self.word(states), mask, tokens.mask.sum(1))
 
     # Both together
 
@@ -191,12 +194,17 @@ class Matcher(nn.Module):
             whole_number(top, "top", 1, (N, B)[axis])
         if self.config.branches == "self":
             return self.cheap_scores(images, texts)
-        chosen, behind = torch.ones(B, N, dtype=torch.bool), images.vector.new_zeros(B, N)
-        if top is not None:
-            cheap = self.cheap_scores(images, texts)
-            behind = cheap - 2 * (1 + self.config.beta)  # S is at least -(1 + β)
-            best = cheap.topk(top, 1 - axis).indices.cpu()
-            chosen = torch.zeros_like(chosen).scatter(1 - axis, best, True)
+        if top is None:
+            return self.chosen_scores(images, texts, torch.ones(B, N, dtype=torch.bool))
+        cheap = self.cheap_scores(images, texts)
+        best = cheap.topk(top, 1 - axis).indices.cpu()
+        chosen = torch.zeros(B, N, dtype=torch.bool).scatter(1 - axis, best, True)
+        behind = cheap - 2 * (1 + self.config.beta)  # S is at least -(1 + β)
+        found = self.chosen_scores(images, texts, chosen)
+        return torch.where(moved(chosen, found.device), found, behind)
+
+    def chosen_scores(self, images: Encoded, texts: Encoded, chosen: Tensor) -> Tensor:
+        """S of those pairs (B, N) bool, on the CPU; 0 for the others."""
         rows, columns = chosen.nonzero().unbind(1)
         order = texts.lengths[columns].argsort(
             stable=True
@@ -206,8 +214,9 @@ class Matcher(nn.Module):
             self.pair_scores(images.take(i), texts.take(j).trimmed())
             for i, j in zip(rows.split(PAIRS), columns.split(PAIRS))
         ]
-        where = moved(rows * N + columns, behind.device)
-        return behind.flatten().scatter(0, where, torch.cat(found).to(behind.dtype)).view(B, N)
+        where = moved(rows * chosen.shape[1] + columns, images.tokens.device)
+        nothing = images.tokens.new_zeros(chosen.numel())
+        return nothing.scatter(0, where, torch.cat(found).to(nothing.dtype)).view(chosen.shape)
 
     def loss(self, batch: Matches) -> Tensor:
         """What a pair costs, a scalar: the mean over B pairs of both its hinges, over all negatives
@@ -221,55 +230,17 @@ class Matcher(nn.Module):
                 f"shape {tuple(batch.true.shape)}, but must have as many captions as pictures, at "
                 "least two, and a row and a column of `true` for each"
             )
-        scores, margin = self.scores(images, texts), self.config.margin
-        every = sum_hinge(scores, margin, batch.true)
-        hardest = hardest_hinge(scores, margin, batch.true)
+        group = torch.arange(B) // (self.config.among or B)
+        near = group[:, None] == group  # (B, B), the pairs that the cross branch looks at
+        scores, margin = self.chosen_scores(images, texts, near), self.config.margin
+        neutral = batch.true | ~moved(near, scores.device)
+        every, hardest = (kind(scores, margin, neutral) for kind in (sum_hinge, hardest_hinge))
         costs = torch.where(self.seen < self.config.warmup, every, hardest)  # (2, B)
         if self.training:
             self.seen += 1
         return costs.sum(0).mean()
 
     # Doors
-
-    def read(self, captions: str | Sequence[str] | Tokens) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids and mask (B, L), L the longest of them, where the matcher lies, and how many tokens
-        each has, on the CPU."""
-        tokens = captions if isinstance(captions, Tokens) else self.tokens(captions)
-        ids, mask, context = tokens.ids.cpu(), tokens.mask.cpu(), self.config.text.context
-        if ids.ndim != 2 or ids.shape != mask.shape or mask.dtype != torch.bool or not len(ids):
-            raise ValueError(
-                f"tokens have ids of shape {tuple(ids.shape)} and a mask of shape "
-                f"{tuple(mask.shape)} and {mask.dtype}, but both must be (B, L), at least one row, "
-                "the mask of bool"
-            )
-        lengths = mask.sum(1)
-        whole = mask == (torch.arange(mask.shape[1]) < lengths[:, None])
-        if not lengths.all() or not whole.all():
-            raise ValueError(
-                "a row of the mask is all padding, or has padding before a word, but the words of "
-                "each text must come first, at least one: take what the tokenizer's encode gives"
-            )
-        longest = int(lengths.max())
-        if longest > context:
-            raise ValueError(
-                f"a text has {longest} tokens, but this matcher reads at most {context}: say it in "
-                "fewer words"
-            )
-        device = devices.of(self)
-        return moved(ids[:, :longest], device), moved(mask[:, :longest], device), lengths
-
-    def tokens(self, captions: str | Sequence[str]) -> Tokens:
-        """Captions as tokens. Raises ValueError for words that no caption has: they could be
-        spelled out, but would mean nothing to it."""
-        words = course.load()
-        tokens = words.encode(captions)
-        for caption in [captions] if isinstance(captions, str) else captions:
-            if unknown := words.unknown(caption):
-                raise ValueError(
-                    f"{short(caption)} has words that this matcher has never seen with a picture "
-                    f"({', '.join(unknown)}): say it in words of the captions that it learned from"
-                )
-        return tokens
 
     def words(self, caption: str) -> list[str]:
         """The tokens of a caption, with begin and end: what the rows of its attention stand for."""
@@ -283,7 +254,7 @@ class Matcher(nn.Module):
             shapes = [table.shape for table in regions] == [(B, M, width), (B, M, PLACE), (B, M)]
             if B and shapes and regions.mask.dtype == torch.bool and regions.mask.any(1).all():
                 same_dtype(regions.features, self.region.weight, "this matcher")
-                return Regions(*(moved(table, devices.of(self)) for table in regions))
+                return moved(regions, devices.of(self))
         raise ValueError(
             f"regions is a {type(regions).__name__} with {shape}, but must be Regions of at least "
             f"one picture, each with at least one region of {width} numbers: take what "

@@ -87,6 +87,23 @@ def test_the_first_batches_count_every_negative_and_later_ones_the_hardest():
     assert model.eval().loss(batch).item() == pytest.approx(hardest, abs=1e-5) and model.seen == 3
 
 
+def test_negatives_may_be_sought_among_neighbors_alone_which_saves_passes(monkeypatch):
+    passes, whole = [], Matcher.pair_scores
+    monkeypatch.setattr(
+        Matcher,
+        "pair_scores",
+        lambda self, i, j: passes.append(len(i.tokens)) or whole(self, i, j),
+    )
+    model, true = matcher(among=2, warmup=0), torch.eye(4, dtype=torch.bool)
+    cost = model.loss(Matches(regions(), CAPTIONS, true)).item()
+    assert sum(passes) == 2 * 2**2
+    halves = [
+        model.loss(Matches(regions().take(slice(at, at + 2)), CAPTIONS[at : at + 2], true[:2, :2]))
+        for at in (0, 2)
+    ]
+    assert cost == pytest.approx(sum(halves).item() / 2, abs=1e-5)
+
+
 # Who looks at whom
 
 
@@ -195,13 +212,11 @@ def test_the_score_is_the_sum_of_both_branches_the_second_weighed_by_beta():
 def test_the_cross_branch_looks_at_the_best_by_the_cheap_score_alone(of, monkeypatch):
     model = matcher()
     images, texts = encoded(model)
-    passes = []
+    passes, whole = [], Matcher.pair_scores
     monkeypatch.setattr(
         Matcher,
         "pair_scores",
-        lambda self, i, j, whole=Matcher.pair_scores: (
-            passes.append(len(i.tokens)) or whole(self, i, j)
-        ),
+        lambda self, i, j: passes.append(len(i.tokens)) or whole(self, i, j),
     )
     found, cheap, every = (
         model.scores(images, texts, 2, of),
@@ -342,6 +357,7 @@ def test_a_bert_or_a_configuration_that_does_not_fit_gets_a_sentence():
     refused(lambda: MatcherConfig(TEXT, branches="all"), "branches")
     refused(lambda: MatcherConfig(TEXT, width=10, heads=4), "4 heads")
     refused(lambda: MatcherConfig(TEXT, margin=-1), "margin")
+    refused(lambda: MatcherConfig(TEXT, among=1), "negatives", "at least 2")
 
 
 def test_a_batch_of_the_pool_is_what_the_loss_takes():
