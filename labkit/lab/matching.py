@@ -1,9 +1,24 @@
-"""What lesson 13 measures on attention: how much of it goes where."""
+"""What lesson 13 trains and measures: where attention goes, a small matcher, swapped sentences."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from labkit.systems.matcher import average, blocks
+from labkit import scenes
+from labkit.lab.hard_negatives import pair_sentences, true_and_swapped, two_objects
+from labkit.metrics.retrieval import own_captions
+from labkit.nets.bert import BertConfig
+from labkit.nets.pooling import average
+from labkit.scenes import Scenes, matches
+from labkit.scenes.regions import Regions
+from labkit.scenes.truth import shows
+from labkit.systems.joint import blocks
+from labkit.systems.matcher import Matcher, MatcherConfig
+
+STORED = Path(__file__).with_name("branches.json")
 
 
 def block_shares(attention: Tensor, mask: Tensor, regions: int) -> Tensor:
@@ -18,3 +33,62 @@ def block_shares(attention: Tensor, mask: Tensor, regions: int) -> Tensor:
     looks = torch.stack([RR, RE], 2), torch.stack([ER, EE], 2)
     masks = mask[:, :regions], mask[:, regions:]
     return torch.stack([average(*pair) for pair in zip(looks, masks)], 1)
+
+
+# The small matcher of section 6, and what section 7 measures with it.
+
+GROUPS, STEPS = 250, 300  # of lookalikes in its pool, and updates
+SUM = 200  # updates with the sum over all negatives, before the hardest alone counts
+TRAINING = {"optimizer": "muon", "lr": 3e-3, "warmup": 20, "ema": 0.97}
+
+
+def small(branches: str = "both", warmup: int = SUM) -> MatcherConfig:
+    """A matcher that learns in half a minute; its text encoder starts from nothing."""
+    text = BertConfig(vocabulary=1010, context=32, width=48, depth=1, heads=4)
+    return MatcherConfig(
+        text, width=48, heads=4, hidden=64, filters=32, branches=branches, warmup=warmup
+    )
+
+
+class Gallery(NamedTuple):
+    """Pictures, five captions of each, and which of these are true of another picture, too."""
+
+    scenes: Scenes
+    pictures: Tensor  # (N, 3, 32, 32)
+    captions: list[str]  # 5 N, those of one picture after the other
+    neutral: Tensor  # (N, 5 N) bool, true of a picture but written for another
+
+
+def gallery(number: int, seed: int, split: str = "all") -> Gallery:
+    """New scenes, and what people might say of them."""
+    known = matches.captioned(scenes.draw(number, seed, split), seed)
+    neutral = shows(known.scenes, known.claims) & ~own_captions(number)
+    return Gallery(known.scenes, scenes.render(known.scenes, 32), known.captions, neutral)
+
+
+def swapped(number: int, seed: int) -> dict[str, tuple[Scenes, list[str], list[str]]]:
+    """Scenes with a true sentence for each, and a false one in which two words have changed places;
+    at most `number` of each kind."""
+    drawn = two_objects(12 * number, seed, "all")
+    relation, found = drawn.relation[:, 0, 1], {}
+    for name, kinds in {"left of, right of": (0, 1), "above, below": (2, 3)}.items():
+        part = drawn.take(torch.isin(relation, torch.tensor(kinds))).take(slice(0, number))
+        found[name] = part, *true_and_swapped(part)
+    part = drawn.take(slice(0, number))
+    said = ["and"] * len(part.background)
+    right, wrong = pair_sentences(part, said), pair_sentences(part, said, colors=(1, 0))
+    return {**found, "which color on which shape": (part, right, wrong)}
+
+
+@torch.no_grad()
+def prefers(matcher: Matcher, regions: Regions, right: list[str], wrong: list[str]) -> Tensor:
+    """For each picture whether the right sentence scores higher than the wrong one, (N,) bool."""
+    images = matcher.encode_image(regions)
+    first, second = (matcher.pair_scores(images, matcher.encode_text(t)) for t in (right, wrong))
+    return first > second
+
+
+def stored(file: Path = STORED) -> dict:
+    """The stored result of `benchmarks/branches.py`: for each kind of training and each seed R@K in
+    both directions, in %, and the share of right sentences among two, by kind."""
+    return json.loads(file.read_text("utf-8"))

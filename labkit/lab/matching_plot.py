@@ -150,13 +150,14 @@ def draw_training(figure, losses: Sequence[float], margin: float, recalls: Seque
     right.set(title="R@1, sentence to picture", xlabel="step", ylim=(0, 1.02))
 
 
-def draw_collapse(axes, runs: Mapping[str, Sequence[float]], margin: float) -> None:
-    """The loss of a pair against steps, a curve for each name; dashed: 2 m, where all scores are
-    equal."""
-    for (name, losses), color in zip(runs.items(), plots.COLORS):
-        axes.plot(range(1, len(losses) + 1), losses, color=color, label=name, linewidth=1.5)
-    axes.axhline(2 * margin, linestyle="--", color=plots.BLACK, linewidth=1)
-    axes.set(title="hardest negative; dashed: 2m", xlabel="step", ylabel="loss of a pair")
+def draw_collapse(axes, runs: Mapping[float, Sequence[float]]) -> None:
+    """The loss of a pair against steps, a curve for each margin m; dashed: 2 m, what a
+    pair costs where all scores are equal."""
+    for (margin, losses), color in zip(runs.items(), plots.COLORS):
+        axes.plot(range(1, len(losses) + 1), losses, color=color, label=f"m = {margin}", lw=1.5)
+        axes.axhline(2 * margin, linestyle="--", color=color, linewidth=1)
+    axes.set(title="hardest negative from the first step; dashed: 2m", xlabel="step",
+             ylabel="loss of a pair", ylim=(0, None))  # fmt: skip
     axes.legend()
 
 

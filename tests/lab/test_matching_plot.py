@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from labkit.lab import matching, matching_plot, plots
+from labkit.lab import matching_plot, plots
 from labkit.scenes.regions import WHOLE
 
 
@@ -85,9 +85,9 @@ def test_training_is_a_loss_with_its_bound_and_what_is_found():
 
 def test_a_collapse_lies_at_twice_the_margin():
     figure, axes = plots.subplots()
-    matching_plot.draw_collapse(axes, {"collapsed": [0.4, 0.4], "learns": [0.4, 0.1]}, 0.2)
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["collapsed", "learns"]
-    assert axes.lines[-1].get_ydata()[0] == pytest.approx(0.4)
+    matching_plot.draw_collapse(axes, {0.2: [0.5, 0.4], 0.1: [0.3, 0.2]})
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["m = 0.2", "m = 0.1"]
+    assert [line.get_ydata()[0] for line in axes.lines[1::2]] == pytest.approx([0.4, 0.2])
 
 
 def test_branches_have_a_dot_for_each_seed_and_top_k_its_two_bounds():
@@ -97,10 +97,3 @@ def test_branches_have_a_dot_for_each_seed_and_top_k_its_two_bounds():
     assert [label.get_text() for label in left.get_xticklabels()] == ["self", "both"]
     matching_plot.draw_top(right, (1, 10, 100), [60.0, 75.0, 80.0], full=80.5, cheap=59.0)
     assert {line.get_ydata()[0] for line in right.lines[1:]} == {80.5, 59.0}
-
-
-def test_the_shares_of_the_blocks_leave_padding_out():
-    attention = torch.tensor([[[[0.5, 0.2, 0.3], [0.1, 0.6, 0.3], [1.0, 0.0, 0.0]]]])
-    mask = torch.tensor([[True, True, False]])
-    shares = matching.block_shares(attention, mask, 1)
-    assert torch.allclose(shares, torch.tensor([[[0.5, 0.5], [0.1, 0.9]]]))

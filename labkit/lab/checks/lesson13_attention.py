@@ -8,7 +8,8 @@ from torch import Tensor
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import is_odd, size, sizes, turn, whole
 from labkit.lab.matching import block_shares as _block_shares
-from labkit.systems.matcher import average, blocks
+from labkit.nets.pooling import average
+from labkit.systems.joint import blocks
 
 # How much of the attention falls into each of the four blocks.
 
