@@ -172,3 +172,29 @@ def test_a_strip_keeps_its_row_when_the_slider_and_the_menu_move_at_once(server,
         lesson.run_all()
         show(lesson, 0)
         assert lesson.page.evaluate(MOVE_BOTH) == ["1", "1"]
+
+
+WORDS = """
+import ipywidgets
+from labkit.lab.widgets.words import Words
+words, said = Words(words=["a", "red", "star"]), ipywidgets.Label("nothing")
+words.observe(lambda change: setattr(said, "value", f"word {change['new']}"), "chosen")
+ipywidgets.VBox([words, said])
+"""
+
+
+def test_a_word_that_is_pointed_at_or_reached_by_tab_is_chosen(server, browser):
+    with Lesson(server, browser, small_lesson(server, WORDS)) as lesson:
+        lesson.open()
+        lesson.run_all()
+        show(lesson, 0)
+        output, star = (
+            lesson.page.locator(".jp-OutputArea"),
+            lesson.page.locator(".lab-word").nth(2),
+        )
+        star.hover()
+        output.get_by_text("word 2").wait_for()
+        assert star.get_attribute("aria-pressed") == "true"
+        lesson.page.locator(".lab-word").nth(1).focus()
+        output.get_by_text("word 1").wait_for()
+        assert star.get_attribute("aria-pressed") == "false"
