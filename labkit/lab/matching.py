@@ -59,10 +59,15 @@ class Gallery(NamedTuple):
     neutral: Tensor  # (N, 5 N) bool, true of a picture but written for another
 
 
-def gallery(number: int, seed: int, split: str = "all") -> Gallery:
-    """New scenes, and what people might say of them."""
-    known = matches.captioned(scenes.draw(number, seed, split), seed)
-    neutral = shows(known.scenes, known.claims) & ~own_captions(number)
+def gallery(number: int, seed: int, alike: bool = False) -> Gallery:
+    """New scenes of every kind, and what people might say of them. alike: they come in groups of
+    four that look alike (see `labkit.scenes.matches`), so `number` is rounded down to fours."""
+    if alike:
+        known = matches.pool(number // matches.GROUP, seed, "all")
+    else:
+        known = matches.captioned(scenes.draw(number, seed, "all"), seed)
+    own = own_captions(len(known.scenes.background))
+    neutral = shows(known.scenes, known.claims) & ~own
     return Gallery(known.scenes, scenes.render(known.scenes, 32), known.captions, neutral)
 
 

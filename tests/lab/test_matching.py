@@ -35,6 +35,13 @@ def test_a_gallery_knows_which_captions_are_true_of_other_pictures():
     assert found.captions == matching.gallery(12, seed=3).captions
 
 
+def test_a_gallery_of_lookalikes_comes_in_fours_of_one_background():
+    found = matching.gallery(13, seed=3, alike=True)
+    assert found.pictures.shape == (12, 3, 32, 32) and len(found.captions) == 60
+    fours = found.scenes.background.view(3, 4)
+    assert (fours == fours[:, :1]).all()
+
+
 def test_of_two_swapped_sentences_the_first_is_true_and_the_second_has_the_same_words():
     tests = matching.swapped(30, seed=5)
     assert set(tests) == {"left of, right of", "above, below", "which color on which shape"}
