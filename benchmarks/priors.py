@@ -1,20 +1,23 @@
 """How near a prior's embeddings come to those of real pictures (lesson 10), as tables in Markdown.
 
-    python -m benchmarks.priors [--diffusion FILE] [--autoregressive FILE] [--samples 512]
-                                [--seeds 3] [--steps 32]
+    python -m benchmarks.priors [--diffusion FILE] [--autoregressive FILE] [--samples 256]
+                                [--seeds 3] [--steps 20]
 
 FILE: what `labkit train diffusion-prior-scenes` and `autoregressive-prior-scenes` wrote; without
 it, the shipped weights. Each seed has its own scenes, none of them trained on, with a sentence that
 leaves nothing out but the places, and its own noise.
 
 *True*: the cosine of a prior's embedding with that of the sentence's own picture; *shuffled*: with
-those of other sentences' pictures; *way*: their difference, as a share of the same difference for
-*another picture*, the ceiling: a real picture of the same sentence, in which everything stands
-elsewhere. *Text*: the cosine with the sentence's own embedding. *Alike*: of two draws for one
-sentence; a prior that answers with a mean has more than two real pictures have. The row
-*text embedding* takes the sentence's embedding for a picture's, *mean of 16* is the unit vector of
-the mean of 16 draws, *unseen* asks for combinations that training never showed. Then: what PCA
-loses, and the gap between the embeddings of pictures and of sentences.
+those of other sentences' pictures; *way*: how far it has come from there to *another picture*, the
+ceiling: a real picture of the same sentence, in which everything stands elsewhere. *Text*: the
+cosine with the sentence's own embedding. *Alike*: of two draws for one sentence; a prior that
+answers with a mean has more than two real pictures have. *Distance*: the Fréchet distance of all
+its embeddings from those of the own pictures. The row *text embedding* takes the sentence's
+embedding for a picture's, *mean of 8* is the unit vector of the mean of eight draws. *unseen* asks
+for combinations that training never showed.
+
+Then short sentences, which fit many pictures: two draws, and two real pictures, of each. Then: what
+PCA loses, and the gap between the embeddings of pictures and of sentences.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks import tables
+from benchmarks.sdg_sweep import wishes
 from labkit import scenes, zoo
+from labkit.metrics import frechet_distance
 from labkit.recipes.dalle2 import embedded_scenes
 from labkit.scenes.descriptions import descriptions
 from labkit.scenes.drawing import arrange, radii
@@ -36,7 +41,7 @@ from labkit.scenes.world import Scenes
 from labkit.systems.embedding_codes import components_for, pca_error
 from labkit.systems.prior_inputs import Texts, read
 
-COLUMNS = ("true", "shuffled", "way", "text", "alike")
+COLUMNS = ("true", "shuffled", "way", "text", "alike", "distance")
 
 
 def elsewhere(drawn: Scenes, generator: torch.Generator) -> tuple[Scenes, Scenes]:
@@ -65,10 +70,19 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 def figures(drawn: Tensor, again: Tensor, true: Tensor, other: Tensor, texts: Texts) -> list[float]:
     """The columns, for two draws of each sentence."""
-    found, shuffled = cosine(drawn, true), cosine(drawn, true.roll(1, 0))
-    ceiling, floor = cosine(other, true), cosine(other, true.roll(1, 0))
-    way = (found - shuffled) / (ceiling - floor)
-    return [found, shuffled, way, cosine(drawn, texts.embedding), cosine(drawn, again)]
+    found, shuffled, ceiling = (
+        cosine(drawn, true),
+        cosine(drawn, true.roll(1, 0)),
+        cosine(other, true),
+    )
+    return [
+        found,
+        shuffled,
+        (found - shuffled) / (ceiling - shuffled),
+        cosine(drawn, texts.embedding),
+        cosine(drawn, again),
+        frechet_distance(true, drawn),
+    ]
 
 
 def draws(diffusion, autoregressive, steps: int) -> dict:
@@ -78,7 +92,7 @@ def draws(diffusion, autoregressive, steps: int) -> dict:
         return lambda texts, seed: diffusion.draw(texts, seed=seed, steps=steps, **options)
 
     def mean(texts, seed):
-        each = (diffuse(eta=1.0, candidates=1)(texts, 100 * seed + k) for k in range(16))
+        each = (diffuse(eta=1.0, candidates=1)(texts, 100 * seed + 1 + k) for k in range(8))
         return F.normalize(sum(each), dim=1)
 
     def write(**options):
@@ -89,7 +103,7 @@ def draws(diffusion, autoregressive, steps: int) -> dict:
         "diffusion, best of two": diffuse(eta=1.0),
         "diffusion, eta 0": diffuse(candidates=1),
         "diffusion, scale 2": diffuse(eta=1.0, candidates=1, scale=2.0),
-        "diffusion, mean of 16": mean,
+        "diffusion, mean of 8": mean,
         "autoregressive": write(),
         "autoregressive, temperature 0.7": write(temperature=0.7),
         "autoregressive, scale 2": write(scale=2.0),
@@ -101,9 +115,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--diffusion", type=Path)
     parser.add_argument("--autoregressive", type=Path)
-    parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=20)
     given = parser.parse_args()
     clip = zoo.load("clip-scenes").requires_grad_(False)
     ways = draws(
@@ -125,6 +139,19 @@ def main() -> None:
             ]
             spent = (time.process_time() - started) / sum(len(texts.ids) for *_, texts in data) / 2
             print(tables.row(f"{name} ({1000 * spent:.1f} ms)", runs, 3), flush=True)
+
+    asked = wishes(24, 0)
+    texts = read(clip, asked)
+    print(f"\n{len(asked)} short sentences, {given.seeds} times two draws of each\n")
+    print(tables.head("image embedding", "alike", "text"))
+    with torch.no_grad():
+        shown = clip.encode_image(real([text for text in asked for _ in range(2)], 5))
+    two = [cosine(shown[::2], shown[1::2]), cosine(shown[::2], texts.embedding)]
+    print(tables.row("two real pictures", [two], 3))
+    for name, draw in ways.items():
+        each = ((draw(texts, seed), draw(texts, 1000 + seed)) for seed in range(given.seeds))
+        runs = [[cosine(one, two), cosine(one, texts.embedding)] for one, two in each]
+        print(tables.row(name, runs, 3), flush=True)
 
     pictures, texts = embedded_scenes(clip, 2_000, 10_007)
     pictures, sentences = pictures[: len(pictures) // 2], texts.embedding

@@ -86,7 +86,7 @@ RECIPES = {
             vocabulary=1009,
         ),
         batches=embedding_batches,
-        training={"steps": 3_000, **PRIOR},
+        training={"steps": 1_200, **PRIOR},
         minutes=10,
         teacher="clip-scenes",
         fits=lambda clip: (clip,),
@@ -108,7 +108,7 @@ RECIPES = {
             )
         ),
         batches=embedding_batches,
-        training={"steps": 2_000, **PRIOR},
+        training={"steps": 1_000, **PRIOR},
         minutes=10,
         teacher="clip-scenes",
         fits=lambda clip: (clip, *embeddings(clip)),
