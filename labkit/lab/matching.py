@@ -93,6 +93,22 @@ def prefers(matcher: Matcher, regions: Regions, right: list[str], wrong: list[st
     return first > second
 
 
+@torch.no_grad()
+def occluded(matcher: Matcher, regions: Regions, captions: list[str]) -> Tensor:
+    """By how much the score of picture n with caption n falls if one region is taken away, (N, M).
+    -inf for the whole picture, which stays, and where there is no region."""
+    texts = matcher.encode_text(captions)
+    score = matcher.pair_scores(matcher.encode_image(regions), texts)
+    falls = torch.full(regions.mask.shape, -torch.inf)
+    for number in range(1, regions.mask.shape[1]):
+        mask = regions.mask.clone()
+        mask[:, number] = False
+        without = matcher.encode_image(regions._replace(mask=mask))
+        fall = score - matcher.pair_scores(without, texts)
+        falls[:, number] = torch.where(regions.mask[:, number], fall, -torch.inf)
+    return falls
+
+
 def stored(file: Path = STORED) -> dict:
     """The stored result of `benchmarks/branches.py`: for each kind of training and each seed R@K in
     both directions, in %, and the share of right sentences among two, by kind."""

@@ -66,6 +66,19 @@ def test_what_is_preferred_is_what_scores_higher():
     assert found.tolist() == (scores[0] > scores[1]).tolist()
 
 
+def test_a_region_taken_away_is_as_if_it_had_never_been_there():
+    torch.manual_seed(0)
+    matcher = Matcher(matching.small()).eval()
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    regions = Regions(torch.randn(2, 3, 2112), torch.rand(2, 3, 4), mask)
+    falls = matching.occluded(matcher, regions, ["a star", "two moons"])
+    assert falls.isinf().tolist() == [[True, False, False], [True, False, True]]
+    fewer = Regions(*(table[:1, [0, 2]] for table in regions))
+    scores = [matcher.pair_scores(matcher.encode_image(each), matcher.encode_text("a star"))
+              for each in (regions.take(slice(0, 1)), fewer)]  # fmt: skip
+    assert falls[0, 1].item() == pytest.approx((scores[0] - scores[1]).item(), abs=1e-5)
+
+
 @pytest.mark.parametrize("branches", ["self", "cross", "both"])
 def test_the_small_matcher_is_small_with_any_branches(branches):
     matcher = Matcher(matching.small(branches))
