@@ -30,17 +30,9 @@ def _change(alpha_bar_t: float, alpha_bar_s: float) -> float:
     return _noise_ratio(alpha_bar_s) - _noise_ratio(alpha_bar_t)
 
 
-def _wrong_euler(
-    ratio=_noise_ratio, sign: int = 1, into: bool = True, back: bool = True, there: bool = False
-):
-    """An Euler step in which one thing can be wrong."""
-
-    def step(x, eps, alpha_bar_t, alpha_bar_s):
-        x_bar = x / math.sqrt(alpha_bar_s if there else alpha_bar_t) if into else x
-        x_bar = x_bar + sign * (ratio(alpha_bar_s) - ratio(alpha_bar_t)) * eps
-        return x_bar * math.sqrt(alpha_bar_s) if back else x_bar
-
-    return step
+def _euler(x, eps, t: float, s: float, change: float) -> Tensor:
+    """The step with a change of ς that may be a wrong one; t and s stand for ᾱ_t and ᾱ_s."""
+    return math.sqrt(s) * (x / math.sqrt(t) + change * eps)
 
 
 def _draw_euler(g: torch.Generator):
@@ -54,22 +46,26 @@ ode_step = Check(
     reference=_ode_step,
     draw_inputs=_draw_euler,
     mistakes={
-        "You return x̄_s; multiply by √ᾱ_s to come back to x_s.": _wrong_euler(back=False),
-        "You start from x_t itself; the ODE lives in x̄ = x/√ᾱ_t.": _wrong_euler(into=False),
+        "You return x̄_s; multiply by √ᾱ_s to come back to x_s.": (
+            lambda x, eps, t, s: x / math.sqrt(t) + _change(t, s) * eps
+        ),
+        "You start from x_t itself; the ODE lives in x̄ = x/√ᾱ_t.": (
+            lambda x, eps, t, s: math.sqrt(s) * (x + _change(t, s) * eps)
+        ),
         "You divide x_t by √ᾱ_s; x belongs to time t, so x̄_t = x_t/√ᾱ_t.": (
-            _wrong_euler(there=True)
+            lambda x, eps, t, s: x + math.sqrt(s) * _change(t, s) * eps
         ),
         "The step goes the wrong way: dς = ς_s − ς_t, which is negative, since s is cleaner.": (
-            _wrong_euler(sign=-1)
+            lambda x, eps, t, s: _euler(x, eps, t, s, -_change(t, s))
         ),
         "You use ς², the ratio of the variances; ς = √((1−ᾱ)/ᾱ).": (
-            _wrong_euler(lambda alpha_bar: (1 - alpha_bar) / alpha_bar)
+            lambda x, eps, t, s: _euler(x, eps, t, s, (1 - s) / s - (1 - t) / t)
         ),
         "Your ς is √(1−ᾱ); x was divided by √ᾱ, and the noise in it with it: ς = √((1−ᾱ)/ᾱ).": (
-            _wrong_euler(lambda alpha_bar: math.sqrt(1 - alpha_bar))
+            lambda x, eps, t, s: _euler(x, eps, t, s, math.sqrt(1 - s) - math.sqrt(1 - t))
         ),
         "Your ς stands on its head: it is noise over signal, √((1−ᾱ)/ᾱ).": (
-            _wrong_euler(lambda alpha_bar: math.sqrt(alpha_bar / (1 - alpha_bar)))
+            lambda x, eps, t, s: _euler(x, eps, t, s, 1 / _noise_ratio(s) - 1 / _noise_ratio(t))
         ),
         "You come back by √ᾱ_t; the step has led to s, so multiply by √ᾱ_s.": (
             lambda x, eps, t, s: math.sqrt(t) * (x / math.sqrt(t) + _change(t, s) * eps)
@@ -80,7 +76,7 @@ ode_step = Check(
             lambda x, eps, t, s: s * (x / math.sqrt(t) + _change(t, s) * eps),
         ],
         "t and s have changed places: x comes at time t, and the step leads to s.": (
-            lambda x, eps, t, s: _wrong_euler()(x, eps, s, t)
+            lambda x, eps, t, s: _euler(x, eps, s, t, _change(s, t))
         ),
         "You multiply by √ᾱ_t on the way in; x̄_t = x_t/√ᾱ_t.": (
             lambda x, eps, t, s: math.sqrt(s) * (x * math.sqrt(t) + _change(t, s) * eps)
@@ -89,7 +85,7 @@ ode_step = Check(
             lambda x, eps, t, s: (x / math.sqrt(t) + _change(t, s) * eps) / math.sqrt(s)
         ),
         "You add ς_s ε̂, which belongs to x̂_0; to x̄_t belongs the change, (ς_s − ς_t) ε̂.": (
-            lambda x, eps, t, s: math.sqrt(s) * (x / math.sqrt(t) + _noise_ratio(s) * eps)
+            lambda x, eps, t, s: _euler(x, eps, t, s, _noise_ratio(s))
         ),
     },
     against=sampler.ddim,
