@@ -154,7 +154,7 @@ def image_grid(
     """A grid of pictures, each pixel an exact square on the screen.
 
     images: (N, C, H, W) or (N, H, W) in [-1, 1], C = 1 or 3; values outside are cut to the range,
-    and what is not a number is painted vermillion, so that it cannot hide.
+    and what is not a number is drawn in vermillion, so that it cannot hide.
     columns: pictures in a row (at most 10 by default). titles: over each picture, or one for each
     column. rows: one label for each row. scale: screen pixels for a pixel of the picture.
     Raises ValueError for another shape, or titles and rows that do not fit the grid.

@@ -17,8 +17,8 @@ def frechet_distance(real: Tensor, fake: Tensor, normalized: bool = True) -> flo
     normalized: divided by Tr Σ_1, the total variance of the real features, so that networks with
     features of different size can be compared: 1 is as far as all real pictures from their mean.
     Without it the number is the one known as FID, only in this network's features.
-    Two sets of N rows of one law are not at 0: for N(0, I_D) they stand about 2D/N + D(D+1)/(2N)
-    apart (unnormalized), so compare at equal N and name the floor.
+    Two sets of N rows of one distribution are not at 0: for N(0, I_D) they stand about
+    2D/N + D(D+1)/(2N) apart (unnormalized), so compare at equal N and name the floor.
     """
     needed = real.shape[-1] + 1 if isinstance(real, Tensor) and real.ndim == 2 else 2
     real, fake = pair(real, fake, needed)

@@ -160,9 +160,9 @@ def render(scenes: Scenes, size: int = 32) -> Tensor:
     for slot in range(scenes.shape.shape[1]):
         rows = scenes.present[:, slot].nonzero()[:, 0]
         if len(rows):
-            alpha, shadow, paint = draw(scenes, rows, slot, at, pixel)
+            alpha, shadow, colors = draw(scenes, rows, slot, at, pixel)
             under = canvas[rows] * (1 - shadow)
-            canvas[rows] = torch.lerp(under, paint, alpha)
+            canvas[rows] = torch.lerp(under, colors, alpha)
     return F.avg_pool2d(canvas, fine).clamp(0, 1) * 2 - 1
 
 
@@ -193,5 +193,5 @@ def draw(scenes: Scenes, rows: Tensor, slot: int, at: Tensor, pixel: float):
     distance[hollow] = distance[hollow].maximum(-stroke - distance[hollow])
     shadow = SHADOW * (1 - distance / REACH).clamp(0, 1).square()
     main = COLOR_TABLE.to(at)[color][:, :, None, None]  # (R, 3, 1, 1)
-    paint = main + TINT * (1 - main) * light[:, None]
-    return alpha[:, None], shadow[:, None], paint
+    colors = main + TINT * (1 - main) * light[:, None]
+    return alpha[:, None], shadow[:, None], colors

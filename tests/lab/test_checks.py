@@ -50,7 +50,7 @@ walk = Check(
             0.5 * x + torch.rand(x.shape, generator=generator)
         )
     },
-    law=400,
+    samples=400,
 )
 
 

@@ -39,9 +39,9 @@ class Check:
     mistakes: a sentence for each known mistake -> the function with that mistake, or several that
         are wrong in the same way.
     rounds: how many inputs are drawn.
-    law: for a function that draws at random, how many calls (at least 200), shared out among the
-        inputs, to compare by mean and standard deviation where the numbers themselves differ; on
-        inputs that leave nothing to chance, the numbers must agree. 0 compares the numbers only.
+    samples: for a function that draws at random, how many calls (at least 200), shared out among
+        the inputs, to compare by mean and standard deviation where the numbers themselves differ;
+        on inputs that leave nothing to chance, the numbers must agree. 0 compares the numbers only.
     against: labkit's function, or class, that the reference calls, and the verdict names; or, where
         labkit has none, the rule that the check computes by itself, in words.
     """
@@ -52,7 +52,7 @@ class Check:
     tolerance: float = 1e-5
     mistakes: Mapping[str, Callable | Sequence[Callable]] = field(default_factory=dict)
     rounds: int = 5
-    law: int = 0
+    samples: int = 0
     against: Callable | str = "the right answer"
     _calls: itertools.count = field(default_factory=itertools.count, repr=False, compare=False)
 
@@ -133,8 +133,8 @@ class Check:
         for sentence, wrong in self._known():
             if self._agrees(wrong, cases, got):
                 return self._named(sentence, worst)
-        if self.law and not problem:
-            return self._judge_law(function, cases, pairs, worst)
+        if self.samples and not problem:
+            return self._judge_samples(function, cases, pairs, worst)
         if problem:
             return self._result("failed", problem)
         if any(self._draws_elsewhere(function, *each) for each in zip(cases, got, strict=True)):
@@ -162,12 +162,12 @@ class Check:
             return self._named(problem, worst)
         return self._result("passed", self._praise(worst), difference=worst)
 
-    def _judge_law(self, function: Callable, cases: list, pairs: list, worst: float) -> Result:
+    def _judge_samples(self, function: Callable, cases: list, pairs: list, worst: float) -> Result:
         """The verdict by what is drawn; where nothing is drawn, the numbers must be the same."""
         noisy = [draws.is_random(self.reference, case) for case in cases]
         drawn = [case for case, random in zip(cases, noisy) if random]
         still = [i for i, random in enumerate(noisy) if not random]
-        count = -(-self.law // max(1, len(drawn)))
+        count = -(-self.samples // max(1, len(drawn)))
         try:
             mine = draws.sample(function, drawn, count, 1, LIMIT)
         except (Exception, SystemExit, TooSlow) as error:  # it may fail for some of its noise only
@@ -182,7 +182,7 @@ class Check:
         if not problem:
             return self._result(
                 "passed",
-                f"Over {self.law} calls, mean and standard deviation agree with "
+                f"Over {self.samples} calls, mean and standard deviation agree with "
                 f"{self.compared_with} within the noise of sampling.",
             )
         near = {}  # known mistake -> how far what it draws lies from what was drawn

@@ -76,7 +76,7 @@ noising_step = Check(
         "You draw one number for the whole batch; every entry needs noise of its own: give randn "
         "the shape of x.": _step(_kept, math.sqrt, lambda x, g: _normal(x[0, 0], g)),
     },
-    law=1000,
+    samples=1000,
     against=GaussianChain.step,
 )
 

@@ -142,8 +142,8 @@ def _large_noise_on_the_mean_of_eta(last: bool):
 
 
 def _draw_step(g: torch.Generator):
-    """Steps without noise; long ones with so much that its law tells right from wrong; and the last
-    step, which has none even at η = 1."""
+    """Steps without noise; long ones with so much that its distribution tells right from wrong; and
+    the last step, which has none even at η = 1."""
     schedule, (t, s) = random_schedule(g), random_times(g)
     kind = turn(g, 6)
     eta = 0.0 if kind in (1, 4) else 1.0 if kind == 3 else between(0.5, 0.85, g)
@@ -205,7 +205,7 @@ ddim_step = Check(
         "The noise comes from rand, which is uniform on 0 … 1 and never negative; draw it with "
         "randn.": _wrong_step(draw=torch.rand),
     },
-    law=1000,
+    samples=1000,
     against=sampler.ddim,
 )
 
