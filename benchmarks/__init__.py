@@ -18,6 +18,7 @@
     python -m benchmarks.valid_scenes     how many pictures of scenes are scenes (lesson 08)
     python -m benchmarks.sdg_sweep        sentences that steer (lesson 08)
     python -m benchmarks.priors           what DALL·E 2's priors draw beside real ones (lesson 10)
+    python -m benchmarks.unclip           DALL·E 2: by which embedding, varied, changed (lesson 10)
     python -m benchmarks.branches         one branch of a matcher, the other, both (lesson 13)
 
 The race's peers are diffusers (UNet2DModel and its schedulers) and denoising-diffusion-pytorch;

@@ -88,8 +88,8 @@ def seen(mask: Tensor | None, text: Tensor, length: int, past_only: bool = True)
 
 @dataclass(frozen=True)
 class CodesConfig:
-    """All that there is to choose about a `CodesTransformer`. The defaults are the paper's, in its
-    encoder-decoder of 1664 and 2048 channels the narrower one (table 3)."""
+    """All that there is to choose about a `CodesTransformer`. The defaults are the paper's (section
+    2.2, and table 3's decoder), which does not say how many heads and dot products it has."""
 
     dim: int = 1024  # of CLIP's space
     vocabulary: int = 49_408

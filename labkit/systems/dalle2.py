@@ -91,9 +91,7 @@ class DALLE2(nn.Module):
         """The embedding of a picture of each sentence, unit vectors (B, D). options: of that
         prior's `draw`. Raises ValueError for a prior that is not there, and for what CLIP cannot
         read."""
-        priors = {
-            name: self.parts[name] for name in ("diffusion", "autoregressive") if name in self.parts
-        }
+        priors = {name: part for name, part in self.parts.items() if name in PRIORS}
         texts = read(self.clip, prompts)
         return priors[one_of(prior, priors, "prior")].draw(texts, seed=seed, **options)
 
@@ -152,8 +150,8 @@ class DALLE2(nn.Module):
         is drawn anew. eta: 0 brings the picture back, as far as so many steps can; more forgets
         more of it. Yields a `State` after each step. Raises ValueError for pictures of another size
         or range, and eta outside [0, 1]."""
-        z, x_T = self.taken_apart(image, steps)
-        return self.drawn(z, x_T, steps, scale, number(eta, "eta", 0, 1), seed)
+        eta = number(eta, "eta", 0, 1)
+        return self.drawn(*self.taken_apart(image, steps), steps, scale, eta, seed)
 
     def interpolate(
         self, a: Tensor, b: Tensor, n: int = 7, *, steps: int = 50, scale: float = 1.0

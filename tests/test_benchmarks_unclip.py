@@ -1,0 +1,54 @@
+"""What DALL·E 2's pictures are measured by: on real pictures all is as it was."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from benchmarks import unclip
+from labkit import scenes
+from labkit.sampler import State
+
+
+class Copying:
+    """Gives every picture back, whatever is asked."""
+
+    def variations(self, image, eta, steps, seed):
+        yield State(0, image, image)
+
+    def text_diff(self, image, before, after, theta, steps):
+        image = image.expand(len(theta), -1, -1, -1)
+        yield State(0, image, image)
+
+
+@pytest.fixture
+def given():
+    return SimpleNamespace(samples=24, steps=2)
+
+
+def test_a_real_picture_is_read_as_what_is_in_it():
+    truth = unclip.single(40, 0)
+    assert len(truth.background) == 40
+    own = [unclip.facts(scene.objects[0], scene.background) for scene in truth.words()]
+    seen = unclip.read_one(scenes.render(truth, 32))
+    assert sum(a == b for a, b in zip(own, seen, strict=True)) >= 37
+    two = scenes.draw(40, 1)
+    two = two.take(two.count == 2)
+    assert unclip.read_one(scenes.render(two, 32)).count(None) >= len(two.background) - 2
+
+
+def test_a_picture_that_is_given_back_has_kept_everything_and_changed_nothing(given):
+    for shares in unclip.varied(Copying(), given, 0).values():
+        assert len(shares) == len(unclip.TABLES["variations"][1]) - 1
+        assert min(shares) > 0.9
+    for shares in unclip.changed(Copying(), given, 0).values():
+        assert len(shares) == len(unclip.TABLES["changes"][1]) - 1
+        assert shares[0] < 0.05 and min(shares[1:]) > 0.9
+
+
+def test_a_smear_keeps_nothing(given):
+    smear = SimpleNamespace(
+        variations=lambda image, *_, **__: iter([State(0, image, torch.zeros_like(image))])
+    )
+    for shares in unclip.varied(smear, given, 0).values():
+        assert max(shares) < 0.2
