@@ -17,23 +17,23 @@ import argparse
 import time
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks import tables
 from labkit import checkpoint, scenes, zoo
 from labkit.lab import plots
 from labkit.scenes.scores import caption_accuracy, valid
-from labkit.systems.glide import GLIDE
 
 COLUMNS = ("parts", "whole", "scenes", "shapes", "colors", "relations")
 
 
-def system_of(path: Path | None, name: str = "glide-scenes") -> GLIDE:
+def system_of(path: Path | None, name: str = "glide-scenes") -> nn.Module:
     """The trained system, or the average of a run that goes on."""
     if path is None or "run" not in checkpoint.read_about(path):
         return zoo.load(name, path)
     tensors, about = checkpoint.load(path)
-    system = GLIDE(zoo.recipe(name).config).eval()
+    made = zoo.recipe(name)
+    system = made.system(made.config).eval()
     own = {name[4:]: value for name, value in tensors.items() if name.startswith("ema.")}
     checkpoint.fill(system, own, path)
     print(f"a run after {about['step']} steps")

@@ -44,6 +44,10 @@ def weights(system) -> torch.Tensor:
 
 # Recipes whose training is not done, so that no weights ship.
 UNTRAINED = {
+    "autoencoder-scenes-f2",
+    "autoencoder-scenes-f4",
+    "autoencoder-scenes-f4-vq",
+    "autoencoder-scenes-f8",
     "autoregressive-prior-scenes",
     "dalle2-scenes",
     "diffusion-prior-scenes",
@@ -51,6 +55,7 @@ UNTRAINED = {
     "glide-scenes-64",
     "glide-scenes-inpaint",
     "glide-scenes-upsample",
+    "ldm-scenes",
     "t5-scenes",
     "unclip-decoder-scenes",
 }

@@ -4,7 +4,7 @@ A recipe is data. Training it again with the same seed on the same machine gives
 weights again (`labkit.zoo`).
 """
 
-from labkit.recipes import dalle2, digits, glide, imagen, photos, scenes
+from labkit.recipes import dalle2, digits, glide, imagen, ldm, photos, scenes
 from labkit.recipes.recipe import Recipe
 
 RECIPES = (
@@ -13,6 +13,7 @@ RECIPES = (
     | scenes.RECIPES
     | glide.RECIPES
     | imagen.RECIPES
+    | ldm.RECIPES
     | dalle2.RECIPES
 )
 

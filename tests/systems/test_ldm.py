@@ -1,11 +1,12 @@
 """Latent diffusion on tiny networks: latents and their scale, what is heard, what lies beside."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from labkit import model_file, scenes, train
+from labkit import model_file, scenes, train, zoo
 from labkit.denoiser import clip
 from labkit.nets.autoencoder import AutoencoderConfig
 from labkit.nets.transformer import TextConfig
@@ -266,6 +267,18 @@ def test_with_a_codebook_unrounded_latents_are_diffused_and_decoding_rounds_them
     rounded = system.autoencoder.codebook(final.x / system.scale)
     assert torch.equal(final.pictures, system.autoencoder.expand(rounded).detach().clamp(-1, 1))
     assert torch.equal(system.latents(pictures()), system.latents(pictures()))
+
+
+def test_the_recipes_fit_each_other_and_each_f_keeps_half_as_many_numbers_as_the_one_before():
+    stages = [zoo.recipe(f"autoencoder-scenes-f{f}").config.net for f in (2, 4, 8)]
+    assert [net.f for net in stages] == [2, 4, 8] and {net.size for net in stages} == {64}
+    kept = [math.prod(net.latent_shape) for net in stages]
+    assert kept == [2048, 1024, 512]
+    vq = zoo.recipe("autoencoder-scenes-f4-vq").config.net
+    assert vq.codebook and replace(vq, codebook=None) == stages[1]
+    assert zoo.recipe("ldm-scenes").config.autoencoder == stages[1]
+    pictures, captions = zoo.recipe("ldm-scenes").batches()(torch.Generator().manual_seed(0))
+    assert pictures.shape[1:] == (3, 64, 64) and len(captions) == len(pictures)
 
 
 # Bad input
