@@ -8,10 +8,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-
-from labkit.lab.lettering import LetteringCanvas
 
 # Okabe and Ito's palette, told apart by eyes of every kind of color vision.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -28,6 +27,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
     "font.size": 11,
+    "text.hinting": "no_hinting",  # as legible at 96 dots, in two thirds of the time
     "axes.titlesize": 12,
     "axes.titlelocation": "left",
     "axes.titley": 1.0,  # where it would be anyway; finding that out takes a third of a drawing
@@ -87,7 +87,7 @@ def png(figure: Figure) -> bytes:
 def pixels(figure: Figure) -> np.ndarray:
     """The figure drawn at its own size: (H, W, 3) uint8."""
     with matplotlib.rc_context(STYLE):
-        canvas = LetteringCanvas(figure)
+        canvas = FigureCanvasAgg(figure)
         bare_images(figure)
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # (H, W, 3)

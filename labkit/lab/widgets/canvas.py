@@ -2,10 +2,10 @@
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from labkit.lab import plots
-from labkit.lab.lettering import LetteringCanvas
 
 
 class Canvas:
@@ -27,7 +27,7 @@ class Canvas:
         with matplotlib.rc_context(plots.STYLE):
             # A new figure costs a twentieth of clearing the old one.
             figure = Figure(figsize=self.size, layout="constrained")
-            canvas = LetteringCanvas(figure)
+            canvas = FigureCanvasAgg(figure)
             update = draw(figure, *args, **values)
             plots.bare_images(figure)
             self._lay_out(figure)
