@@ -34,6 +34,8 @@ SYSTEMS = {  # where each is found; imported when a file asks for it
     "FirstStage": "labkit.systems.autoencoder",
     "DiffusionPrior": "labkit.systems.diffusion_prior",
     "GLIDE": "labkit.systems.glide",
+    "Imagen": "labkit.systems.imagen",
+    "ImagenStage": "labkit.systems.imagen_stage",
     "LDM": "labkit.systems.ldm",
     "NoisyCLIP": "labkit.systems.sdg",
     "NoisyGuide": "labkit.systems.adm",

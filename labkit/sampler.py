@@ -155,14 +155,20 @@ def from_noise(
         if name not in known and not takes_any:
             raise nearest(name, list(known)[len(STEP) :], "option of the step")
 
-    generator = seed
-    if not isinstance(seed, torch.Generator):
-        generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
+    generator = generator_of(seed)
     x = number(temperature, "temperature", 0) * torch.randn(*shape, generator=generator)
     x = x.to(dtype).to(device)
     step = partial(step, **options) if options else step
     times = steps if isinstance(steps, list | tuple) else denoise.schedule.timesteps(steps)
     return sample(denoise, x, times, cond, step=step, generator=generator)
+
+
+def generator_of(seed: int | torch.Generator) -> torch.Generator:
+    """The generator itself, or one of the CPU that begins from that seed. Raises ValueError for
+    what is neither."""
+    if isinstance(seed, torch.Generator):
+        return seed
+    return torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
 
 
 def invert(

@@ -56,6 +56,10 @@ UNTRAINED = {
     "glide-scenes-inpaint",
     "glide-scenes-upsample",
     "ldm-scenes",
+    "imagen-scenes",
+    "imagen-scenes-base",
+    "imagen-scenes-sr128",
+    "imagen-scenes-sr64",
     "t5-scenes",
     "unclip-decoder-scenes",
 }

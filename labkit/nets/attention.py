@@ -176,6 +176,25 @@ class PixelAttention(nn.Module):
         return x + h.reshape(B, H, W, C).permute(0, 3, 1, 2)
 
 
+class PixelCrossAttention(nn.Module):
+    """Every pixel looks at the condition's tokens, and at no pixel: what Imagen's largest stage has
+    in attention's place (section D.3.1). The branch starts at zero and is added to x (B, C, H, W);
+    where no token may be looked at it says only its bias."""
+
+    def __init__(self, channels: int, heads: int, groups: int, tokens: int, eps: float = 1e-5):
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels, eps)
+        self.attention = CrossAttention(channels, heads, tokens)
+        zero(self.attention.out)
+
+    def forward(self, x: Tensor, emb: Tensor | None = None, cond=None) -> Tensor:
+        B, C, H, W = x.shape
+        mask = None if cond.mask is None else cond.mask[:, None, None]
+        pixels = self.norm(x).permute(0, 2, 3, 1).reshape(B, H * W, C)
+        h = self.attention(pixels, cond.tokens, mask)
+        return x + h.reshape(B, H, W, C).permute(0, 3, 1, 2)
+
+
 class AttentionPool(nn.Module):
     """One vector for a feature map: its mean looks at all pixels, and at itself.
 
@@ -195,3 +214,21 @@ class AttentionPool(nn.Module):
         q, k, v = self.qkv(pixels).chunk(3, dim=2)  # (B, 1 + HW, C) each
         q = q[:, :1]  # only what the mean asks for is answered
         return self.out(attend(q, k, v, self.heads).flatten(1))
+
+
+class TokenPool(nn.Module):
+    """One vector for some tokens, whose mean looks at all of them: (B, L, width) → (B, outputs).
+
+    mask: (B, L) bool, True = a real token; of a row without any only the bias is left (Imagen,
+    section 2.5; as in DeepFloyd's IF, the mean is the query).
+    """
+
+    def __init__(self, width: int, heads: int, outputs: int):
+        super().__init__()
+        self.attention = CrossAttention(width, heads, width, bias=True)
+        self.out = linear(width, outputs)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        real = mask[..., None].to(tokens.dtype)  # (B, L, 1)
+        mean = (tokens * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
+        return self.out(self.attention(mean, tokens, mask[:, None, None])[:, 0])

@@ -102,10 +102,10 @@ class Downsample(nn.Module):
     """A convolution of stride two. TensorFlow, and so DDPM's own code, pads only on the right and
     below (``asymmetric_pad``), torch all round."""
 
-    def __init__(self, channels: int, asymmetric_pad: bool = False):
+    def __init__(self, channels: int, asymmetric_pad: bool = False, outputs: int | None = None):
         super().__init__()
         self.padding = (0, 1, 0, 1) if asymmetric_pad else (1, 1, 1, 1)
-        self.conv = conv(channels, channels, stride=2, padding=0)
+        self.conv = conv(channels, outputs or channels, stride=2, padding=0)
 
     def forward(self, x: Tensor, emb: Tensor | None = None, cond=None) -> Tensor:
         return self.conv(F.pad(x, self.padding))

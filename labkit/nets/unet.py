@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from labkit.conditioning import Conditioning, heard
 from labkit.inputs import autocasts, one_of, same_dtype
-from labkit.nets.attention import PixelAttention
+from labkit.nets.attention import PixelAttention, PixelCrossAttention
 from labkit.nets.layers import (
     Downsample,
     Residual,
@@ -27,7 +27,7 @@ from labkit.nets.layers import (
 )
 from labkit.nets.spatial import SpatialTransformer
 
-MIXERS = ("pixels", "spatial")
+MIXERS = ("pixels", "spatial", "cross")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ class UNetConfig:
     or, if given, ``head_channels`` channels in each. What stands there is the ``mixer``: "pixels"
     is `PixelAttention`, with the condition's tokens before the pixels (ADM, GLIDE, Imagen's base);
     "spatial" is a `SpatialTransformer` of that ``depth``, with attention to the tokens of its own
-    (latent diffusion).
+    (latent diffusion); "cross" is `PixelCrossAttention`, which looks at the tokens alone (Imagen's
+    largest stage). Imagen's Efficient U-Net (appendix B.1) has ``resample_first``: each level
+    begins with its strided convolution, the finest one too, and ends with upsampling on the way
+    back, so that no residual block works at the full resolution; its skips count 1/√2.
     """
 
     size: int = 32
@@ -58,6 +61,8 @@ class UNetConfig:
     depth: int = 1  # blocks of each spatial transformer
     scale_shift_norm: bool = False  # time scales and shifts (AdaGN) where DDPM adds
     residual_resampling: bool = False  # ADM's "BigGAN" up and down
+    resample_first: bool = False  # a level halves before its blocks and doubles behind them
+    skip_scale: float = 1.0  # a factor of what skip connections bring
     learned_variance: bool = False  # twice the output channels
     image: int = 0  # channels of cond.image, which is laid beside x
     vector: int | None = None  # length of cond.vector, which joins the time embedding
@@ -95,10 +100,14 @@ class UNetConfig:
                 f'A U-Net whose mixer is "pixels" has no depth, but {self.depth} was given; leave '
                 f'it out, or give mixer="spatial".'
             )
-        resolution = self.size // self.fold
+        if self.mixer == "cross" and not self.tokens:
+            raise ValueError(
+                'A U-Net whose mixer is "cross" looks at tokens alone, but has none; give their '
+                'length as tokens, or mixer="pixels".'
+            )
         for level, channels in enumerate(self.level_widths):
             last = level == len(self.level_widths) - 1  # the middle looks around in any case
-            looks = last or resolution // 2**level in self.attention
+            looks = last or self.level_sides[level] in self.attention
             if self.head_channels and looks and channels % self.head_channels:
                 raise ValueError(
                     f"A level of {channels} channels cannot be split into heads of "
@@ -123,13 +132,19 @@ class UNetConfig:
         """Channels of each level, the finest first."""
         return [int(multiplier * self.width) for multiplier in self.multipliers]
 
+    @property
+    def level_sides(self) -> list[int]:
+        """Pixels a side at which each level's blocks work, the finest first."""
+        finest = self.size // self.fold // (2 if self.resample_first else 1)
+        return [finest // 2**level for level in range(len(self.multipliers))]
+
     def heads_of(self, channels: int) -> int:
         """How many heads attention has on that many channels."""
         return max(1, channels // self.head_channels) if self.head_channels else self.heads
 
     def check_size(self, height: int, width: int) -> None:
         """ValueError unless the image can be folded and halved down to the last level."""
-        step = self.fold * 2 ** (len(self.multipliers) - 1)
+        step = self.fold * 2 ** (len(self.multipliers) - (not self.resample_first))
         if height % step or width % step:
             raise ValueError(
                 f"An image of {height} x {width} pixels cannot be halved evenly by a U-Net of "
@@ -159,6 +174,8 @@ def mixer(c: UNetConfig, channels: int) -> nn.Module:
     heads = c.heads_of(channels)
     if c.mixer == "spatial":
         return SpatialTransformer(channels, heads, c.groups, c.tokens, c.depth)
+    if c.mixer == "cross":
+        return PixelCrossAttention(channels, heads, c.groups, c.tokens, c.norm_eps)
     return PixelAttention(channels, heads, c.groups, c.tokens, c.norm_eps)
 
 
@@ -170,20 +187,26 @@ def time_embedding(c: UNetConfig) -> nn.Sequential:
 def encoder(c: UNetConfig) -> tuple[nn.Conv2d, nn.ModuleList, list[int]]:
     """The first convolution, the layers down to the coarsest level, and the channels of all the
     feature maps on the way, which the skip connections bring to the other side."""
-    resolution, h = c.size // c.fold, c.level_widths[0]
+    h = c.level_widths[0]
     conv_in, down, skips = conv((c.channels + c.image) * c.fold**2, h), nn.ModuleList(), [h]
+
+    def halved(outputs: int) -> None:
+        layer = residual(c, h, outputs, halve) if c.residual_resampling else None
+        down.append(Layers([layer or Downsample(h, c.asymmetric_pad, outputs)]))
+        skips.append(outputs)
+
     for level, channels in enumerate(c.level_widths):
+        if c.resample_first:
+            halved(channels)
+            h = channels
         for _ in range(c.level_blocks[level]):
             down.append(Layers([residual(c, h, channels)]))
-            if resolution in c.attention:
+            if c.level_sides[level] in c.attention:
                 down[-1].append(mixer(c, channels))
             h = channels
             skips.append(h)
-        if level < len(c.level_widths) - 1:
-            layer = residual(c, h, h, halve) if c.residual_resampling else None
-            down.append(Layers([layer or Downsample(h, c.asymmetric_pad)]))
-            skips.append(h)
-            resolution //= 2
+        if not c.resample_first and level < len(c.level_widths) - 1:
+            halved(h)
     return conv_in, down, skips
 
 
@@ -205,18 +228,16 @@ class UNet(nn.Module):
         h = skips[-1]
         self.middle = Layers([residual(c, h, h), mixer(c, h), residual(c, h, h)])
 
-        resolution = c.size // c.fold // 2 ** (len(c.multipliers) - 1)
         self.up = nn.ModuleList()
         for level, channels in reversed(list(enumerate(c.level_widths))):
             for block in range(c.level_blocks[level] + 1):
                 self.up.append(Layers([residual(c, h + skips.pop(), channels)]))
-                if resolution in c.attention:
+                if c.level_sides[level] in c.attention:
                     self.up[-1].append(mixer(c, channels))
                 h = channels
-                if level > 0 and block == c.level_blocks[level]:
+                if (level > 0 or c.resample_first) and block == c.level_blocks[level]:
                     layer = residual(c, h, h, double) if c.residual_resampling else Upsample(h)
                     self.up[-1].append(layer)
-                    resolution *= 2
 
         outputs = c.channels * (2 if c.learned_variance else 1) * c.fold**2
         norm = nn.GroupNorm(c.groups, h, c.norm_eps)
@@ -241,7 +262,8 @@ class UNet(nn.Module):
             skips.append(h)
         h = self.middle(h, emb, cond)
         for layers in self.up:
-            h = layers(torch.cat([h, skips.pop()], dim=1), emb, cond)
+            skip = skips.pop() if c.skip_scale == 1 else c.skip_scale * skips.pop()
+            h = layers(torch.cat([h, skip], dim=1), emb, cond)
         return F.pixel_shuffle(self.conv_out(h), c.fold)
 
     def fitted(self, x: Tensor, cond: Conditioning | None) -> Conditioning:
@@ -256,7 +278,7 @@ class UNet(nn.Module):
         c.check_size(*x.shape[2:])
         same_dtype(x, self.conv_in.weight, "this U-Net")
         image = (c.image, *x.shape[2:]) if c.image else None
-        needed = ["image"] * bool(c.image) + ["tokens"] * bool(c.tokens and c.mixer == "spatial")
+        needed = ["image"] * bool(c.image) + ["tokens"] * bool(c.tokens and c.mixer != "pixels")
         dtype = None if autocasts(x.device) else x.dtype
         routes = {"vector": c.vector, "tokens": c.tokens, "image": image}
         return heard(cond, len(x), **routes, needed=needed, dtype=dtype)

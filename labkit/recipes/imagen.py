@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import torch
 
+from labkit import scenes
 from labkit import train as training
 from labkit.nets.t5 import T5Config
+from labkit.nets.unet import UNetConfig
 from labkit.recipes.recipe import Recipe
 from labkit.scenes import corpus, tokenizer
+from labkit.scenes.descriptions import descriptions
+from labkit.scenes.synonyms import plainly
+from labkit.systems.imagen import Imagen
+from labkit.systems.imagen_stage import ImagenConfig, ImagenStage
 from labkit.systems.span_corruption import corrupted, noise_spans
 from labkit.systems.t5 import T5, Blanks, padded
 
@@ -51,6 +58,85 @@ def corpus_batches(batch: int = 128) -> training.Batches:
     return batches
 
 
+def embedded_scene_batches(reader: T5, batch: int, size: int) -> training.Batches:
+    """New scenes, size x size pixels, none of the combinations that are held out, and what the
+    frozen encoder says of a sentence for each, in plain words (`labkit.scenes.synonyms`). Half are
+    what people might say, half leave nothing out."""
+
+    def batches(generator: torch.Generator):
+        drawn = scenes.draw(batch, generator, "train")
+        random = Random(int(torch.randint(2**62, (), generator=generator)))
+        said, whole = scenes.captions(drawn, random), descriptions(drawn, random)
+        texts = [plainly(random.choice(pair)) for pair in zip(said, whole, strict=True)]
+        return scenes.render(drawn, size), reader.encode(texts)
+
+    return batches
+
+
+# What all three networks have in common.
+NET = UNetConfig(
+    groups=8,
+    head_channels=16,
+    scale_shift_norm=True,
+    vector=128,
+    vector_bias=True,
+    tokens=SMALL_T5.width,
+)
+# Those that make pictures larger are Efficient U-Nets (Imagen, appendix B.1).
+LARGER = replace(
+    NET,
+    image=3,
+    width=32,
+    multipliers=(1, 2, 3),
+    blocks=(1, 2, 2),
+    resample_first=True,
+    skip_scale=0.5**0.5,
+)
+STAGES = {
+    "base": ImagenConfig(
+        net=replace(
+            NET,
+            size=32,
+            width=64,
+            multipliers=(1, 1.25, 1.5),
+            blocks=1,
+            attention=(8, 4),
+            residual_resampling=True,
+            fold=2,
+        ),
+        predicts="x0",
+    ),
+    "sr64": ImagenConfig(net=replace(LARGER, size=64, attention=(8,)), predicts="x0", upsamples=32),
+    "sr128": ImagenConfig(
+        net=replace(LARGER, size=128, attention=(16, 8), mixer="cross", fold=2),
+        predicts="x0",
+        upsamples=64,
+        crop=64,
+    ),
+}
+TRAINING = {
+    "optimizer": "muon",
+    "lr": 2e-3,
+    "decay": "late",
+    "ema": 0.9995,
+    "weight_decay": 0.01,
+    "precision": "bf16-mixed",
+}
+
+
+def stage(name: str, about: str, batch: int, steps: int, minutes: float) -> Recipe:
+    config = STAGES[name]
+    return Recipe(
+        about=about,
+        system=ImagenStage,
+        config=config,
+        batches=lambda reader: embedded_scene_batches(reader, batch, config.net.size),
+        training={"steps": steps} | TRAINING,
+        minutes=minutes,
+        teacher="t5-scenes",
+    )
+
+
 RECIPES = {
     "t5-scenes": Recipe(
         about="a language model of the course's world that never saw a picture (lesson 11)",
@@ -66,5 +152,24 @@ RECIPES = {
             "precision": "bf16-mixed",
         },
         minutes=15,
+    ),
+    "imagen-scenes-base": stage(
+        "base", "scenes of 32 x 32 pixels from what t5-scenes reads (lesson 11)", 64, 20_000, 320
+    ),
+    "imagen-scenes-sr64": stage(
+        "sr64", "makes scenes of 32 x 32 pixels twice as large (lesson 11)", 32, 8_000, 135
+    ),
+    "imagen-scenes-sr128": stage(
+        "sr128", "makes scenes of 64 x 64 pixels twice as large (lesson 11)", 32, 8_000, 80
+    ),
+    "imagen-scenes": Recipe(
+        about="scenes of 128 x 128 pixels from a sentence, by a cascade of three (lesson 11)",
+        system=Imagen,
+        parts={
+            "text": "t5-scenes",
+            "base": "imagen-scenes-base",
+            "sr64": "imagen-scenes-sr64",
+            "sr128": "imagen-scenes-sr128",
+        },
     ),
 }

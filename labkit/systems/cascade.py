@@ -6,7 +6,8 @@ Source: Ho et al. 2021, "Cascaded Diffusion Models for High Fidelity Image Gener
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,25 @@ from torch import Tensor, nn
 
 from labkit.inputs import one_of, short, whole_number
 from labkit.sampler import State
-from labkit.systems.glide import GLIDE
-from labkit.systems.glide_inputs import Prompt, known_pictures, listed
+from labkit.systems.glide_inputs import known_pictures, listed
+
+
+class Stage(Protocol):
+    """What a cascade asks of its stages, such as `labkit.systems.glide.GLIDE`. Its config says as
+    ``net`` what it draws, and as ``upsamples`` what it sees: pixels a side, or None."""
+
+    config: Any
+
+    def generate(
+        self,
+        prompts: Any,
+        *,
+        steps: int | None,
+        scale: float | None,
+        seed: torch.Generator,
+        low: Tensor | None,
+        **options,
+    ) -> Iterator[State]: ...
 
 
 class Cascade(nn.Module):
@@ -27,7 +45,7 @@ class Cascade(nn.Module):
 
     hears = "sentences"
 
-    def __init__(self, **stages: GLIDE):
+    def __init__(self, **stages: Stage):
         super().__init__()
         if not stages:
             raise ValueError("a cascade has no stage, but needs one at least: Cascade(base=model)")
@@ -48,7 +66,7 @@ class Cascade(nn.Module):
 
     def generate(
         self,
-        prompts: str | Sequence[Prompt],
+        prompts: Any,
         *,
         steps: int | Mapping[str, int] | None = None,
         scale: float | Mapping[str, float] | None = None,
@@ -59,31 +77,34 @@ class Cascade(nn.Module):
         """A picture for each prompt: yields a `State` after each step of each stage, which its
         ``stage`` names; the last one's ``x`` are the pictures of the last stage.
 
+        prompts: what the stages' own ``generate`` takes, the same for each.
         steps, scale: for all stages, or by name; a stage that is not named is sampled as such a
             model usually is, see `GLIDE.generate`.
         known: (image, mask) as in `GLIDE.generate`, in the size of the last stage. A smaller stage
             knows a pixel where all that it stands for is known.
-        options: further arguments of `GLIDE.generate`, for every stage. One generator of noise goes
-        through all stages, so that no two begin from the same.
+        options: further arguments of the stages' ``generate``: for every stage, or a mapping by
+            name, for those named. One generator of noise goes through all stages, so that no two
+            begin from the same.
         """
         if "low" in options:
             raise ValueError("a cascade draws its own small pictures: leave out low")
         steps, scale = self.by_stage(steps), self.by_stage(scale)
         generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
+        named = {key: self.by_stage(value) for key, value in options.items()
+                 if isinstance(value, Mapping)}  # fmt: skip
         if known is not None:
             last = list(self.stages.values())[-1].config.net
             known = known_pictures(known, last, len(listed(prompts)))
 
         def states_of(name: str, low: Tensor | None, generator=generator) -> Iterator[State]:
-            stage = self.stages[name]
+            stage, own = self.stages[name], dict(options)
+            for key, values in named.items():
+                own.pop(key)
+                own |= {} if values[name] is None else {key: values[name]}
+            if known is not None:
+                own["known"] = shrunk(known, stage.config.net.size)
             return stage.generate(
-                prompts,
-                steps=steps[name],
-                scale=scale[name],
-                seed=generator,
-                known=known and shrunk(known, stage.config.net.size),
-                low=low,
-                **options,
+                prompts, steps=steps[name], scale=scale[name], seed=generator, low=low, **own
             )
 
         first, *others = self.stages

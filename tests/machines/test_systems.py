@@ -161,6 +161,14 @@ def test_an_encoder_begun_from_a_clip_lies_where_the_clip_lies(alike):
     alike(work)
 
 
+def test_new_pictures_of_imagens_cascade(alike):
+    def work(device):
+        made = tiny.imagen(device).generate(["a red star", None], steps=2, level=0.3, eta=1.0)
+        return list(made)
+
+    alike(work)
+
+
 def test_what_a_t5_says_of_sentences_and_fills_into_blanks(alike):
     def work(device):
         t5 = tiny.system("t5", device).eval()

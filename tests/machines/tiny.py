@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import scenes
+from labkit.conditioning import Conditioning
 from labkit.data.masks import erased
 from labkit.nets.autoencoder import AutoencoderConfig
 from labkit.nets.classifier import Classifier, ClassifierConfig
@@ -29,6 +30,8 @@ from labkit.systems.dalle2 import DALLE2
 from labkit.systems.ddpm import DDPM, DDPMConfig
 from labkit.systems.diffusion_prior import DiffusionPrior, DiffusionPriorConfig
 from labkit.systems.glide import GLIDE, GLIDEConfig
+from labkit.systems.imagen import Imagen
+from labkit.systems.imagen_stage import ImagenConfig, ImagenStage
 from labkit.systems.ldm import LDM, LDMConfig
 from labkit.systems.sdg import SDG, NoisyCLIP, NoisyCLIPConfig
 from labkit.systems.t5 import T5, Blanks
@@ -56,6 +59,11 @@ SHRINKING = AutoencoderConfig(
 READS = T5Config(
     vocabulary=1025, width=8, hidden=12, depth=1, heads=2, head_width=4, decoder=1, sentinel=1024
 )
+BY_TEXT = replace(COLORED, size=8, vector=8, vector_bias=True, tokens=8)
+LARGER_BY_TEXT = replace(
+    BY_TEXT, size=16, fold=1, image=3, attention=(), mixer="cross", resample_first=True,
+    skip_scale=0.5**0.5,
+)  # fmt: skip
 BY_WORDS = replace(COLORED, vector=16, vector_bias=True, tokens=16, residual_resampling=True)
 LATENT = replace(
     NET, size=4, channels=3, multipliers=(1,), heads=2, scale_shift_norm=False, mixer="spatial"
@@ -109,6 +117,10 @@ SYSTEMS: dict[str, Callable[[], nn.Module]] = {
         ClassifierConfig(8, 1, 3, widths=(4, 8), features=5, dropout=0.0)
     ),
     "t5": lambda: T5(READS),
+    "imagen": lambda: ImagenStage(ImagenConfig(net=BY_TEXT, T=T, predicts="x0")),
+    "imagen, larger": lambda: ImagenStage(
+        ImagenConfig(net=LARGER_BY_TEXT, T=T, predicts="x0", upsamples=8, crop=8)
+    ),
     "reader": lambda: Reader(ReaderConfig(size=16, width=8, deep=8, close=8)),
 }
 
@@ -134,6 +146,11 @@ def dalle2(device="cpu") -> DALLE2:
     return DALLE2(*(system(name, device).eval() for name in names))
 
 
+def imagen(device="cpu") -> Imagen:
+    parts = {"text": "t5", "base": "imagen", "larger": "imagen, larger"}
+    return Imagen(**{part: system(name, device).eval() for part, name in parts.items()})
+
+
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -157,6 +174,10 @@ def drawn(count: int, device="cpu", seed: int = 0) -> tuple[Tensor, list[str], s
 def batch(name: str, device="cpu", count: int = 4, seed: int = 0):
     """What the loss of that system takes."""
     labels = (torch.arange(count) % 3).to(device)
+    if name.startswith("imagen"):
+        side, mask = SYSTEMS[name]().config.net.size, torch.ones(count, 5, dtype=torch.bool).tril()
+        text = Conditioning(tokens=normal(count, 5, 8, device=device), mask=mask.to(device))
+        return pictures(count, replace(COLORED, size=side), device, seed), text
     if name == "t5":
         texts = tokenizer.load().encode(scenes.captions(scenes.draw(count, seed), seed))
         return Blanks(texts.ids.to(device), texts.mask.to(device), texts.ids[:, :9].to(device))

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.nets.attention import CrossAttention, SelfAttention, attend, causal, slow
+from labkit.nets.attention import (
+    CrossAttention,
+    SelfAttention,
+    TokenPool,
+    attend,
+    causal,
+    slow,
+)
 
 
 def drawn(*shape):
@@ -102,3 +109,18 @@ def test_in_bfloat16_on_a_cpu_what_learns_takes_the_plain_steps_with_the_same_re
     there.square().sum().backward(), here.float().square().sum().backward()
     for one, other in zip(exact, rough, strict=True):
         assert (one.grad - other.grad.float()).norm() < 0.05 * one.grad.norm()
+
+
+def test_a_pooled_text_is_what_its_mean_looks_at_padding_apart():
+    torch.manual_seed(0)
+    pool, tokens = TokenPool(6, heads=1, outputs=4), drawn(2, 5, 6)
+    mask = torch.tensor([[True] * 3 + [False] * 2, [False] * 5])
+    looks = pool.attention
+    k, v = looks.kv(tokens[:1, :3]).chunk(2, dim=2)
+    q = looks.q(tokens[:1, :3].mean(1, keepdim=True))
+    h = looks.out((q @ k.mT / 6**0.5).softmax(-1) @ v)
+    pooled = pool(tokens, mask)
+    assert pooled.shape == (2, 4) and torch.allclose(pooled[:1], pool.out(h)[:, 0], atol=1e-6)
+    other = torch.where(mask[..., None], tokens, 9.0)
+    assert torch.allclose(pool(other, mask), pooled, atol=1e-6)  # a text of no token says its bias
+    assert torch.allclose(pooled[1], pool.out(looks.out.bias), atol=1e-6)

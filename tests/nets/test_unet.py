@@ -8,6 +8,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from labkit.conditioning import Conditioning
+from labkit.nets.layers import Residual, Upsample
 from labkit.nets.unet import UNet, UNetConfig
 
 IDDPM = {
@@ -254,3 +255,77 @@ def test_heads_must_divide_only_where_there_is_attention():
         size=16, width=32, multipliers=(1, 2), blocks=1, attention=(8,), head_channels=64, groups=8
     )
     assert awake(config)(*batch(config)).shape == (3, 3, 16, 16)
+
+
+EFFICIENT = replace(TINY, size=16, resample_first=True, skip_scale=0.5**0.5, blocks=(1, 2))
+
+
+def test_imagens_efficient_u_net_halves_first_and_doubles_last():
+    """No residual block works at the full resolution, and each level has its own number."""
+    net, sides = awake(EFFICIENT), []
+    for part in net.modules():
+        if isinstance(part, Residual):
+            part.register_forward_hook(lambda part, inputs, out: sides.append(out.shape[-1]))
+    x, t = batch(EFFICIENT)
+    assert net(x, t).shape == x.shape
+    assert EFFICIENT.level_sides == [8, 4] and max(sides) == 8
+    assert sides == [8] + [4, 4] + [4, 4] + [4, 4, 4] + [8, 8]
+    assert [type(layers[0]).__name__ for layers in net.down] == [
+        "Downsample", "Residual", "Downsample", "Residual", "Residual",
+    ]  # fmt: skip
+    assert net.down[2][0].conv.weight.shape[:2] == (16, 8)  # the convolution widens, too
+    assert [type(layers[-1]).__name__ for layers in net.up].count("Upsample") == 2
+    assert isinstance(net.up[-1][-1], Upsample)
+
+
+def test_what_a_skip_connection_brings_is_scaled():
+    plain = awake(replace(EFFICIENT, skip_scale=1.0))
+    scaled = awake(EFFICIENT)
+    scaled.load_state_dict(plain.state_dict())
+    heard = []
+    scaled.up[0].register_forward_pre_hook(lambda part, args: heard.append(args[0]))
+    scaled.middle.register_forward_hook(lambda part, args, out: heard.extend([args[0], out]))
+    x, t = batch(EFFICIENT)
+    out = scaled(x, t)
+    before, after, joined = heard
+    torch.testing.assert_close(joined, torch.cat([after, 0.5**0.5 * before], dim=1))
+    assert (out - plain(x, t)).abs().max() > 1e-4
+
+
+def test_a_network_that_halves_first_needs_sides_that_can_be_halved_once_more():
+    with pytest.raises(ValueError, match="multiples of 4"):
+        replace(TINY, resample_first=True, size=10)
+    assert replace(TINY, size=12).level_sides == [12, 6]
+    crops = awake(EFFICIENT)(torch.randn(2, 2, 8, 8), torch.tensor([1, 2]))  # learned on crops
+    assert crops.shape == (2, 2, 8, 8)
+
+
+def test_residual_resampling_may_stand_first_too():
+    config = replace(EFFICIENT, residual_resampling=True)
+    assert awake(config)(*batch(config)).shape == (3, 2, 16, 16)
+
+
+def test_the_cross_mixer_looks_at_tokens_and_at_no_other_pixel():
+    config = replace(TINY, mixer="cross", tokens=6, attention=(8,))
+    layer = awake(config).down[0][1]
+    x, tokens = torch.randn(1, 8, 4, 4), torch.randn(1, 3, 6)
+    mask = torch.tensor([[True, True, False]])
+    cond = Conditioning(tokens=tokens, mask=mask)
+    heard = layer(x, None, cond) - x
+    torch.testing.assert_close(heard, layer(x, None, Conditioning(tokens=tokens[:, :2])) - x)
+    attention, pixels = layer.attention, layer.norm(x).flatten(2).transpose(1, 2)
+    k, v = attention.kv(tokens[:, :2]).chunk(2, dim=2)
+    weights = (attention.q(pixels) @ k.transpose(1, 2) / 8**0.5).softmax(2)  # (1, 16, 2)
+    expected = attention.out(weights @ v).transpose(1, 2).view_as(x)
+    torch.testing.assert_close(heard, expected)
+    nobody = cond._replace(mask=torch.zeros_like(mask))
+    bias = attention.out.bias[None, :, None, None].expand_as(x)
+    torch.testing.assert_close(layer(x, None, nobody) - x, bias)
+
+
+def test_the_cross_mixer_needs_tokens():
+    with pytest.raises(ValueError, match="looks at tokens alone"):
+        replace(TINY, mixer="cross")
+    config = replace(TINY, mixer="cross", tokens=6)
+    with pytest.raises(ValueError, match="no tokens"):
+        awake(config)(*batch(config))
