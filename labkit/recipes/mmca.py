@@ -16,7 +16,7 @@ from labkit.systems.mmca import MMCA
 
 BERT = BertConfig(vocabulary=1010, context=32, width=64, depth=2, heads=4)
 SENTENCES = 40_000  # of the text that BERT reads
-GROUPS = 1_500  # of scenes that look alike, four each, with five captions each
+GROUPS = 2_500  # of scenes that look alike, four each, with five captions each
 
 
 def masked_sentence_batches(batch: int = 64) -> training.Batches:
@@ -54,9 +54,9 @@ RECIPES = {
     "matcher-scenes": Recipe(
         about="which sentence belongs to which regions of a scene (lesson 13)",
         system=Matcher,
-        config=MatcherConfig(BERT, width=64, heads=4, hidden=128, filters=64, warmup=700, among=8),
+        config=MatcherConfig(BERT, width=64, heads=4, hidden=128, filters=64, warmup=500, among=8),
         batches=match_batches,
-        training={"steps": 1_800, "optimizer": "muon", "lr": 3e-3, "ema": 0.99},
+        training={"steps": 3_000, "optimizer": "muon", "lr": 4e-3, "decay": "late", "ema": 0.99},
         begins_from="bert-scenes",
         teacher="reader-scenes",
     ),

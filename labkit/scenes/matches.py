@@ -20,14 +20,17 @@ import torch
 from torch import Tensor
 
 from labkit.inputs import one_of, whole_number
-from labkit.scenes.captioning import captions
+from labkit.scenes.captioning import captions, phrase
 from labkit.scenes.drawing import SPLITS, draw, unseen
+from labkit.scenes.meaning import Meaning, Relation, Thing
 from labkit.scenes.regions import Regions
 from labkit.scenes.truth import Claims, claims, shows
-from labkit.scenes.world import COLORS, FILLS, SHAPES, Scenes
+from labkit.scenes.world import COLORS, FILLS, MOST, RELATIONS, SHAPES, Scenes, together
 
 GROUP = 4  # scenes that look alike
 EACH = 5  # captions of a picture, as in Flickr30K and COCO
+RELATED = 2  # of these, in a pool, say how two objects lie to each other, if that is clear
+BESIDE = range(4)  # relations that a mirror turns round: left of, right of, above, below
 
 
 class Matches(NamedTuple):
@@ -53,24 +56,57 @@ def pool(groups: int, seed: int = 0, split: str = "train") -> Pool:
     groups = whole_number(groups, "the number of groups", 1)
     one_of(split, SPLITS, "split")
     generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0))
-    parts, missing = [], groups
+    found, missing = [], groups
     while missing > 0:
         made = lookalikes(draw(missing + missing // 2 + 8, generator, split), generator)
         if split == "train":
             new = torch.stack(list(unseen(made).values())).any(0)
             whole = ~new.view(-1, GROUP).any(1)
             made = made.take(whole.repeat_interleave(GROUP))
-        parts.append(made.take(slice(0, missing * GROUP)))
-        missing -= len(parts[-1].background) // GROUP
-    scenes = Scenes(*(torch.cat(tables) for tables in zip(*parts)))
-    return captioned(scenes, seed)
+        found.append(made.take(slice(0, missing * GROUP)))
+        missing -= len(found[-1].background) // GROUP
+    scenes = together(found)
+    made = captioned(scenes, seed)
+    texts = related(made, Random(seed))
+    return Pool(scenes, texts, claims(texts))
+
+
+def related(known: Pool, random: Random) -> list[str]:
+    """The captions of groups, of which the first `RELATED` of each scene say how two objects lie to
+    each other, and little else, where the group's first scene has two of which that is clear. In
+    the mirror the same two lie the other way, so one needs to know what is where."""
+    texts, objects = list(known.captions), known.scenes.objects()
+    relations = known.scenes.relation.tolist()
+    for start in range(0, len(objects), GROUP):
+        first, mirror = relations[start : start + 2]
+        pairs = [(a, b) for a in range(MOST) for b in range(a)
+                 if first[a][b] in BESIDE and first[a][b] != mirror[a][b]]  # fmt: skip
+        if not pairs:
+            continue
+        a, b = random.choice(pairs)
+        for row in range(start, start + GROUP):
+            if relations[row][a][b] in BESIDE:
+                for number in range(row * EACH, row * EACH + RELATED):
+                    texts[number] = short_relation(objects[row], relations[row], a, b, random)
+    return texts
+
+
+def short_relation(objects, relations, a: int, b: int, random: Random) -> str:
+    """A sentence on how object a lies to b, or b to a, that names shapes and perhaps colors."""
+    if random.random() < 0.5:
+        a, b = b, a
+    color = random.random() < 0.5 or objects[a].shape == objects[b].shape
+    things = tuple(
+        Thing(one.shape, one.color if color else None) for one in (objects[a], objects[b])
+    )
+    return phrase(Meaning(things, (Relation(0, RELATIONS[relations[a][b]], 1),)), random)
 
 
 def captioned(scenes: Scenes, seed: int = 0) -> Pool:
     """Scenes with five captions each; the same seed gives the same ones."""
     random = Random(whole_number(seed, "seed", 0))
-    texts = captions(scenes.take(torch.arange(len(scenes.background)).repeat_interleave(EACH)),
-                     random)  # fmt: skip
+    five = scenes.take(torch.arange(len(scenes.background)).repeat_interleave(EACH))
+    texts = captions(five, random)
     return Pool(scenes, texts, claims(texts))
 
 
@@ -81,8 +117,12 @@ def lookalikes(scenes: Scenes, generator: torch.Generator) -> Scenes:
 
 
 def mirrored(scenes: Scenes, generator: torch.Generator) -> Scenes:
-    """Each scene with left and right, or above and below, turned round."""
-    across = torch.rand(len(scenes.background), 1, generator=generator) < 0.5  # (N, 1)
+    """Each scene with left and right, or above and below, turned round: if only one of these is
+    clear of two of its objects, then that one."""
+    fact = scenes.relation.flatten(1)  # (N, 9)
+    beside, over = (torch.isin(fact, torch.tensor(rows)).any(1) for rows in ((0, 1), (2, 3)))
+    either = torch.rand(len(fact), generator=generator) < 0.5
+    across = torch.where(beside == over, either, beside)[:, None]  # (N, 1)
     there = scenes.present
     return scenes._replace(
         x=torch.where(there & across, 1 - scenes.x, scenes.x),
@@ -126,7 +166,7 @@ def batches(
     known: Pool, seen: Regions, groups: int = 8, all_true: bool = True
 ) -> Callable[[torch.Generator], Matches]:
     """For `labkit.train.train`: a function that draws ``groups`` groups of the pool, and of each
-    picture one caption.
+    picture one caption, the same number of the five for all of a group.
 
     seen: the regions of the pool's pictures, of any floating dtype. all_true: tell which captions
     are true of other pictures of the batch; without it, only its own is said to be true of each.
@@ -137,7 +177,8 @@ def batches(
     def make(generator: torch.Generator) -> Matches:
         chosen = torch.randperm(number, generator=generator)[:groups]
         rows = (chosen[:, None] * GROUP + torch.arange(GROUP)).flatten()  # (B,)
-        texts = rows * EACH + torch.randint(EACH, rows.shape, generator=generator)
+        caption = torch.randint(EACH, (groups, 1), generator=generator).expand(-1, GROUP)
+        texts = rows * EACH + caption.flatten()
         found = seen.take(rows)
         most = int(found.mask.sum(1).max())
         found = Regions(*(table[:, :most] for table in found))

@@ -5,7 +5,7 @@ import torch
 
 from labkit import scenes
 from labkit.scenes.drawing import unseen
-from labkit.scenes.matches import EACH, GROUP, batches, captioned, pool
+from labkit.scenes.matches import EACH, GROUP, RELATED, batches, captioned, pool
 from labkit.scenes.regions import Regions
 from labkit.scenes.truth import claims, shows
 
@@ -67,6 +67,32 @@ def test_any_scenes_get_five_captions_each():
     made = captioned(drawn, 4)
     assert len(made.captions) == 60 and captioned(drawn, 4).captions == made.captions
     assert shows(drawn, made.claims).view(12, 12, EACH)[range(12), range(12)].all()
+
+
+def test_the_first_captions_of_a_group_say_what_the_mirror_turns_round():
+    said = (KNOWN.claims.relation[:, 0] >= 0).view(20, GROUP, EACH)
+    before, after = (KNOWN.scenes.take(torch.arange(start, N, GROUP)) for start in (0, 1))
+    beside = (before.relation >= 0) & (before.relation < 4)
+    turns = (beside & (before.relation != after.relation)).flatten(1).any(1)  # (20,)
+    assert 5 < turns.sum() < 20
+    assert said[turns][:, :3, :RELATED].all()  # of the scene, its mirror, and in other colors
+    assert not said[~turns][:, :, :RELATED].all()
+    true = shows(KNOWN.scenes, KNOWN.claims).view(20, GROUP, 20, GROUP, EACH)
+    groups = turns.nonzero()[:, 0]
+    assert true[groups, 1, groups, 0, 0].double().mean() < 0.3  # what is left of what has changed
+    assert true[groups, 0, groups, 1, 0].double().mean() < 0.3
+
+
+def test_the_mirror_turns_what_is_clear_of_two_objects():
+    first, mirror = (KNOWN.scenes.take(torch.arange(start, N, GROUP)) for start in (0, 1))
+    beside = (first.relation == 0) | (first.relation == 1)
+    over = (first.relation == 2) | (first.relation == 3)
+    for clear, other, opposite in ((beside, over, (1, 0)), (over, beside, (3, 2))):
+        rows = clear.flatten(1).any(1) & ~other.flatten(1).any(1)
+        assert rows.any()
+        was, now = first.relation[rows], mirror.relation[rows]
+        for relation, turned in zip((opposite[1], opposite[0]), opposite):
+            assert (now[was == relation] == turned).all()
 
 
 @pytest.mark.parametrize(
