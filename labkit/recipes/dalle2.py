@@ -49,10 +49,10 @@ def embedding_batches(clip: CLIP, number: int = 32_768) -> training.Batches:
     return training.shuffled(image, *texts, batch=128)
 
 
-def embeddings(clip: CLIP) -> tuple[Tensor, Tensor]:
-    """Of 4,096 pictures and sentences, (8192, D) each: in these the autoregressive prior finds its
-    components and buckets."""
-    image, texts = embedded_scenes(clip, 4_096)
+def embeddings(clip: CLIP, number: int = 4_096) -> tuple[Tensor, Tensor]:
+    """Of the pictures and the sentences of that many scenes, (2N, D) each: in these the
+    autoregressive prior finds its components and buckets."""
+    image, texts = embedded_scenes(clip, number)
     return image, texts.embedding
 
 
