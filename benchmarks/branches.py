@@ -64,7 +64,7 @@ def run(steps: int, seeds: list[int], file: Path) -> None:
             if str(seed) in runs:
                 continue
             torch.manual_seed(seed)
-            matcher = Matcher(matching.small(branches))
+            matcher = Matcher(matching.small(branches, warmup=2 * steps // 3))
             batches = matches.batches(known, seen, groups=4, all_true=all_true)
             *_, last = train(matcher, batches, steps, seed=seed, **matching.TRAINING)
             runs[str(seed)] = measured(last.ema.eval(), held_out, regions, swapped)

@@ -32,8 +32,8 @@ def framed(axes, picture: Tensor):
 
 
 def draw_links(figure, picture: Tensor, places: Tensor, words: Sequence[str], weights: Tensor):
-    """A picture with its regions in boxes, and beside it the words (L,), each with a line to the
-    region that it looks at most; the stronger, the thicker. No line: that is the whole picture.
+    """A picture with its regions in boxes, and beside it words or phrases (L,), each with a line to
+    its strongest region; the stronger, the thicker. No line: that is the whole picture.
 
     places: (M, 4) of the regions; weights: (L, M), rows summing to 1.
     """
@@ -51,10 +51,10 @@ def draw_links(figure, picture: Tensor, places: Tensor, words: Sequence[str], we
             continue
         x, y, side = box_of(places[best])
         line = {"linewidth": 4 * looks[best].item(), "color": INKS[best], "alpha": 0.8}
-        right.add_artist(
-            ConnectionPatch((0.34, row), (min(x + side, 1), y + side / 2), "data", "data",
-                            axesA=right, axesB=left, **line)
-        )  # fmt: skip
+        ends = (0.34, row), (min(x + side, 1), y + side / 2)
+        link = ConnectionPatch(*ends, "data", "data", axesA=right, axesB=left, **line)
+        link.set_in_layout(False)  # or the axes would shrink to make room for it
+        right.add_artist(link)
 
 
 def draw_regions(
@@ -145,7 +145,8 @@ def draw_training(figure, losses: Sequence[float], margin: float, recalls: Seque
     left.axhline(2 * margin, linestyle="--", color=plots.BLACK, linewidth=1)
     if warmup:
         left.axvline(warmup, linestyle=":", color=plots.BLACK, linewidth=1)
-    left.set(title="loss of a pair; dashed: 2m", xlabel="step", ylim=(0, None))
+    left.set_yscale("log")
+    left.set(title="loss of a pair; dashed: 2m", xlabel="step")
     right.plot(*zip(*recalls), "o-", color=plots.BLUE)
     right.set(title="R@1, sentence to picture", xlabel="step", ylim=(0, 1.02))
 
