@@ -152,15 +152,21 @@ class TextTransformer(nn.Module):
         if self.project is not None:
             nn.init.normal_(self.project.weight, std=c.width**-0.5)
 
+    def states(self, tokens: Tensor) -> Tensor:
+        """What each token has understood of itself and of those before it, (B, L, width)."""
+        x = self.tokens(tokens) + self.pos_emb[: tokens.shape[1]]
+        return self.norm(self.transformer(x, causal(x.shape[1], x.device)))
+
+    def ends(self, tokens: Tensor) -> Tensor:
+        """Where each text ends, (B,) long. The first end counts: where texts are padded with the
+        end token there are many."""
+        return (tokens == self.config.end).int().argmax(1)
+
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.tokens(tokens) + self.pos_emb[: tokens.shape[1]]  # (B, L, width)
-        x = self.transformer(x, causal(x.shape[1], x.device))
+        x = self.states(tokens)
         if self.project is None:
-            return self.norm(x)
-        # The first end counts: where texts are padded with the end token there are many.
-        ends = (tokens == self.config.end).int().argmax(1)  # (B,)
-        last = x[torch.arange(len(x), device=x.device), ends]  # (B, width)
-        return self.project(self.norm(last))
+            return x
+        return self.project(x[torch.arange(len(x), device=x.device), self.ends(tokens)])
 
 
 class BidirectionalTextTransformer(nn.Module):

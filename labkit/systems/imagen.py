@@ -7,7 +7,7 @@ pictures; each stage of the cascade has been trained by itself (`labkit.systems.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,13 @@ from labkit.sampler import State
 from labkit.systems.cascade import Cascade
 from labkit.systems.glide_inputs import listed
 from labkit.systems.imagen_stage import ImagenStage
-from labkit.systems.t5 import T5
 
 
 class Reads(Protocol):
-    """What Imagen asks of its text encoder."""
+    """What Imagen asks of its text encoder, such as `labkit.systems.t5.T5`; config.width is the
+    length of each token."""
+
+    config: Any
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
         """tokens (B, L, D) and mask (B, L); without gradients."""
@@ -32,13 +34,13 @@ class Reads(Protocol):
 class Imagen(nn.Module):
     """Sentences become pictures: Imagen(text, base=…, sr64=…, sr128=…).
 
-    text: the frozen encoder; stages: by name, in the order in which they work. Raises ValueError
+    text: the encoder, which `Reads`, and is frozen here; stages: by name, in the order in which they work. Raises ValueError
     for stages that do not fit together, or not the encoder.
     """
 
     hears = "sentences"
 
-    def __init__(self, text: T5, **stages: ImagenStage):
+    def __init__(self, text: nn.Module, **stages: ImagenStage):
         super().__init__()
         self.text, self.cascade = text.requires_grad_(False), Cascade(**stages)
         for name, stage in stages.items():
