@@ -34,8 +34,8 @@ class Reads(Protocol):
 class Imagen(nn.Module):
     """Sentences become pictures: Imagen(text, base=…, sr64=…, sr128=…).
 
-    text: the encoder, which `Reads`, and is frozen here; stages: by name, in the order in which they work. Raises ValueError
-    for stages that do not fit together, or not the encoder.
+    text: the encoder, which `Reads` and is frozen here; stages: by name, in the order in which they
+    work. Raises ValueError for stages that do not fit together, or not the encoder.
     """
 
     hears = "sentences"
