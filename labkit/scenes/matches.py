@@ -30,6 +30,7 @@ from labkit.scenes.world import COLORS, FILLS, MOST, RELATIONS, SHAPES, Scenes, 
 GROUP = 4  # scenes that look alike
 EACH = 5  # captions of a picture, as in Flickr30K and COCO
 RELATED = 2  # of these, in a pool, say how two objects lie to each other, if that is clear
+FIRST = 0.4  # of the groups of a batch take the first captions, the plainest; the others any
 BESIDE = range(4)  # relations that a mirror turns round: left of, right of, above, below
 
 
@@ -86,20 +87,27 @@ def related(known: Pool, random: Random) -> list[str]:
         a, b = random.choice(pairs)
         for row in range(start, start + GROUP):
             if relations[row][a][b] in BESIDE:
-                for number in range(row * EACH, row * EACH + RELATED):
-                    texts[number] = short_relation(objects[row], relations[row], a, b, random)
+                for number in range(RELATED):
+                    said = relation(objects[row], relations[row], a, b, random)
+                    text = plain(said) if number == 0 else phrase(said, random)
+                    texts[row * EACH + number] = text
     return texts
 
 
-def short_relation(objects, relations, a: int, b: int, random: Random) -> str:
-    """A sentence on how object a lies to b, or b to a, that names shapes and perhaps colors."""
+def relation(objects, relations, a: int, b: int, random: Random) -> Meaning:
+    """How object a lies to b, or b to a, by their shapes and perhaps colors."""
     if random.random() < 0.5:
         a, b = b, a
     color = random.random() < 0.5 or objects[a].shape == objects[b].shape
-    things = tuple(
-        Thing(one.shape, one.color if color else None) for one in (objects[a], objects[b])
-    )
-    return phrase(Meaning(things, (Relation(0, RELATIONS[relations[a][b]], 1),)), random)
+    things = [Thing(one.shape, one.color if color else None) for one in (objects[a], objects[b])]
+    return Meaning(tuple(things), (Relation(0, RELATIONS[relations[a][b]], 1),))
+
+
+def plain(said: Meaning) -> str:
+    """A relation in the plainest words, which is where to begin: "a red star left of a moon"."""
+    names = [" ".join(filter(None, (thing.color, thing.shape))) for thing in said.things]
+    one, other = (f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in names)
+    return f"{one} {said.relations[0].name} {other}"
 
 
 def captioned(scenes: Scenes, seed: int = 0) -> Pool:
@@ -166,7 +174,7 @@ def batches(
     known: Pool, seen: Regions, groups: int = 8, all_true: bool = True
 ) -> Callable[[torch.Generator], Matches]:
     """For `labkit.train.train`: a function that draws ``groups`` groups of the pool, and of each
-    picture one caption, the same number of the five for all of a group.
+    picture one caption, the same one of the five for all of a group.
 
     seen: the regions of the pool's pictures, of any floating dtype. all_true: tell which captions
     are true of other pictures of the batch; without it, only its own is said to be true of each.
@@ -177,8 +185,9 @@ def batches(
     def make(generator: torch.Generator) -> Matches:
         chosen = torch.randperm(number, generator=generator)[:groups]
         rows = (chosen[:, None] * GROUP + torch.arange(GROUP)).flatten()  # (B,)
-        caption = torch.randint(EACH, (groups, 1), generator=generator).expand(-1, GROUP)
-        texts = rows * EACH + caption.flatten()
+        caption = torch.randint(EACH, (groups,), generator=generator)
+        caption[torch.rand(groups, generator=generator) < FIRST] = 0
+        texts = rows * EACH + caption.repeat_interleave(GROUP)
         found = seen.take(rows)
         most = int(found.mask.sum(1).max())
         found = Regions(*(table[:, :most] for table in found))

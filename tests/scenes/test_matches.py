@@ -1,5 +1,7 @@
 """Pools of scenes that look alike, and batches of them with what is true of which picture."""
 
+import re
+
 import pytest
 import torch
 
@@ -62,6 +64,15 @@ def test_a_batch_says_which_captions_are_true_of_which_picture():
     assert torch.equal(others.true, torch.eye(20, dtype=torch.bool))
 
 
+def test_the_plainest_captions_come_most_often():
+    draw, generator = batches(KNOWN, SEEN, groups=20), torch.Generator().manual_seed(0)
+    first, said = set(KNOWN.captions[::EACH]), []
+    for _ in range(20):
+        said += draw(generator).captions
+    share = sum(text in first for text in said) / len(said)
+    assert share == pytest.approx(0.4 + 0.6 / EACH, abs=0.08)
+
+
 def test_any_scenes_get_five_captions_each():
     drawn = scenes.draw(12, 3)
     made = captioned(drawn, 4)
@@ -77,6 +88,9 @@ def test_the_first_captions_of_a_group_say_what_the_mirror_turns_round():
     assert 5 < turns.sum() < 20
     assert said[turns][:, :3, :RELATED].all()  # of the scene, its mirror, and in other colors
     assert not said[~turns][:, :, :RELATED].all()
+    plainest = re.compile(r"an? (\w+ )?\w+ (left of|right of|above|below) an? (\w+ )?\w+")
+    for group in turns.nonzero()[:, 0].tolist():
+        assert plainest.fullmatch(KNOWN.captions[group * GROUP * EACH])
     true = shows(KNOWN.scenes, KNOWN.claims).view(20, GROUP, 20, GROUP, EACH)
     groups = turns.nonzero()[:, 0]
     assert true[groups, 1, groups, 0, 0].double().mean() < 0.3  # what is left of what has changed
