@@ -17,6 +17,7 @@
     python -m benchmarks.inpainting       what is painted into a hole, and its seam (lesson 09)
     python -m benchmarks.valid_scenes     how many pictures of scenes are scenes (lesson 08)
     python -m benchmarks.sdg_sweep        sentences that steer (lesson 08)
+    python -m benchmarks.synonyms         do words that mean the same meet in T5? (lesson 11)
     python -m benchmarks.priors           what DALL·E 2's priors draw beside real ones (lesson 10)
     python -m benchmarks.unclip           DALL·E 2: by which embedding, varied, changed (lesson 10)
     python -m benchmarks.branches         one branch of a matcher, the other, both (lesson 13)
