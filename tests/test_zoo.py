@@ -50,7 +50,6 @@ UNTRAINED = {
     "autoencoder-scenes-f8",
     "autoregressive-prior-scenes",
     "dalle2-scenes",
-    "diffusion-prior-scenes",
     "glide-scenes",
     "glide-scenes-64",
     "glide-scenes-inpaint",

@@ -87,7 +87,7 @@ RECIPES = {
         ),
         batches=embedding_batches,
         training={"steps": 1_200, **PRIOR},
-        minutes=10,
+        minutes=7,
         teacher="clip-scenes",
         fits=lambda clip: (clip,),
     ),
