@@ -113,3 +113,12 @@ def stored(file: Path = STORED) -> dict:
     """The stored result of `benchmarks/branches.py`: for each kind of training and each seed R@K in
     both directions, in %, and the share of right sentences among two, by kind."""
     return json.loads(file.read_text("utf-8"))
+
+
+def recall_at_1(result: dict) -> dict[str, Tensor]:
+    """Of a stored result R@1 in % of each kind of training, (seeds, 2): from picture to sentence,
+    and from sentence to picture."""
+    return {
+        name: torch.tensor([[run["image_to_text"][0], run["text_to_image"][0]] for run in each])
+        for name, each in ((name, runs.values()) for name, runs in result["runs"].items())
+    }

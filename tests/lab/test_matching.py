@@ -90,6 +90,12 @@ def test_a_result_is_read_from_its_file(tmp_path):
     assert matching.stored(tmp_path / "mine.json") == {"steps": 3}
 
 
+def test_recall_at_1_is_taken_out_of_a_result_by_kind_and_seed():
+    run = {"image_to_text": [40.0, 70.0, 90.0], "text_to_image": [30.0, 60.0, 80.0]}
+    found = matching.recall_at_1({"runs": {"self": {"1": run, "2": run}}})
+    assert found["self"].tolist() == [[40.0, 30.0], [40.0, 30.0]]
+
+
 def test_scenes_of_one_seed_are_the_same():
     first, second = (matching.swapped(10, seed=1)["above, below"][0] for _ in range(2))
     assert torch.equal(first.x, second.x) and isinstance(first, scenes.Scenes)
