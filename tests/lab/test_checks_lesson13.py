@@ -103,7 +103,7 @@ RIGHT = {
     "block_shares": [shares_by_blocks],
     "masked_pool": [pool_row_by_row, pool_by_where],
     "split_attention": [split_by_log_softmax, split_by_joint_softmax],
-    "hardest_hinge": [hinge_by_where, hinge_pair_by_pair],
+    "hardest_costs": [hinge_by_where, hinge_pair_by_pair],
     "recall_both": [recall_by_sorting, recall_by_folding],
     "rerank": [rerank_by_filling, rerank_by_lists],
 }

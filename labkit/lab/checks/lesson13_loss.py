@@ -5,8 +5,7 @@ from torch import Tensor
 
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import between, is_odd, size
-from labkit.systems.hinge import hardest_hinge as _hardest_hinge
-from labkit.systems.hinge import sum_hinge
+from labkit.systems.hinge import hardest_hinge, sum_hinge
 
 
 def _negatives(scores: Tensor, true: Tensor) -> Tensor:
@@ -42,9 +41,9 @@ def _draw_scores(g: torch.Generator):
     return scores.requires_grad_(), margin, true
 
 
-hardest_hinge = Check(
-    "hardest_hinge",
-    reference=_hardest_hinge,
+hardest_costs = Check(
+    "hardest_costs",
+    reference=hardest_hinge,
     draw_inputs=_draw_scores,
     mistakes={
         "Captions that are true of the other picture still count as negatives: leave out all "
@@ -73,13 +72,13 @@ hardest_hinge = Check(
             ).clamp(min=0)
         ),
         "The margin is missing: the right pair must win by the margin.": (
-            lambda scores, margin, true: _hardest_hinge(scores, 0.0, true)
+            lambda scores, margin, true: hardest_hinge(scores, 0.0, true)
         ),
         "You take the mean of the negatives; only the hardest one counts.": _wrong_hinge(
             hardest=lambda wrong: torch.stack([_finite_mean(wrong, 1), _finite_mean(wrong, 0)])
         ),
     },
-    against=_hardest_hinge,
+    against=hardest_hinge,
 )
 
 
