@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from labkit.lab import checks
+from labkit.lab import checks, matching
+from labkit.scenes.regions import Regions
+from labkit.systems.matcher import Matcher
 from tests.lab.check_soundness import assert_check_is_sound
 
 
@@ -112,3 +114,20 @@ RIGHT = {
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
     assert_check_is_sound(getattr(checks, name), RIGHT[name])
+
+
+def test_the_order_that_the_check_asks_for_is_that_of_the_matcher():
+    torch.manual_seed(0)
+    matcher = Matcher(matching.small()).eval()
+    regions = Regions(torch.randn(9, 2, 2112), torch.rand(9, 2, 4), torch.ones(9, 2).bool())
+    with torch.no_grad():
+        images, texts = matcher.encode_image(regions), matcher.encode_text(["a red star"])
+        cheap = matcher.cheap_scores(images, texts)[:, 0]
+        alone = matcher.scores(images, texts, top=4, of="pictures")[:, 0]
+
+        def joint(rows):
+            same = texts.take(torch.zeros(len(rows), dtype=torch.long))
+            return matcher.pair_scores(images.take(rows), same)
+
+        order = rerank_by_lists(cheap, joint, 4)
+    assert order.tolist() == alone.argsort(descending=True).tolist()
