@@ -42,7 +42,7 @@ def of_one_pixel(picture: Tensor, weights: Tensor, words: Sequence[str], at: tup
     axes[0].add_patch(_frame(corner, cell))
     to_words = weights[: len(words)]
     axes[1].bar(range(len(words)), to_words.tolist(), color=plots.BLUE)
-    axes[1].set_xticks(range(len(words)), words, rotation=60, ha="right", fontsize=8)
+    axes[1].set_xticks(range(len(words)), words, rotation=90, fontsize=8)
     axes[1].set(ylabel="weight", title=f"to the text: {to_words.sum():.0%}")
     pixels = weights[len(words) :].view(side, side)
     axes[2].imshow(pixels.numpy(), vmin=0)
@@ -109,7 +109,7 @@ def by_kind(shares: Mapping[str, Mapping[str, float]], kinds: Sequence[str]) -> 
         axis.bar(places, heights, width, label=name, color=plots.COLORS[number])
     axis.set_xticks(range(len(kinds)), kinds)
     axis.set(ylabel="share shown", ylim=(0, 1.02))
-    axis.legend(ncols=len(shares), loc="lower left", fontsize=8)
+    figure.legend(ncols=len(shares), loc="outside upper center", fontsize=8)
     return figure
 
 

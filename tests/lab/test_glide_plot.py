@@ -73,7 +73,7 @@ def test_shares_of_each_kind_stand_side_by_side_and_what_nobody_said_has_no_heig
     (axis,) = figure.axes
     heights = [[bar.get_height() for bar in each] for each in axis.containers]
     assert heights == [[0.9, 0.6], [1.0, 0.0]]
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["model", "real"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["model", "real"]
     left, right = (each[0].get_x() for each in axis.containers)
     assert left < right
 
