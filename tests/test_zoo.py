@@ -48,7 +48,6 @@ UNTRAINED = {
     "autoencoder-scenes-f4",
     "autoencoder-scenes-f4-vq",
     "autoencoder-scenes-f8",
-    "autoregressive-prior-scenes",
     "dalle2-scenes",
     "glide-scenes",
     "glide-scenes-64",

@@ -109,7 +109,7 @@ RECIPES = {
         ),
         batches=embedding_batches,
         training={"steps": 1_000, **PRIOR},
-        minutes=10,
+        minutes=8,
         teacher="clip-scenes",
         fits=lambda clip: (clip, *embeddings(clip)),
     ),

@@ -6,8 +6,8 @@ from benchmarks import priors
 from labkit import zoo
 from labkit.systems.prior_inputs import check_clip
 
-NAMES = {"diffusion": "diffusion-prior-scenes"}
-OPTIONS = {"diffusion": {"steps": 16, "eta": 1.0}}
+NAMES = {"diffusion": "diffusion-prior-scenes", "autoregressive": "autoregressive-prior-scenes"}
+OPTIONS = {"diffusion": {"steps": 16, "eta": 1.0}, "autoregressive": {}}
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +35,12 @@ def test_they_go_nearly_all_of_the_way_from_other_sentences_to_another_picture(
     assert way > least and found > shuffled + 0.4
     # The sentence's own embedding lies where no picture does.
     assert distance < 0.2 * priors.figures(texts.embedding, drawn, true, other, texts)[-1]
+
+
+def test_the_codes_keep_ninety_nine_percent_of_the_variance(clip):
+    system = zoo.load(NAMES["autoregressive"])
+    true, _, _ = priors.held_out(clip, 200, 1, "train")
+    back = system.pca.back(system.pca(true))
+    lost = (back - true).square().sum() / (true - true.mean(0)).square().sum()
+    assert lost < 0.012
+    assert ((system.embedding(system.codes(true)) * true).sum(1) > 0.97).all()
