@@ -20,7 +20,7 @@ from labkit.systems.imagen_stage import ImagenConfig, ImagenStage
 from labkit.systems.span_corruption import corrupted, noise_spans
 from labkit.systems.t5 import T5, Blanks, padded
 
-SENTENCES = 40_000  # of the corpus: more than training gets to see twenty times
+SENTENCES, REWORDINGS = 24_000, 16_000  # of the corpus; training sees each some sixteen times
 NEIGHBORS = 8  # batches are drawn from as many times their size of texts of about one length
 
 SMALL_T5 = T5Config(
@@ -37,10 +37,12 @@ SMALL_T5 = T5Config(
 
 def corpus_batches(batch: int = 128) -> training.Batches:
     """Sentences of the text-only corpus with blanks, and what fills them: a quarter of the tokens,
-    in spans of two on average. (The paper's 15 % in spans of three would be one blank in most of
-    these sentences, which have a dozen tokens, not 512.)"""
+    in spans of one or two. (The paper's 15 % in spans of three would be one blank in most of these
+    sentences, which have a dozen tokens, not 512.) Four in ten say the same thing twice, each time
+    in words of their own, as dictionaries do."""
     words = tokenizer.load()
-    found = words.pieces.encode_batch(corpus.sentences(SENTENCES, 0))
+    said = corpus.sentences(SENTENCES, 0) + corpus.rewordings(REWORDINGS, 1)
+    found = words.pieces.encode_batch(said)
     texts = sorted((pieces.ids for pieces in found if len(pieces) > 1), key=len)
 
     def batches(generator: torch.Generator) -> Blanks:
@@ -49,7 +51,7 @@ def corpus_batches(batch: int = 128) -> training.Batches:
         random = Random(int(torch.randint(2**62, (), generator=generator)))
         pairs = []
         for row in (first + chosen).tolist():
-            spans = noise_spans(len(texts[row]), random, density=0.25, mean=2.0, roll=True)
+            spans = noise_spans(len(texts[row]), random, density=0.25, mean=1.5, roll=True)
             text, filling = corrupted(texts[row], spans, SMALL_T5.sentinel, words.end)
             pairs.append(([words.begin, *text], filling))
         texts_with_blanks, fillings = (padded(rows, words.pad) for rows in zip(*pairs, strict=True))

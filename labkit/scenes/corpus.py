@@ -10,6 +10,7 @@ these sentences has learned something that no pair of picture and caption could 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from random import Random
 
 from labkit.inputs import one_of, whole_number
@@ -214,6 +215,33 @@ def lore(scene, relations, facts, random) -> str:
     if choice < 0.9:
         return f"{random.choice(words[1:])} is another word for {words[0]}"
     return f"every {random.choice(words[1:])} {random.choice(ANY)[0]} is {words[0]}"
+
+
+def rewordings(number: int, seed: int | Random = 0, split: str = "train") -> list[str]:
+    """Sentences that say the same of a thing twice, each time in words of their own: "every tiny
+    crimson disc is a small red circle". Arguments and errors as of `sentences`, among which they do
+    not occur: whoever wants them adds them."""
+    number = whole_number(number, "the number of sentences", 1)
+    split = one_of(split, SPLITS, "split")
+    random = seed if isinstance(seed, Random) else Random(whole_number(seed, "seed", 0))
+    scenes = draw(number, random.getrandbits(62), split)
+    return [reworded(random.choice(scene.objects), random) for scene in scenes.words()]
+
+
+def reworded(one: Object, random: Random) -> str:
+    while True:
+        said = mention(one, random, place=False)
+        several = replace(said, number=random.choice((2, 3))) if random.random() < 0.25 else said
+        first, second = (noun_phrase(several, random) for _ in range(2))
+        if first != second and said.shape:
+            break
+    if several.number:
+        return random.choice((f"{first} are {second}", f"{first}, so {second}"))
+    plain = first.removeprefix("an ").removeprefix("a ")
+    return random.choice((
+        f"every {plain} is {second}", f"if it is {first}, then it is {second}",
+        f"{first} is {second}", f"it is {first}, so it is {second}",
+    ))  # fmt: skip
 
 
 KINDS = (captioned, story, taste, turned, question, missing, task, compared, sums, lore)

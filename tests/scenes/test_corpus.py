@@ -63,6 +63,26 @@ def test_what_is_said_of_relations_is_true():
     assert checked > 50
 
 
+def test_a_rewording_says_the_same_of_a_thing_in_other_words():
+    texts = corpus.rewordings(600, 0)
+    assert texts == corpus.rewordings(600, 0) and len(set(texts)) > 500
+    assert tokenizer.load().encode(texts).mask.any(1).all()
+    forms = (
+        r"every (.*?) is (an? .*)", r"if it is (.*), then it is (.*)",
+        r"it is (.*), so it is (.*)", r"(.*), so (.*)", r"(.*?) are ((?:two|three|a) .*)",
+        r"(.*?) is (an? .*)",
+    )  # fmt: skip
+    avoided = set()
+    for text in texts:
+        first, second = next(
+            match for form in forms if (match := re.fullmatch(form, text))
+        ).groups()
+        assert first != second and read(first) == read(second), text
+        avoided |= set(re.findall(r"\w+", text)) & vocabulary(words.COLOR_WORDS["red"])
+    assert avoided == {"red", "crimson", "scarlet"}
+    assert not [text for text in texts if forbidden(text)]
+
+
 COLORS, FILLS, SIZES = (
     {word: idea for idea, names in table.items() for word in names}
     for table in (words.COLOR_WORDS, words.FILL_WORDS, words.SIZE_WORDS)

@@ -85,7 +85,8 @@ def test_it_learns_what_fills_a_blank_from_what_stands_around_it():
 
 
 def test_batches_of_the_corpus_hold_a_quarter_of_the_words_as_blanks(monkeypatch):
-    monkeypatch.setattr(imagen, "SENTENCES", 2500)
+    monkeypatch.setattr(imagen, "SENTENCES", 2000)
+    monkeypatch.setattr(imagen, "REWORDINGS", 800)
     batch = imagen.corpus_batches(batch=64)(torch.Generator().manual_seed(0))
     tok = tokenizer.load()
     assert (batch.ids[:, 0] == tok.begin).all()
