@@ -10,8 +10,8 @@ none of which any training saw. The first line is what real pictures score.
 what an entry of the codebook can say; *misfit*: the root of the mean squared difference between a
 picture and its reconstruction, 0 … 2; *shape* … *everything*: the share of objects, and of scenes,
 that the attribute reader still sees rightly, in pictures halved to the 32 pixels that it knows;
-*white*: how alike neighbors are in a latent, their correlation: where it is 0, there is nothing for
-a diffusion model to go by; *pictures/s*: encoded and decoded again, by the clock of this machine.
+*neighbors*: the correlation of neighbors in a latent: at 0 it looks like noise, and is hard to draw
+for a diffusion model; *pictures/s*: encoded and decoded again, by the clock of this machine.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from labkit.scenes.scores import agreement
 from labkit.systems.autoencoder import FirstStage
 
 KINDS = ("shape", "color", "fill", "size", "everything")
+COLUMNS = ("numbers", "nats", "misfit", *KINDS, "neighbors", "pictures/s")
 FIRST = 30_011  # the seed of the first scenes
 
 
@@ -76,7 +77,7 @@ def main() -> None:
     parser.add_argument("--grid", type=Path, help="a row of pictures, then theirs by each name")
     given = parser.parse_args()
     drawn = [scenes.draw(given.scenes, FIRST + seed, "all") for seed in range(given.seeds)]
-    print(tables.head("", "numbers", "nats", "misfit", *KINDS, "white", "pictures/s"))
+    print(tables.head("", *COLUMNS))
     none = math.nan
     real = [[12_288, none, 0, *read(scenes.render(t, 64), t), none, none] for t in drawn]
     print(tables.row("real", real, 3))
@@ -88,7 +89,7 @@ def main() -> None:
         rows.append(stage.reconstruct(rows[0]))
     if given.grid:
         grid = plots.image_grid(torch.cat(rows), columns=12)
-        given.grid.write_bytes(plots.in_format(grid, "png"))
+        given.grid.write_bytes(plots.in_format(grid, "PNG"))
 
 
 if __name__ == "__main__":

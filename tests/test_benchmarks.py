@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks import (
+    autoencoders,
     ddim_table,
     guided_step,
     imports,
@@ -17,8 +18,10 @@ from benchmarks import (
 )
 from benchmarks.__main__ import table
 from benchmarks.contenders import CHUNK, Labkit, sizes
+from labkit import scenes, zoo
 from labkit.data import digits
 from labkit.data.pictures import Pictures
+from labkit.systems.autoencoder import FirstStage
 
 
 class FakeEvaluator:
@@ -147,3 +150,18 @@ def test_the_table_of_samplers_goes_on_where_it_stopped(tmp_path):
     for row in rows:
         cell = again["cells"][row]["2"]
         assert len(cell) == 2 and cell[0] == first["cells"][row]["2"][0] != cell[1]
+
+
+def test_neighbors_of_a_latent_are_alike_in_a_ramp_and_not_in_noise():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(50, 4, 16, 16, generator=generator)
+    assert abs(autoencoders.neighbors(noise)) < 0.02
+    ramp = torch.linspace(0, 1, 16).expand(2, 4, 16, 16)
+    assert autoencoders.neighbors(ramp) > 0.8
+
+
+def test_an_autoencoder_is_measured_in_every_column():
+    stage = FirstStage(zoo.recipe("autoencoder-scenes-f4").config).eval()
+    found = autoencoders.evaluate(stage, scenes.draw(6, 0, "all"))
+    assert len(found) == len(autoencoders.COLUMNS) and found[0] == 1024
+    assert all(math.isfinite(value) for value in found) and 0.1 < found[2] < 2
