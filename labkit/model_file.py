@@ -31,18 +31,21 @@ SYSTEMS = {  # where each is found; imported when a file asks for it
     "DALLE2": "labkit.systems.dalle2",
     "Classifier": "labkit.nets.classifier",
     "DDPM": "labkit.systems.ddpm",
-    "FirstStage": "labkit.systems.autoencoder",
     "DiffusionPrior": "labkit.systems.diffusion_prior",
+    "FirstStage": "labkit.systems.autoencoder",
     "GLIDE": "labkit.systems.glide",
     "Imagen": "labkit.systems.imagen",
     "ImagenStage": "labkit.systems.imagen_stage",
     "LDM": "labkit.systems.ldm",
+    "MaskedLM": "labkit.systems.bert",
+    "MMCA": "labkit.systems.mmca",
+    "Matcher": "labkit.systems.matcher",
     "NoisyCLIP": "labkit.systems.sdg",
     "NoisyGuide": "labkit.systems.adm",
     "Reader": "labkit.scenes.reader",
+    "T5": "labkit.systems.t5",
     "SDG": "labkit.systems.sdg",
     "UnCLIPDecoder": "labkit.systems.unclip_decoder",
-    "T5": "labkit.systems.t5",
 }
 
 

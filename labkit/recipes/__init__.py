@@ -4,7 +4,7 @@ A recipe is data. Training it again with the same seed on the same machine gives
 weights again (`labkit.zoo`).
 """
 
-from labkit.recipes import dalle2, digits, glide, imagen, ldm, photos, scenes
+from labkit.recipes import dalle2, digits, glide, imagen, ldm, mmca, photos, scenes
 from labkit.recipes.recipe import Recipe
 
 RECIPES = (
@@ -12,9 +12,10 @@ RECIPES = (
     | photos.RECIPES
     | scenes.RECIPES
     | glide.RECIPES
+    | dalle2.RECIPES
+    | mmca.RECIPES
     | imagen.RECIPES
     | ldm.RECIPES
-    | dalle2.RECIPES
 )
 
 __all__ = ["RECIPES", "Recipe"]
