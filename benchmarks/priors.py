@@ -16,8 +16,9 @@ its embeddings from those of the own pictures. The row *text embedding* takes th
 embedding for a picture's, *mean of 8* is the unit vector of the mean of eight draws. *unseen* asks
 for combinations that training never showed.
 
-Then short sentences, which fit many pictures: two draws, and two real pictures, of each. Then: what
-PCA loses, and the gap between the embeddings of pictures and of sentences.
+Then short sentences, which fit many pictures: two draws, and two real pictures, of each; the real
+ones may show more than is said, where people mostly say all there is. Then: what PCA loses, and the
+gap between the embeddings of pictures and of sentences.
 """
 
 from __future__ import annotations
