@@ -118,9 +118,10 @@ class Remembering:
         self.reader, self.most = reader, whole_number(most, "most", 1)
         self.known: dict[str, Tensor] = {}  # (L, D), as many rows as the sentence has tokens
 
-    def encode(self, texts: Sequence[str]) -> Conditioning:
+    def encode(self, texts: str | Sequence[str]) -> Conditioning:
         """As the encoder's own, in half precision, on the CPU."""
-        new = list(dict.fromkeys(text for text in listed(texts) if text not in self.known))
+        texts = listed(texts)
+        new = list(dict.fromkeys(text for text in texts if text not in self.known))
         if new:
             cond = self.reader.encode(new).map(torch.Tensor.cpu)
             for text, row, real in zip(new, cond.tokens.half(), cond.mask, strict=True):

@@ -372,6 +372,7 @@ def test_it_forgets_the_oldest_where_there_is_no_room():
     known = Remembering(reader(), most=2)
     assert known.encode([STAR, DISC, "a star"]).tokens.shape[0] == 3
     assert list(known.known) == [DISC, "a star"]
+    assert known.encode("a star").tokens.shape == (1, 4, 16)
 
 
 # What is refused

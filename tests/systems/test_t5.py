@@ -84,7 +84,7 @@ def test_it_learns_what_fills_a_blank_from_what_stands_around_it():
     assert system.fill("a ___ and ___") == "a star and moon"
 
 
-def test_batches_of_the_corpus_hold_a_quarter_of_the_words_as_blanks(monkeypatch):
+def test_batches_of_the_corpus_hold_about_a_quarter_of_the_words_as_blanks(monkeypatch):
     monkeypatch.setattr(imagen, "SENTENCES", 2000)
     monkeypatch.setattr(imagen, "REWORDINGS", 800)
     batch = imagen.corpus_batches(batch=64)(torch.Generator().manual_seed(0))
@@ -94,7 +94,7 @@ def test_batches_of_the_corpus_hold_a_quarter_of_the_words_as_blanks(monkeypatch
     assert marks.any(1).all() and (batch.filling[:, 0] == 1024).all()
     kept = ((batch.ids > 0) & (batch.ids < tok.begin)).sum().item()
     gone = ((batch.filling > 0) & (batch.filling < tok.begin)).sum().item()
-    assert gone / (kept + gone) == pytest.approx(0.25, abs=0.06)
+    assert gone / (kept + gone) == pytest.approx(0.25, abs=0.04)
     lengths = batch.mask.sum(1)
     assert lengths.max() - lengths.min() <= 9  # neighbors in length: little padding
     again = imagen.corpus_batches(batch=64)(torch.Generator().manual_seed(0))
