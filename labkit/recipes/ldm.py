@@ -29,9 +29,9 @@ def large_scene_batches(batch: int = 8) -> training.Batches:
 
 
 # Small pictures do not pay for convolutions at full size: squares of pixels become channels at the
-# entrance. After 22 s of one core the loss of f = 4 was .049 with squares of 4 x 4, .078 with squares
-# of 2 x 2 and a level more; batches of 8 learned faster than batches of 32. Each f keeps half as many
-# numbers of a picture as the one before it.
+# entrance. After 22 s of one core the loss of f = 4 was .049 with squares of 4 x 4, and .078 with
+# squares of 2 x 2 and a level more; batches of 8 learned faster than batches of 32. Each f keeps
+# half as many numbers of a picture as the one before it.
 F4 = AutoencoderConfig(
     size=SIZE, width=64, multipliers=(1,), blocks=1, latent=4, attention=False, groups=8, fold=4
 )
