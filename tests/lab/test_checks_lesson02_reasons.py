@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from labkit.lab import checks
+from labkit.lab.checks import sentences
+from labkit.lab.checks.framework import Check
 from labkit.schedule import from_alpha_bar
 
 
@@ -40,6 +42,18 @@ def rescale_with_a_last_beta(alpha_bar):
     return torch.cat([right[:-1], 0.001 * right[-2:-1]])
 
 
+def rescale_with_a_tiny_end(alpha_bar):
+    return torch.cat([rescale(alpha_bar)[:-1], torch.full((1,), 4e-5).double()])
+
+
+def rescale_with_a_clamp(alpha_bar):
+    return rescale(alpha_bar).clamp(min=1e-10)
+
+
+def shift_with_a_tiny_eps(alpha_bar, k):
+    return torch.sigmoid(torch.logit(alpha_bar, eps=1e-12) - 2 * math.log(k))
+
+
 def rescale_into_a_schedule(alpha_bar):
     return from_alpha_bar(rescale(alpha_bar)).alpha_bar
 
@@ -56,9 +70,12 @@ def rescale_as_the_paper(alpha_bar):
         ("alpha_bar_table", table_of_alphas, "single steps"),
         ("alpha_bar_table", table_from_zero, "0 stands in front"),
         ("shifted_alpha_bar", shift_with_eps, "You clamp ᾱ"),
+        ("shifted_alpha_bar", shift_with_a_tiny_eps, "You clamp ᾱ"),
         ("shifted_alpha_bar", shift_without_nan, "replace nan by 0"),
         ("shifted_alpha_bar", shift_by_log2, "natural logarithm"),
         ("rescaled_alpha_bar", rescale_with_a_last_beta, "just above 0"),
+        ("rescaled_alpha_bar", rescale_with_a_tiny_end, "just above 0"),
+        ("rescaled_alpha_bar", rescale_with_a_clamp, "just above 0"),
         ("rescaled_alpha_bar", rescale_into_a_schedule, "just above 0"),
         ("rescaled_alpha_bar", rescale_as_the_paper, "as the paper does"),
     ],
@@ -67,6 +84,29 @@ def test_a_wrong_table_is_answered_with_its_own_reason(name, wrong, words):
     for seed in range(5):
         torch.manual_seed(seed)
         assert words in (getattr(checks, name)(wrong).mistake or "")
+
+
+def test_a_table_of_at_most_1000_steps_is_refused_each_time():
+    def cut(beta):
+        return torch.cat([torch.ones(1).double(), torch.cumprod(1 - beta, 0)])[:1001]
+
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert not checks.alpha_bar_table(cut).passed
+
+
+def test_a_number_that_should_be_0_is_not_called_right_in_its_first_digits():
+    check = Check(
+        "line",
+        reference=lambda x: x - x[0],
+        draw_inputs=lambda g: (torch.randn(3, generator=g, dtype=torch.float64),),
+        tolerance=1e-9,
+    )
+
+    def above_0(x):
+        return (x - x[0]) + 4e-5 * (x == x[0])
+
+    assert "right 0" in check(above_0).message
 
 
 def jump_with(factors):
@@ -139,12 +179,28 @@ def squares(x, centers):
             lambda x, a, points: -squares(x / a**0.5, points).sum(-1) / 2 / (1 - a),
             "(1−ᾱ_t)/ᾱ_t",
         ),
+        (
+            lambda x, a, points: -squares(x, a**0.5 * points).sum(-1) / 2 / (1 - a) ** 2,
+            "for the standard deviation",
+        ),
     ],
 )
 def test_a_wrong_exponent_of_the_guess_is_named(exponent, words):
     for seed in range(5):
         torch.manual_seed(seed)
         assert words in (checks.best_guess(guess_with(exponent)).mistake or "")
+
+
+def test_a_guess_that_went_through_float32_is_told_so_each_time():
+    def short(x, alpha_bar_t, points):
+        x, points = x.float(), points.float()
+        distance = torch.cdist(x, alpha_bar_t**0.5 * points)
+        weight = torch.softmax(-(distance**2) / (2 - 2 * alpha_bar_t), 1)
+        return (weight @ points).double()
+
+    for seed in range(8):
+        torch.manual_seed(seed)
+        assert checks.best_guess(short).mistake == sentences.FEW_DIGITS
 
 
 def no_noise(x, beta, generator):

@@ -106,12 +106,14 @@ def kind_problem(expected, got, part: str = "") -> str | None:
     return None
 
 
-def difference(expected, got) -> float:
-    """The largest |expected - got| / (1 + |expected|); infinity where they cannot agree."""
+def difference(expected, got, zeros: bool = True) -> float:
+    """The largest |expected - got| / (1 + |expected|); infinity where they cannot agree. Without
+    `zeros`, numbers that should be 0 do not count."""
     if isinstance(expected, dict):
-        return max((difference(expected[k], got[k]) for k in expected), default=0.0)
+        return max((difference(expected[k], got[k], zeros) for k in expected), default=0.0)
     if isinstance(expected, (tuple, list)):
-        return max((difference(a, b) for a, b in zip(expected, got, strict=True)), default=0.0)
+        pairs = zip(expected, got, strict=True)
+        return max((difference(a, b, zeros) for a, b in pairs), default=0.0)
     if isinstance(expected, (str, bool)):
         try:
             return 0.0 if bool(expected == got) else math.inf
@@ -122,7 +124,8 @@ def difference(expected, got) -> float:
         return 0.0
     with np.errstate(invalid="ignore", over="ignore"):
         gap = np.abs(a - b) / (1 + np.abs(a))
-    gap = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, gap)
+    right = (a == b) | (np.isnan(a) & np.isnan(b))
+    gap = np.where(right if zeros else right | (a == 0), 0.0, gap)
     return float(np.nan_to_num(gap, nan=np.inf).max())
 
 

@@ -38,6 +38,7 @@ class Check:
     tolerance: largest |yours - labkit's| allowed, in units of 1 + |labkit's|.
     mistakes: a sentence for each known mistake -> the function with that mistake, or several that
         are wrong in the same way.
+    symptoms: a sentence for each fault that shows in the result itself -> `shows(right, yours)`.
     rounds: how many inputs are drawn.
     samples: for a function that draws at random, how many calls (at least 200), shared out among
         the inputs, to compare by mean and standard deviation where the numbers themselves differ;
@@ -51,6 +52,7 @@ class Check:
     draw_inputs: Callable
     tolerance: float = 1e-5
     mistakes: Mapping[str, Callable | Sequence[Callable]] = field(default_factory=dict)
+    symptoms: Mapping[str, Callable] = field(default_factory=dict)
     rounds: int = 5
     samples: int = 0
     against: Callable | str = "the right answer"
@@ -142,6 +144,9 @@ class Check:
         problem = compare.first(compare.kind_problem(a, b) for a, b in pairs)
         if problem:
             return self._result("failed", problem)
+        for sentence, shows in self.symptoms.items():
+            if any(shows(a, b) for a, b in pairs):
+                return self._named(sentence, worst)
         poor = self._poor_numbers(function, cases, pairs, worst)
         if poor:
             return self._named(poor, worst)
@@ -232,7 +237,10 @@ class Check:
 
     def _poor_numbers(self, function: Callable, cases: list, pairs: list, worst: float):
         """The numerical reason for which a right answer is refused, in a sentence, or None."""
-        if worst <= compare.SINGLE and all(compare.is_double(right) for right, _ in pairs):
+        double = all(compare.is_double(right) for right, _ in pairs)
+        # 0 has no first digits that could be right
+        digits = max(compare.difference(a, b, zeros=False) for a, b in pairs) > self.tolerance
+        if worst <= compare.SINGLE and double and digits:
             return sentences.FEW_DIGITS
         exact = [compare.in_double(case) for case in cases]
         right = [self._attempt(self.reference, case) for case in exact]

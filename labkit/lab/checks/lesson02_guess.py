@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from labkit.lab.checks import compare, sentences
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import between, sizes
 from labkit.mixture import GaussianMixture
@@ -13,8 +14,8 @@ from labkit.schedule import NoiseSchedule
 
 
 def _best_guess(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
-    data = GaussianMixture(points, 0.0)
-    return data.denoiser(NoiseSchedule(torch.tensor([1.0, alpha_bar_t])))(x, 1).x0
+    two_times = torch.tensor([1.0, alpha_bar_t], dtype=torch.float64)
+    return GaussianMixture(points, 0.0).denoiser(NoiseSchedule(two_times))(x, 1).x0
 
 
 def _averaged(
@@ -57,6 +58,12 @@ def _nearest(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
     return points[torch.cdist(x, math.sqrt(alpha_bar_t) * points).argmin(1)]
 
 
+def _is_of_float32(right: Tensor, yours: Tensor) -> bool:
+    """Whether these float64 numbers are nearly right and have the digits of float32 only: far from
+    all points it is off by more than its seventh digit."""
+    return compare.difference(right, yours) < 0.01 and torch.equal(yours, yours.float().double())
+
+
 def _draw_points(g: torch.Generator):
     """Dots and points; the first dot is so far away that no exp of its distances is above 0."""
     B, N, D = sizes(g, 3)
@@ -69,7 +76,7 @@ best_guess = Check(
     "best_guess",
     reference=_best_guess,
     draw_inputs=_draw_points,
-    tolerance=1e-6,
+    tolerance=1e-9,
     mistakes={
         "You compare x_t with the points themselves, but by time t they have shrunk: measure the "
         "distance to √ᾱ_t times each point.": _averaged(signal=lambda left: 1),
@@ -86,6 +93,9 @@ best_guess = Check(
         ),
         "You divide by √(1−ᾱ_t); the exponent of a Gaussian holds the variance, 1−ᾱ_t.": (
             _averaged(exponent=lambda d, variance: -(d**2) / (2 * math.sqrt(variance)))
+        ),
+        "You take 1−ᾱ_t for the standard deviation; it is the variance.": (
+            _averaged(exponent=lambda d, variance: -(d**2) / (2 * variance**2))
         ),
         "The distance is not squared: a Gaussian falls with the square of the distance.": (
             _averaged(exponent=lambda d, variance: -d / (2 * variance))
@@ -110,5 +120,6 @@ best_guess = Check(
             _averaged(shrunk=True)
         ),
     },
+    symptoms={sentences.FEW_DIGITS: _is_of_float32},
     against=GaussianMixture.denoiser,
 )
