@@ -85,6 +85,17 @@ def test_the_small_matcher_is_small_with_any_branches(branches):
     assert sum(weight.numel() for weight in matcher.parameters()) < 400_000
 
 
+def test_the_stored_result_holds_every_kind_of_training_for_three_seeds():
+    stored = matching.stored()
+    assert stored["steps"] == matching.STEPS
+    assert set(stored["runs"]) == {"self", "cross", "both", "both, truth ignored"}
+    for seeds in stored["runs"].values():
+        assert len(seeds) == 3
+        for each in seeds.values():
+            assert len(each["image_to_text"]) == len(each["text_to_image"]) == 3
+            assert set(each["swapped"]) == set(stored["pairs"]) and 0 < each["true"] < 1
+
+
 def test_a_result_is_read_from_its_file(tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps({"steps": 3}))
     assert matching.stored(tmp_path / "mine.json") == {"steps": 3}

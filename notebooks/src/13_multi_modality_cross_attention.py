@@ -1,0 +1,816 @@
+# %% [markdown]
+# # 13 · Multi-modality cross attention: matching regions and words
+#
+# **The question.** CLIP (lesson 07) makes one vector of a picture and one of a sentence, and never looks at both together. What can a network find if each word may look at the regions of the picture, and each region at the words? And what does that cost?
+#
+# **Afterwards you can**
+# - draw the attention matrix of regions and words, name its four blocks, and get self-attention back with a mask;
+# - write the score of the two branches, and the hinge loss with the hardest negative;
+# - say which pairs are no negatives, and recognize a collapsed training by its loss;
+# - compute R@K with five captions for each picture, and know its value by chance;
+# - say what joint scores cost, and search with a cheap score first.
+#
+# **Before:** softmax and attention; lesson 07 (CLIP, R@K).
+#
+# **Time:** about 45 minutes to read and play, plus 90 for all exercises; about 80 seconds to run on two cores.
+#
+# **On the map:** 12 latent diffusion → **13 multi-modality cross attention**, the last lesson: from pictures back to words.
+
+# %%
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch.nn.functional import normalize
+
+from labkit import scenes, zoo
+from labkit.lab import checks, matching, matching_plot, plots, quiz, show_source
+from labkit.lab.widgets import watch
+from labkit.lab.widgets.matching_explorer import MatchingExplorer
+from labkit.metrics import retrieval
+from labkit.metrics.pointing import object_regions, pointing_game
+from labkit.nets.pooling import TextCNN
+from labkit.scenes import matches, tokenizer
+from labkit.scenes.regions import propose
+from labkit.systems.hinge import hardest_hinge, sum_hinge, violations
+from labkit.systems.joint import blocks
+from labkit.systems.matcher import Matcher
+from labkit.train import train
+
+torch.manual_seed(0)
+plots.use_style()
+
+# %% [markdown]
+# The lesson uses a matcher that ships with the course, and 200 new pictures with five captions each. One caption, the first short one that says "left of", comes back in several sections. After a restart, run these three cells, then any section.
+
+# %%
+mmca = zoo.load("mmca-scenes").requires_grad_(False)  # it finds regions, reads, and compares
+matcher, clip = mmca.matcher, zoo.load("clip-scenes").requires_grad_(False)
+held_out = matching.gallery(200, seed=70)  # 200 new scenes, 1,000 captions
+regions = mmca.regions(held_out.pictures)
+images, texts = matcher.encode_image(regions), matcher.encode_text(held_out.captions)
+own_of, neutral = retrieval.own_captions(200), held_out.neutral  # (200, 1000) each
+
+# %%
+query = next(n for n, text in enumerate(held_out.captions)
+             if "left of" in text and len(text.split()) < 11)  # fmt: skip
+sentence, own = held_out.captions[query], query // 5  # and the picture that it was written for
+picture = images.take(torch.tensor([own])).trimmed()
+text = texts.take(torch.tensor([query])).trimmed()
+words, M = matcher.words(sentence), int(picture.lengths)  # its tokens, and how many regions
+
+
+# %%
+@cache
+def lookalike_batches():
+    """Batches of 16 pairs from 1,000 pictures, in groups of four that look alike."""
+    known = matches.pool(matching.GROUPS, seed=0)
+    pictures = scenes.render(known.scenes, 32)
+    return known, pictures, matches.batches(known, propose(mmca.reader, pictures), groups=4)
+
+
+def plus_minus(right):
+    """A share and its standard error, from a yes or no for each (N,)."""
+    share = right.double().mean().item()
+    return f"{share:.3f} ± {(share * (1 - share) / len(right)) ** 0.5:.3f}"
+
+
+# %% [markdown]
+# ## 1 · See it first
+#
+# Here are the five of the 200 pictures that score highest with that caption. The framed one is the picture for which it was written.
+
+# %%
+found = mmca.search(text, images, k=5)
+best = found.rows[0]
+figure = plots.Figure(figsize=(8.1, 2.0), layout="constrained")
+place = best.tolist().index(own) if own in best else -1
+matching_plot.draw_ranked(figure, held_out.pictures[best], found.scores[0], place)
+plots.show(figure, f"The five pictures that score highest with “{sentence}”, its own framed.")
+print(f"“{sentence}”: its own picture has place {place + 1}")
+
+# %% [markdown]
+# The network also knows *where*. We split the caption at "left of". For each half we take one region of the picture away at a time, and see how much the score falls. A line goes to the region whose absence costs most:
+
+# %%
+phrases = sentence.split(" left of ")
+falls = matching.occluded(matcher, regions.take(torch.tensor([own, own])), phrases)[:, :M]
+figure = plots.Figure(figsize=(8.1, 3.6), layout="constrained")
+matching_plot.draw_links(figure, held_out.pictures[own], regions.places[own, :M], phrases,
+                         falls.clamp(min=0) / falls.clamp(min=0).sum(1, keepdim=True))  # fmt: skip
+plots.show(figure, "A scene with a box around each object, and beside it the two halves of its caption, "
+           "each with a line to the box of the object that it names.")  # fmt: skip
+
+# %% [markdown]
+# Nobody told the network which word means which object. It learned from pairs of pictures and sentences alone. Section 7.3 counts how often it is right.
+#
+# ## 2 · The idea
+#
+# A picture becomes a list of vectors, one for each region. A sentence becomes a list of vectors, one for each word. Then there are two ways to compare them:
+#
+# ```
+# regions ── transformer unit ── mean ────── i0 ┐
+#                                               ├ i0 · c0        self-attention branch
+# words ──── BERT ── 1d-CNN, maximum ─────── c0 ┘
+#
+#                                   ┌ mean ──────────── i1 ┐
+# [regions; words] ── one unit ─────┤                      ├ i1 · c1   cross-attention branch
+#                                   └ 1d-CNN, maximum ─ c1 ┘
+# ```
+#
+# The score is $S(I,T)=i_0\cdot c_0+\beta\,i_1\cdot c_1$ (Wei et al. 2020, section 3). In the first branch, $i_0$ never sees the sentence, as in CLIP. In the second, $i_1$ and $c_1$ belong to *this pair*.
+#
+# The paper takes 36 regions from a Faster R-CNN. Our regions are the whole picture and the objects that lesson 08's reader finds, at most six. Each has 2,112 numbers (from its close-up and from the map around it) and its place. No code of the paper was published. Where its details are not known to us, we follow SAEM (Wu et al. 2019): `labkit/systems/mmca.py` lists each such choice.
+
+# %% tags=["nbval-check-output"]
+print("features", tuple(regions.features.shape), " places", tuple(regions.places.shape))
+for number, (x, y, radius, inside) in enumerate(regions.places[own, :M].tolist()):
+    kind = "the whole picture" if number == 0 else "inside another" if inside else "an object"
+    print(f"region {number}: center ({x:.1f}, {y:.1f}), radius {radius:.2f}, {kind}")
+print("tokens:", words)
+
+# %% [markdown]
+# ## 3 · The derivation
+#
+# ### 3.1 One softmax over regions and words
+#
+# Stack the regions $R$ and the words $E$ into one list, and let one attention layer read it. With queries $Q$ and keys $K$ of both, its matrix has four blocks:
+#
+# $$\boxed{\;A=\operatorname{softmax}\frac{1}{\sqrt{d_k}}\begin{pmatrix}Q_RK_R^\top&Q_RK_E^\top\\[2pt]Q_EK_R^\top&Q_EK_E^\top\end{pmatrix}=\begin{pmatrix}RR&RE\\ER&EE\end{pmatrix}\;}$$
+#
+# In $RR$, regions look at regions; in $EE$, words look at words. In $ER$, words look at regions, and in $RE$ regions look at words. One softmax runs over a whole row, so the modalities *compete* for a weight of 1. We build the matrix by hand and compare:
+
+# %% tags=["nbval-check-output"]
+x = torch.cat([picture.tokens, text.tokens], 1)  # (1, M + L, D)
+layer = matcher.joint_unit.attention
+q, k, v = (
+    part.unflatten(2, (layer.heads, -1)).transpose(1, 2) for part in layer.qkv(x).chunk(3, 2)
+)
+by_hand = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)  # (1, heads, M + L, M + L)
+attention = matcher.attention(picture, text)
+print("the matrix by hand is labkit's:", torch.allclose(by_hand, attention, atol=1e-5))
+print("each row sums to 1:", torch.allclose(attention.sum(-1), torch.ones(()), atol=1e-5))
+print({name: tuple(part.shape[2:]) for name, part in blocks(attention, M)._asdict().items()})
+
+# %%
+labels = ["whole", *(f"region {number}" for number in range(1, M)), *words]
+figure, axes = plots.subplots(size=(6.6, 5.6))
+shown = matching_plot.draw_blocks(axes, attention[0].mean(0), labels, M)
+figure.colorbar(shown, ax=axes, label="weight, mean over the heads")
+plots.show(figure, "The attention matrix of one pair, regions first, then words, with white lines "
+           "between its four blocks.")  # fmt: skip
+
+# %% [markdown]
+# How much goes to the other modality? We take each of the 200 pictures with its first caption, and average over the real rows (exercise 9.1):
+
+# %%
+firsts = texts.take(torch.arange(0, 1000, 5)).trimmed()
+mask = torch.cat([images.mask, firsts.mask], 1)
+shares = matching.block_shares(matcher.attention(images, firsts), mask, images.mask.shape[1]).mean(
+    0
+)
+print("                to regions   to words")
+for name, row in zip(("regions look", "words look"), shares):
+    print(f"{name:14}" + "".join(f"{share:12.2f}" for share in row))
+assert torch.allclose(shares.sum(1), torch.ones(2), atol=1e-4)
+
+# %% [markdown]
+# ### 3.2 One softmax is a mixture of two
+#
+# For one query, let $a_j$ be its logits. Split the sum of the softmax at the border of the modalities. With $\operatorname{lse}$ for $\log\sum\exp$:
+#
+# $$\sum_j\operatorname{softmax}(a)_jv_j=\lambda\sum_{j\in R}\operatorname{softmax}(a_R)_jv_j+(1-\lambda)\sum_{j\in E}\operatorname{softmax}(a_E)_jv_j,\qquad\lambda=\sigma\big(\operatorname{lse}(a_R)-\operatorname{lse}(a_E)\big).$$
+#
+# So each position computes self-attention, and attention across, and chooses *by itself* how to mix them. A word such as "a" may need no region. We check it for all rows and heads:
+
+# %% tags=["nbval-check-output"]
+logits = q @ k.mT / q.shape[-1] ** 0.5
+share = (logits[..., :M].logsumexp(-1) - logits[..., M:].logsumexp(-1)).sigmoid()[..., None]
+from_regions = logits[..., :M].softmax(-1) @ v[:, :, :M]
+from_words = logits[..., M:].softmax(-1) @ v[:, :, M:]
+mixture = share * from_regions + (1 - share) * from_words
+print("the mixture is the joint attention:", torch.allclose(mixture, attention @ v, atol=1e-5))
+print(
+    "λ is the share of block R:",
+    torch.allclose(share[..., 0], attention[..., :M].sum(-1), atol=1e-5),
+)
+
+# %% [markdown]
+# ### 3.3 Mask the other modality: self-attention again
+#
+# Suppose the blocks $RE$ and $ER$ are masked. Then $\lambda$ is 1 for regions and 0 for words: two separate self-attentions remain. The unit then gives the regions the same vectors as if no word was there, and $i_1$ no longer depends on the sentence:
+
+# %% tags=["nbval-check-output"]
+other = texts.take(torch.tensor([(query + 5) % 1000])).trimmed()  # of the next picture
+alone = matcher.joint_unit(picture.tokens, picture.mask[:, None, None]).mean(1)
+masked, _ = matcher.cross_vectors(picture, text, across=False)
+print("masked, i1 is self-attention:", torch.allclose(normalize(alone, dim=1), masked, atol=1e-5))
+for across in (False, True):
+    i1, same = (matcher.cross_vectors(picture, each, across)[0] for each in (text, other))
+    name = "with the blocks across" if across else "masked"
+    print(f"{name}: i1 is the same for another sentence: {torch.allclose(i1, same, atol=1e-4)}")
+
+# %% [markdown]
+# ### 3.4 From many vectors to one
+#
+# The regions are averaged. A list of regions has no order, so their order must not matter. Words do have an order. A **1d-CNN** reads windows of one, two and three words with the same filters, and takes the maximum over the windows. "red star" can thus be found anywhere. **Padding** must never enter a mean or a maximum (exercise 9.2):
+
+# %% tags=["nbval-check-output"]
+order = torch.tensor([0, *reversed(range(1, M))])
+turned = picture._replace(tokens=picture.tokens[:, order])
+same = [torch.allclose(a, b, atol=1e-5) for a, b in
+        zip(matcher.cross_vectors(picture, text), matcher.cross_vectors(turned, text))]  # fmt: skip
+print("regions in another order: i1 and c1 stay the same:", same)
+noisy = texts.take(torch.tensor([query]))  # with its padding
+noisy = noisy._replace(tokens=torch.where(noisy.mask[..., None], noisy.tokens, 9.0))
+print("other numbers in the padding change the score:",
+      not torch.allclose(matcher.pair_scores(picture, noisy), matcher.pair_scores(picture, text), atol=1e-4))  # fmt: skip
+for swap in ("a red star and a blue moon", "a blue star and a red moon"):
+    print(f"“{swap}”: windows", [tokenizer.load().split(swap)[k : k + 2] for k in (1, 5)])
+
+# %% [markdown]
+# ### 3.5 The loss: a margin to the hardest negative
+#
+# A right pair must score higher than the wrong ones, by a margin $m$ (0.2 here). For the pair $(I,T)$, a wrong sentence $T'$ costs $[m-S(I,T)+S(I,T')]_+$, where $[x]_+=\max(x,0)$. VSE++ (Faghri et al. 2018) counts only the **hardest** wrong one in the batch, and MMCA does too:
+#
+# $$L=\Big[m-S(I,T)+\max_{T'\neq T}S(I,T')\Big]_++\Big[m-S(I,T)+\max_{I'\neq I}S(I',T)\Big]_+$$
+#
+# Three pairs, worked out by hand: in the first row, 0.8 is the hardest, so the cost is $0.2-0.9+0.8=0.1$.
+
+# %% tags=["nbval-check-output"]
+S = torch.tensor([[0.9, 0.3, 0.8], [0.2, 0.7, 0.6], [0.5, 0.65, 0.75]], requires_grad=True)
+hardest, every = hardest_hinge(S, 0.2), sum_hinge(S, 0.2)
+print("wrong sentences of each picture:", [round(c, 2) for c in hardest[0].tolist()])
+print("wrong pictures of each sentence:", [round(c, 2) for c in hardest[1].tolist()])
+print(f"hardest: {hardest.sum().item():.2f}; over all negatives: {every.sum().item():.2f}")
+(slope,) = torch.autograd.grad(hardest.sum(), S)
+print("gradient of the hardest:", slope.long().tolist())
+
+# %% [markdown]
+# The gradient is nonzero for few pairs. It pushes apart the pairs that are confused now. Easy negatives cost nothing, so they cannot hide the hard ones. But the hardest negative of an untrained network is a matter of chance. So training begins with the **sum** over all negatives (section 8.1 shows why).
+#
+# ### 3.6 What is no negative
+#
+# Two captions of one picture may be in a batch. Or a caption is *true of another picture*: "two stars" fits many. Such a pair is no negative: a network that scores it high is right. In photographs nobody knows these pairs. In our scenes the truth is known:
+
+# %%
+true_of = (neutral | own_of).sum(0)  # (1000,) pictures each
+hard = int(true_of.argmax())
+print(f"a caption is true of {true_of.double().mean():.1f} of the 200 pictures on average, "
+      f"{(true_of == 1).double().mean():.0%} of its own alone")  # fmt: skip
+print(f"“{held_out.captions[hard]}” is true of {true_of[hard]}")
+assert true_of.min() == 1
+
+# %% [markdown]
+# labkit's losses take a table `true`, and leave these pairs out. R@K below does the same: such a caption counts neither as right nor as wrong.
+#
+# ### 3.7 R@K with five captions
+#
+# From picture to sentence, a picture has found its answer if *any* of its five captions is among the K best. From sentence to picture, there is one right answer. By chance both shares are about $K/N$: of $5N$ captions five are right, and of $N$ pictures one.
+
+# %% tags=["nbval-check-output"]
+generator = torch.Generator().manual_seed(0)
+draws = [retrieval.recalls(torch.rand(1000, 5000, generator=generator)) for _ in range(3)]
+for name in ("image_to_text", "text_to_image"):
+    mean = torch.tensor([getattr(each, name) for each in draws]).mean(0)
+    print(
+        f"{name}: chance among 1,000: "
+        + "  ".join(f"R@{k} {v:.1f} %" for k, v in zip((1, 5, 10), mean))
+    )
+print("perfect:", retrieval.recalls(retrieval.own_captions(20).double()).rsum, "of 600")
+
+# %% [markdown]
+# ## 4 · The real code
+#
+# The cross-attention branch, the score of a pair, and the loss:
+
+# %%
+show_source(Matcher.joined, Matcher.cross_vectors, Matcher.pair_scores, docstring=False)
+
+# %%
+show_source(TextCNN.forward, violations, hardest_hinge, docstring=False)
+
+# %% [markdown]
+# ## 5 · Play: search, and point at words
+#
+# Type a sentence, and see the five best of 120 pictures. Then point at a word, or move the slider: its row is framed, and the boxes are the thicker the more it looks at them. Try:
+#
+# 1. "a star left of a moon", then "a moon left of a star". Do the pictures change?
+# 2. Which regions do the words look at? Are these the objects that they name? (Section 7.3 counts it.)
+# 3. Choose the fifth picture: where does a word look whose object is not there?
+
+# %%
+MatchingExplorer(
+    mmca,
+    held_out.pictures[:120],
+    [sentence, "a star left of a moon", "a moon left of a star", "two circles", "a red thing inside a square",
+     "three objects", "a small striped heart in the top left"],
+)  # fmt: skip
+
+# %% [markdown]
+# ## 6 · Train it
+#
+# Now train a matcher from scratch. It is smaller than the shipped one, and its text encoder has read nothing before. Its 1,000 pictures come in **groups of four that look alike**: a scene, its mirror image, the same with two colors exchanged, and one with an object changed. Random scenes differ in too much: red and blue alone tell them apart (lesson 07, section 8.1). The regions are computed once.
+
+# %%
+known, pool_pictures, draw_batch = lookalike_batches()
+plots.show(
+    plots.image_grid(pool_pictures[:8], columns=8), "Two groups of four scenes that look alike."
+)
+print(*known.captions[:20:5], sep=" · ")
+
+
+# %%
+def found_share(by):
+    """R@1 from 500 sentences to 100 pictures, the ten best by the cheap score scored jointly."""
+    with torch.no_grad():
+        seen = by.encode_image(regions.take(slice(0, 100)))
+        scores = by.scores(seen, by.encode_text(held_out.captions[:500]), top=10, of="pictures")
+    return retrieval.recall_at(scores.T, 1, own_of[:100, :500].T, neutral[:100, :500].T)
+
+
+def draw(figure, seen):
+    """The loss so far, and R@1 every 50 steps."""
+    if seen[-1].step % 50 == 0 and all(step < seen[-1].step for step, _ in shares_found):
+        shares_found.append((seen[-1].step, found_share(seen[-1].ema.eval())))
+    matching_plot.draw_training(
+        figure, [each.loss for each in seen], 0.2, shares_found, matching.SUM
+    )
+
+
+# %%
+torch.manual_seed(0)
+learner, shares_found = Matcher(matching.small()), []
+shares_found.append((0, found_share(learner.eval())))
+seen = watch(
+    train(learner.train(), draw_batch, matching.STEPS, **matching.TRAINING), draw, every=50, size=(8.1, 3),
+    alt="The loss falls while all negatives count, drops where only the hardest one counts, and then "
+    "stays mostly below the dashed line at 2m; R@1 rises from near 0 to 0.4.",
+)  # fmt: skip
+last_losses = torch.tensor([step.loss for step in seen[-50:]])
+trained = found_share(seen[-1].ema.eval())
+print(f"R@1 among 100: {shares_found[0][1]:.2f} before, {trained:.2f} after {len(seen)} steps")
+assert trained > 0.2 > 4 * shares_found[0][1] and last_losses.mean() < 0.4
+
+# %% [markdown]
+# The dotted line marks the change from the sum to the hardest negative: the loss has fewer terms from there on. After it, the mean of the loss stays below $2m=0.4$. Section 8.1 says why this number matters.
+#
+# ## 7 · Measure
+#
+# ### 7.1 The gallery, and the paper's tables
+#
+# Here are the shipped matcher and CLIP on two galleries of 200 new scenes with 1,000 captions each. One holds *random* scenes. The other holds *look-alikes*, 50 groups of four. The cross branch scores all 200,000 pairs of each gallery, a joint pass for each: about half a minute.
+
+
+# %%
+def both_ways(scores, gallery):
+    """R@1, R@5, R@10 in %, picture → sentence and sentence → picture."""
+    neutral = gallery.neutral
+    there = [retrieval.recall_at(scores, k, own_of, neutral) for k in (1, 5, 10)]
+    back = [retrieval.recall_at(scores.T, k, own_of.T, neutral.T) for k in (1, 5, 10)]
+    return [100 * share for share in (*there, *back)]
+
+
+def all_scores(gallery):
+    """Pictures with captions, (200, 1000): the matcher, its cheap score, CLIP."""
+    seen, said = mmca.encode_image(gallery.pictures), matcher.encode_text(gallery.captions)
+    cosines = clip.encode_image(gallery.pictures) @ clip.encode_text(gallery.captions).T
+    return {"MMCA, shipped": matcher.scores(seen, said),
+            "its cheap score alone": matcher.cheap_scores(seen, said), "CLIP, lesson 07": cosines}  # fmt: skip
+
+
+# %%
+galleries = {"random": held_out, "look-alikes": matching.gallery(200, seed=72, alike=True)}
+scores_of = {kind: all_scores(gallery) for kind, gallery in galleries.items()}
+tables = {kind: {name: both_ways(scores, galleries[kind]) for name, scores in named.items()}
+          for kind, named in scores_of.items()}  # fmt: skip
+print("R@1, R@5, R@10, %              picture → sentence      sentence → picture      sum")
+for kind, table in tables.items():
+    for name, row in table.items():
+        cells = "".join(f"{v:7.1f}" for v in row[:3]) + "  " + "".join(f"{v:7.1f}" for v in row[3:])
+        print(f"{kind:12}{name:22}{cells}    {sum(row):5.1f}")
+print(f"{'':12}{'chance':22}    0.5    2.5    5.0      0.5    2.5    5.0     16.0")
+for table in tables.values():
+    assert table["MMCA, shipped"][0] > table["its cheap score alone"][0] + 20
+assert tables["look-alikes"]["MMCA, shipped"][0] > tables["look-alikes"]["CLIP, lesson 07"][0] + 10
+
+# %% [markdown]
+# Among look-alikes the matcher is ahead of CLIP. Among random scenes CLIP finds more captions: colors, shapes and the background are enough there, and CLIP was trained on more pairs (460,000 against 192,000). In both galleries the joint score finds much more than the cheap score alone.
+#
+# The paper's own results (Wei et al. 2020), R@1 / R@5 / R@10 in %. They are about photographs, so only the order of things can be compared:
+#
+# | test set | picture → sentence | sentence → picture | sum |
+# |---|---|---|---|
+# | Flickr30K, 1,000 | 74.2 / 92.8 / 96.4 | 54.8 / 81.4 / 87.8 | 487.4 |
+# | COCO, 1,000 (mean of 5 folds) | 74.8 / 95.6 / 97.7 | 61.6 / 89.8 / 95.2 | 514.7 |
+# | COCO, 5,000 | 54.0 / 82.5 / 90.7 | 38.7 / 69.7 / 80.8 | 416.4 |
+# | SAEM, Flickr30K | 69.1 / 91.0 / 95.1 | 52.4 / 81.1 / 88.1 | |
+# | SAEM, COCO 1,000 | 71.2 / 94.1 / 97.7 | 57.8 / 88.6 / 94.9 | |
+#
+# In the paper, picture → sentence is easier than back: any of five captions counts. A gallery five times as large is much harder: never compare R@1 at different sizes, nor the mean of five folds with the whole.
+#
+# ### 7.2 Self, cross, both
+#
+# Is the cross branch worth it? We train section 6's small matcher with one branch, with the other, and with both: three seeds each, each with its own pictures, batches and first weights. The result is stored; `python -m benchmarks.branches` repeats it.
+
+# %%
+stored = matching.stored()
+first = matching.recall_at_1(stored)  # (seeds, 2) each
+figure, panels = plots.subplots(1, 2, size=(8.1, 3.2), sharey=True)
+for column, (axis, title) in enumerate(zip(panels, ("picture → sentence", "sentence → picture"))):
+    points = {name: each[:, column].tolist() for name, each in first.items()}
+    matching_plot.draw_branches(axis, points)
+    axis.set_title(title)
+plots.show(figure, "R@1 of the self-attention branch, the cross-attention branch, both, and both with the "
+           "truth ignored, a dot for each seed.")  # fmt: skip
+print(
+    f"R@1 among {stored['gallery']}, %       picture → sentence   sentence → picture   mean of the two"
+)
+for name, each in first.items():
+    table = torch.cat([each, each.mean(1, keepdim=True)], 1)  # (seeds, 3)
+    cells = "".join(f"{m:13.1f} ± {sd:4.1f}" for m, sd in zip(table.mean(0), table.std(0)))
+    print(f"{name:22}{cells}")
+for name in ("self", "cross"):
+    gap = (first["both"] - first[name]).mean(1)  # (seeds,)
+    print(f"both − {name:5} {gap.mean():+.1f} ± {gap.std() / 3**0.5:.1f} points (mean of the two)")
+assert (first["both"] - first["cross"]).mean() > 2
+
+# %% [markdown]
+# After 300 updates, both branches together find more than the cross branch alone. They are not ahead of the self branch alone. In the paper both together are better than either. The *shipped* matcher had ten times as many updates, with four times as many pairs in each. There the joint score is far ahead of the cheap one (section 7.1). (This does not test a self-attention branch that was trained alone for as long.)
+#
+# ### 7.3 What CLIP cannot do
+#
+# Lesson 07 ended with two sentences of the same words: CLIP was at chance on left and right, and on which color belongs to which shape. Now the matcher gets the same question: of a true sentence and one with two words exchanged, which scores higher?
+
+# %%
+share = {}
+print("the true one of two sentences       N   MMCA              CLIP")
+for name, (drawn, right, wrong) in matching.swapped(400, seed=71).items():
+    pictures = scenes.render(drawn, 32)
+    ours = matching.prefers(matcher, mmca.regions(pictures), right, wrong)
+    with torch.no_grad():
+        u, v, w = clip.encode_image(pictures), clip.encode_text(right), clip.encode_text(wrong)
+    theirs = (u * v).sum(1) > (u * w).sum(1)
+    share[name] = ours.double().mean().item(), theirs.double().mean().item()
+    print(f"{name:32} {len(right):4}   {plus_minus(ours)}     {plus_minus(theirs)}")
+assert all(ours > 0.98 and theirs < 0.6 for ours, theirs in share.values())
+
+# %% [markdown]
+# The matcher is right in every pair, where CLIP is at chance. We think that three things help. The regions carry their places. Words and regions meet before they are pooled. And the batches hold look-alikes, so the loss depends on the order of words.
+#
+# And the words? In "a red star left of a blue moon", the word *star* should look at the star, and *moon* at the moon. We ask the first of these test sets, and count how often the strongest region is the right one (the *pointing game*):
+
+# %%
+drawn, right, _ = matching.swapped(400, seed=71)["left of, right of"]
+seen_regions = mmca.regions(scenes.render(drawn, 32))
+looked = matcher.word_regions(matcher.encode_image(seen_regions), matcher.encode_text(right))
+at = object_regions(seen_regions, drawn)  # (N, 3)
+last = [len(matcher.words(text)) - 2 for text in right]  # the second noun ends the sentence
+asked = torch.tensor([[n, 3] for n in range(len(right))] + [[n, end] for n, end in enumerate(last)])
+wanted = torch.cat([at[:, 0], at[:, 1]])
+hit = pointing_game(looked, asked[wanted >= 0], wanted[wanted >= 0])
+whole = (looked.argmax(2)[asked[:, 0], asked[:, 1]] == 0).double().mean()
+print(f"{(wanted >= 0).sum()} nouns: the strongest region is the object named in {hit:.1%}, the whole "
+      f"picture in {whole:.1%}")  # fmt: skip
+assert hit < 0.3
+
+# %% [markdown]
+# It is right less often than chance (about one in three). Each picture has two objects, so in about two of three cases a noun looks most at the *other* one. So these weights do **not** show which object a word names, although the network knows it. An attention weight says where a word *looks*, not what the score *depends on*. The second question has its own test: take a region away, and see how much the score falls (*occlusion*). We ask with short sentences about one of the two objects:
+
+# %%
+named = [f"the {scenes.COLORS[color]} {scenes.SHAPES[shape]}"
+         for color, shape in zip(drawn.color[:, 0], drawn.shape[:, 0])]  # fmt: skip
+falls = matching.occluded(matcher, seen_regions, named)  # (N, M)
+right_region = (falls.argmax(1) == at[:, 0])[at[:, 0] >= 0]
+print(f"“{named[0]}”, “{named[1]}”, …: the region whose absence costs most is the object named: "
+      f"{plus_minus(right_region)}")  # fmt: skip
+assert right_region.double().mean() > 0.9
+
+# %% [markdown]
+# ### 7.4 The cost, and the top K
+#
+# In CLIP, a batch of $B$ pairs needs $2B$ passes; in the cross branch each pair needs a pass of its own: $B^2$. The same holds for search: 200 pictures and 1,000 captions are 200,000 joint passes. The remedy: rank with the cheap score $i_0\cdot c_0$, one product of matrices, and let the cross branch look only at the best K. How many are needed?
+
+# %%
+joint, cheap = scores_of["random"]["MMCA, shipped"], scores_of["random"]["its cheap score alone"]
+tops, recalls_at = (1, 2, 5, 10, 20, 50, 100, 200), []
+for K in tops:
+    best = torch.zeros_like(joint).scatter(0, cheap.topk(K, 0).indices, 1).bool()
+    limited = torch.where(best, joint, cheap - 4)  # the others stand behind the best K
+    recalls_at.append(100 * retrieval.recall_at(limited.T, 1, own_of.T, neutral.T))
+figure, axis = plots.subplots(size=(6.5, 3.2))
+matching_plot.draw_top(axis, tops, recalls_at, recalls_at[-1], recalls_at[0])
+plots.show(figure, "R@1 from sentence to picture against K: it rises from the cheap score's to that of "
+           "all joint scores.")  # fmt: skip
+print("  ".join(f"K = {K}: {found:.1f} %" for K, found in zip(tops, recalls_at)))
+assert abs(recalls_at[0] - tables["random"]["its cheap score alone"][3]) < 0.01
+assert recalls_at[-1] > recalls_at[4] > recalls_at[0] + 15
+
+# %% [markdown]
+# With K = 1, nothing can change, so R@1 is that of the cheap score. With K = 20, a tenth of the passes brings most of the gain. A right picture that the cheap score puts beyond K is lost. So the cheap score must be good, too.
+#
+# ## 8 · Break it
+#
+# ### 8.1 Collapse at 2m
+#
+# Train the same matcher with the hardest negative from the first step, by AdamW this time, with two margins:
+
+# %%
+collapsed, spread, draw_batch = {}, {}, lookalike_batches()[2]
+for margin in (0.2, 0.1):
+    torch.manual_seed(0)
+    broken = Matcher(replace(matching.small(warmup=0), margin=margin))
+    *steps, last = train(broken, draw_batch, 90, lr=3e-3, warmup=10, ema=0.95)
+    collapsed[margin] = [step.loss for step in (*steps, last)]
+    by = last.ema.eval()
+    with torch.no_grad():
+        some = by.encode_image(regions.take(slice(0, 30))), by.encode_text(held_out.captions[:150])
+        spread[margin] = by.scores(*some).std().item()
+figure, axis = plots.subplots(size=(7, 3.2))
+matching_plot.draw_collapse(axis, collapsed)
+plots.show(figure, "Two losses against steps. Each falls to a dashed line, at 0.4 and at 0.2, and stays "
+           "there.")  # fmt: skip
+shipped = matcher.scores(images.take(slice(0, 30)), texts.take(slice(0, 150))).std().item()
+for margin, losses in collapsed.items():
+    end = sum(losses[-20:]) / 20
+    print(f"m = {margin}: loss at the end {end:.3f}; sd of the scores {spread[margin]:.4f}")
+    assert abs(end - 2 * margin) < 0.1 * margin and spread[margin] < 0.02
+print(f"sd of the shipped matcher's scores: {shipped:.4f}")
+assert shipped > 0.1
+
+# %% [markdown]
+# The loss falls, and then it stays at $2m$. That looks like learning that has become slow. It is not: all scores are nearly equal, so each hinge costs $m$, and a pair costs $2m$. We think that it stays there because the right pair and the hardest negative then have nearly the same gradient, with opposite signs.
+#
+# **How to recognize it:** the loss is $2m$ to three digits, and the spread of the scores is nearly 0. **What helps:** begin with the sum over all negatives, as section 6 does.
+#
+# ### 8.2 Ignore the truth
+#
+# The fourth row of section 7.2 was trained as if each caption were true of its own picture alone. With groups that look alike, many "negatives" are then true:
+
+# %%
+_, _, draw_batch = lookalike_batches()
+generator, wrong_share = torch.Generator().manual_seed(0), []
+for _ in range(20):
+    batch = draw_batch(generator)
+    others = batch.true.sum() - len(batch.true)
+    wrong_share.append((others / (len(batch.true) * (len(batch.true) - 1))).item())
+print(f"of all pairs of a batch that are not its own, {sum(wrong_share) / 20:.1%} are true")
+first, ranked = matching.recall_at_1(matching.stored()), {}
+for name in ("both", "both, truth ignored"):
+    ranked[name] = torch.tensor([each["true"] for each in matching.stored()["runs"][name].values()])
+    print(f"{name:20} a true caption of another picture before a false one: "
+          f"{ranked[name].mean():.3f} ± {ranked[name].std():.3f}")  # fmt: skip
+gap = (first["both"] - first["both, truth ignored"]).mean(1)  # (seeds,)
+print(f"R@1 with the truth minus without it: {gap.mean():+.1f} ± {gap.std() / 3**0.5:.1f} points")
+assert ranked["both"].min() > ranked["both, truth ignored"].max()
+
+# %% [markdown]
+# R@1 does not show the harm: the difference is within two standard errors, since R@1 asks only for the caption that was written for the picture. But a true caption of another picture falls behind a false one more often. If you search, you want what is true.
+#
+# ## 9 · Exercises
+#
+# Write into the stub, run the cell, and read what the check says. It draws new inputs every time and knows the usual mistakes by name. A hint and a solution are folded below each (click the three dots).
+#
+# ### 9.1 Shares of the four blocks &nbsp; ● 10 minutes
+#
+# `attention` `(B, heads, L, L)` has rows that sum to 1. Its first `regions` positions are regions, the others words. `mask` `(B, L)` is False at padding: such rows do not count. Return `(B, 2, 2)`: how much of its attention a region (row 0) and a word (row 1) gives to regions (column 0) and to words (column 1), the mean over heads and real rows.
+
+
+# %%
+def block_shares(attention, mask, regions):
+    """The mean share of each block, (B, 2, 2); rows sum to 1."""
+    ...
+
+
+checks.block_shares(block_shares)
+
+# %% [markdown]
+# <details><summary>Hint</summary>Average the heads. <code>weights[..., :regions].sum(2)</code> is what each row gives to regions, (B, L). Then the mean over real rows, for regions and words apart.</details>
+
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+def block_shares_solution(attention, mask, regions):
+    weights, real = attention.mean(1), mask.float()[..., None]
+    given = torch.stack([weights[..., :regions].sum(2), weights[..., regions:].sum(2)], 2) * real
+    parts = (slice(0, regions), slice(regions, None))
+    return torch.stack([given[:, part].sum(1) / real[:, part].sum(1) for part in parts], 1)
+
+
+checks.block_shares(block_shares_solution).require()
+
+# %% [markdown]
+# ### 9.2 Pooling without padding &nbsp; ● 10 minutes
+#
+# `x` `(B, L, D)` are vectors, `mask` `(B, L)` is True where one is real, at least once in each row. Return the mean and the maximum over the real ones, `(B, D)` each.
+
+
+# %%
+def masked_pool(x, mask):
+    """The mean and the maximum of the real positions, (B, D) each."""
+    ...
+
+
+checks.masked_pool(masked_pool)
+
+# %% [markdown]
+# <details><summary>Hint</summary>How many are real, row by row? And which number never wins a maximum?</details>
+
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+def masked_pool_solution(x, mask):
+    real = mask[..., None]
+    mean = (x * real).sum(1) / real.sum(1)
+    return mean, x.masked_fill(~real, -torch.inf).amax(1)
+
+
+checks.masked_pool(masked_pool_solution).require()
+
+# %% [markdown]
+# ### 9.3 The hardest negative &nbsp; ●● 20 minutes
+#
+# `scores` `(B, B)`: row $i$ is a picture, column $i$ its sentence. `true` `(B, B)` is True where sentence $j$ is true of picture $i$, always on the diagonal. Return `(2, B)`: what the hardest wrong sentence costs each picture, then what the hardest wrong picture costs each sentence.
+
+
+# %%
+def hardest_costs(scores, margin, true):
+    """The costs [m − own + hardest]₊ along rows, and down columns, (2, B)."""
+    ...
+
+
+checks.hardest_costs(hardest_costs)
+
+# %% [markdown]
+# <details><summary>Hint</summary><code>masked_fill(true, -torch.inf)</code>, then <code>amax(1)</code> and <code>amax(0)</code>. The own scores are <code>scores.diagonal()</code>.</details>
+
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+def hardest_costs_solution(scores, margin, true):
+    wrong, own = scores.masked_fill(true, -torch.inf), scores.diagonal()
+    return (margin - own + torch.stack([wrong.amax(1), wrong.amax(0)])).clamp(min=0)
+
+
+checks.hardest_costs(hardest_costs_solution).require()
+
+# %% [markdown]
+# ### 9.4 Any of several captions &nbsp; ●● 20 minutes
+#
+# `similarity` `(N, c N)`: the captions of the first picture are the first $c$ columns, and so on. Return R@K in both directions, two numbers between 0 and 1. A picture has found its answer if *any* of its captions is among the K best. A tie counts as wrong: an answer is found if fewer than K *wrong* ones are at least as similar.
+
+
+# %%
+def recall_both(similarity, k):
+    """R@K from picture to sentence, and from sentence to picture."""
+    ...
+
+
+checks.recall_both(recall_both)
+
+# %% [markdown]
+# <details><summary>Hint</summary>Caption j belongs to picture j // c. Take the best own similarity of each row, and count the wrong ones that are at least as large; then the same for the transposed matrix.</details>
+
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+def recall_both_solution(similarity, k):
+    N, M = similarity.shape
+    own, found = torch.arange(M) // (M // N) == torch.arange(N)[:, None], []
+    for scores, belongs in ((similarity, own), (similarity.T, own.T)):
+        best = scores.masked_fill(~belongs, -torch.inf).amax(1, keepdim=True)
+        ahead = ((scores >= best) & ~belongs).sum(1)
+        found.append((ahead < k).double().mean().item())
+    return tuple(found)
+
+
+checks.recall_both(recall_both_solution).require()
+
+# %% [markdown]
+# ### 9.5 Rank the best again &nbsp; ●● 15 minutes
+#
+# `cheap` `(N,)` are the cheap scores of a gallery with one query. `joint(rows)` gives the joint scores of those rows, and costs a pass for each. Return the rows of the whole gallery, best first, `(N,)`: the `top` best by the cheap score, ranked by their joint score, then all others in the order of the cheap score.
+
+
+# %%
+def rerank(cheap, joint, top):
+    """The numbers of the gallery's rows, best first, (N,)."""
+    ...
+
+
+checks.rerank(rerank)
+
+# %% [markdown]
+# <details><summary>Hint</summary><code>order = cheap.argsort(descending=True)</code>. The joint scores of <code>order[:top]</code> are sorted in the same way; their places are places in <code>order[:top]</code>.</details>
+
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+def rerank_solution(cheap, joint, top):
+    order = cheap.argsort(descending=True)
+    best = order[:top]
+    return torch.cat([best[joint(best).argsort(descending=True)], order[top:]])
+
+
+checks.rerank(rerank_solution).require()
+
+# %% [markdown]
+# ### 9.6 One softmax, taken apart &nbsp; ●●● 30 minutes
+#
+# Section 3.2 in code. `logits` `(L, m + n)` are those of $L$ queries over $m$ = `regions` regions and $n$ words; `values` `(m + n, D)`. Return λ `(L,)`, and what attention over the regions alone, and over the words alone, gives, `(L, D)` each. It must also be right in float32 where λ is almost 0 or 1.
+
+
+# %%
+def split_attention(logits, values, regions):
+    """The share of the regions (L,), what comes from them (L, D), and from the words (L, D)."""
+    ...
+
+
+checks.split_attention(split_attention)
+
+# %% [markdown]
+# <details><summary>Hint</summary><code>logsumexp(1)</code> of each part of the logits; a <code>sigmoid</code> of their difference. Each part has a softmax of its own.</details>
+
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+def split_attention_solution(logits, values, regions):
+    first, second = logits[:, :regions], logits[:, regions:]
+    share = (first.logsumexp(1) - second.logsumexp(1)).sigmoid()
+    return share, first.softmax(1) @ values[:regions], second.softmax(1) @ values[regions:]
+
+
+checks.split_attention(split_attention_solution).require()
+
+# %% [markdown]
+# ## 10 · Quiz
+
+# %% jupyter={"source_hidden": true}
+quiz.ask(
+    "You train a matcher with margin 0.2 and the hardest negative. The loss falls to 0.400 and stays there for an hour. What happened?",
+    {
+        "It has converged: change the learning rate schedule": "A loss of exactly 2m has a special reason.",
+        "All scores are equal": "Then each hinge costs the margin, and a pair costs 2m. Look at the spread of the scores; begin with the sum over all negatives.",
+        "The margin is too small": "With another margin it would be 2m again.",
+    },
+    answer="All scores are equal",
+)
+
+# %% jupyter={"source_hidden": true}
+quiz.ask(
+    "In the joint attention, the blocks RE and ER are masked. What is left of the cross branch?",
+    {
+        "Nothing: its output is 0": "Each row still has its own modality to look at, and its weights sum to 1.",
+        "Self-attention of regions, and of words": "Each softmax runs over its own modality. i1 no longer depends on the sentence.",
+        "The same as before, since one softmax normalizes": "The weights of the other modality are gone, so the result changes.",
+    },
+    answer="Self-attention of regions, and of words",
+)
+
+# %% jupyter={"source_hidden": true}
+quiz.ask(
+    "Why can i0 and c0 be stored for a whole gallery, but not i1 and c1?",
+    {
+        "They are shorter vectors": "All four have the same length.",
+        "i1 and c1 depend on the pair": "Regions have looked at this sentence's words, and words at this picture's regions. N pictures and M sentences need N·M passes.",
+        "i1 and c1 are not normalized": "They have length 1, too.",
+    },
+    answer="i1 and c1 depend on the pair",
+)
+
+# %% jupyter={"source_hidden": true}
+quiz.ask(
+    "A paper reports R@1 = 75 % on COCO “1K”, another 54 % on COCO “5K”, picture to sentence. Which model is better?",
+    {
+        "The first": "Its gallery is five times smaller, so the task is easier.",
+        "This cannot be said": "1K is the mean over five galleries of 1,000 pictures; 5K is one gallery of 5,000. The same model has both numbers in the table of section 7.1.",
+        "The second, since 5K is harder": "It is harder, but how much harder depends on the model.",
+    },
+    answer="This cannot be said",
+)
+
+# %% jupyter={"source_hidden": true}
+quiz.ask(
+    "Your batch holds two captions of the same picture. What happens with the hardest negative if you do nothing?",
+    {
+        "Nothing: the loss finds other negatives": "The other true caption has a high score, so it is often the hardest one.",
+        "A true caption is pushed away": "It is probably the hardest “negative”, so the gradient goes where it should not. Mark the pair as true, and leave it out.",
+        "The loss becomes negative": "A hinge is never below 0.",
+    },
+    answer="A true caption is pushed away",
+)
+
+# %% [markdown]
+# ## 11 · Recap
+#
+# - **One softmax** over regions and words has four blocks. It is a mixture of self-attention and attention across; a mask gives self-attention back.
+# - **Two branches:** $i_0\cdot c_0$ can be stored; $i_1\cdot c_1$ belongs to the pair.
+# - **The hardest negative** teaches what is confused. From a random start it can collapse: the loss is $2m$.
+# - A caption that is **true of another picture** is no negative.
+# - **R@K:** any of five captions counts; chance is $K/N$ in both directions; compare only galleries of one size.
+# - An **attention weight** need not show what a score depends on. Take the region away, and see.
+# - Joint scores cost $B^2$ passes. **Rank with the cheap score, and score the best K jointly.**
+#
+# Here the arc ends: from noise to pictures, from words to pictures, and from pictures back to words.
+#
+# **References**
+# - X. Wei et al.: *Multi-Modality Cross Attention Network for Image and Sentence Matching* (MMCA), CVPR 2020: section 3, and the tables of results.
+# - Y. Wu et al.: *Learning Fragment Self-Attention Embeddings for Image-Text Matching* (SAEM), ACM Multimedia 2019.
+# - F. Faghri et al.: *VSE++: Improving Visual-Semantic Embeddings with Hard Negatives*, BMVC 2018: the loss, and its slow start.
+# - P. Anderson et al.: *Bottom-Up and Top-Down Attention for Image Captioning and Visual Question Answering*, CVPR 2018: regions.
+# - J. Devlin et al.: *BERT*, NAACL 2019. Y. Kim: *Convolutional Neural Networks for Sentence Classification*, EMNLP 2014.
+# - J. Zhang et al.: *Top-down Neural Attention by Excitation Backprop*, ECCV 2016: the pointing game.
