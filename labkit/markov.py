@@ -90,10 +90,11 @@ class Chain:
         """
         if (many := self.closed_classes()) > 1:
             raise ValueError(
-                f"this chain has {many} closed classes of states, so {many} or more stationary "
-                "distributions: make it possible to leave all of them but one"
+                f"this chain has {many} closed classes of states, so infinitely many "
+                "stationary distributions: make it possible to leave all of them but one"
             )
-        return (method or by_linear_solve)(self.P)
+        pi = (method or by_linear_solve)(self.P).clamp(min=0)  # a rounding error may be −1e-16
+        return pi / pi.sum()
 
     def reachable(self) -> Tensor:
         """(n, n) bool: can j be reached from i, in any number of steps, zero included?"""

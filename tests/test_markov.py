@@ -84,6 +84,17 @@ def test_a_chain_with_a_state_it_leaves_for_good_still_has_one_stationary_law():
     torch.testing.assert_close(chain.stationary(), expected, atol=1e-14, rtol=0)
 
 
+def test_a_chain_takes_its_own_stationary_law_as_a_start():
+    """Also where a state has no probability left: the linear solve may round it below 0."""
+    chain = Chain([[0.9, 0.1, 0], [0.3, 0.7, 0], [0.02, 0, 0.98]])
+    pi = chain.stationary()
+    assert pi.min() >= 0
+    assert not chain.irreducible()
+    for start in (pi, *range(3)):
+        after = chain.distribution(start, 2000)
+        torch.testing.assert_close(after, pi, atol=1e-12, rtol=0)
+
+
 def test_irreducible_and_aperiodic_is_what_the_weather_is():
     assert WEATHER.irreducible()
     assert WEATHER.period() == 1

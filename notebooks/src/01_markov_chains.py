@@ -47,16 +47,17 @@ figure, axes = plots.subplots(2, 5, size=(10, 4.6), sharey="row")
 for n, axis in zip((0, 2, 5, 10, 30), axes[0]):
     chain_plot.draw_distributions(axis, cat, n)
 axes[0, 0].set_ylabel("probability")
-axes[0, 4].legend()
+axes[0, 4].legend(loc="upper right", handlelength=0.8, borderaxespad=0, borderpad=0.2)
+figure.get_layout_engine().set(rect=(0.01, 0, 0.99, 1))  # room for the label
 axes[1, 0].set_ylabel("$x_2$")
 
 generator = torch.Generator().manual_seed(0)
-x, moments = cat_cloud(4000, generator), (0, 2, 10, 60, 2000)
-for n in range(max(moments) + 1):
-    if n in moments:
-        chain_plot.draw_cloud(axes[1, moments.index(n)], x)
-        axes[1, moments.index(n)].set_title(f"n = {n}")
-    if n < max(moments):
+x, times = cat_cloud(4000, generator), (0, 2, 10, 60, 2000)
+for n in range(max(times) + 1):
+    if n in times:
+        chain_plot.draw_cloud(axes[1, times.index(n)], x)
+        axes[1, times.index(n)].set_title(f"n = {n}")
+    if n < max(times):
         x = GaussianChain(beta=0.005).step(x, generator)
 bars = torch.linalg.matrix_power(cat.P, 30)  # row: start, column: state
 assert (bars.amax(0) - bars.amin(0)).max() < 2e-4
@@ -65,7 +66,7 @@ plots.show(figure, "Above, the bars of the three cats are different at n = 0 and
            "Below, a cat's face at the upper right becomes a round cloud around 0.")  # fmt: skip
 
 # %% [markdown]
-# At the left you see the start: three different distributions, and a cloud shaped like a cat's face. At the right you cannot see it any more: the three bars of a state differ by less than 0.0002, and the cloud has nearly mean 0 and covariance $I$. **Both chains forget where they started, and each ends in its own limit distribution.** We study the cat first: there every number can be found by hand. The cloud is the forward half of a diffusion model.
+# At the right you cannot see the start any more: the three bars of a state differ by less than 0.0002, and the cloud has nearly mean 0 and covariance $I$. **Both chains forget where they started, and each ends in its own limit distribution.** We study the cat first: there you can find the main numbers by hand. The cloud is the forward half of a diffusion model.
 
 # %% [markdown]
 # ## 2 · The idea
@@ -94,11 +95,11 @@ plots.show(figure, "120 days of weather in two towns. In the first town the rain
            "fewer, longer runs than in the second.")  # fmt: skip
 
 # %% [markdown]
-# The second town draws each day anew. The first has a rule: *after a rainy day it rains with probability 0.7, after a dry day with 0.1.* To predict tomorrow's weather you need today's, and then **yesterday's adds nothing**. This is the Markov property,
+# In the second town each day is drawn independently. The first has a rule: *after a rainy day it rains with probability 0.7, after a dry day with 0.1.* If you know today's weather, **yesterday's weather does not improve the prediction** for tomorrow. This is the Markov property,
 #
-# $$\Pr(X_{n+1}=j\mid X_n=i,\;X_{n-1}=h,\;\dots,\;X_0=a)\;=\;\Pr(X_{n+1}=j\mid X_n=i)\;=\;P_{ij},$$
+# $$\Pr(X_{n+1}=j\mid X_n=i,\;X_{n-1}=h,\;\dots,\;X_0=a)\;=\;\Pr(X_{n+1}=j\mid X_n=i),$$
 #
-# and a process that has it is a **Markov chain**. When the rule is the same every day, one table holds it: the **transition matrix** $P$. Row $i$ holds the probabilities of the next state after $i$. So **every row sums to 1**.
+# and a process that has it is a **Markov chain**. If these probabilities are the same at every step, one table holds them: the **transition matrix** $P$, with $P_{ij}=\Pr(X_{n+1}=j\mid X_n=i)$. Row $i$ holds the probabilities of the next state after $i$. So **every row sums to 1**.
 #
 # Our cat is such a chain, observed every ten minutes:
 #
@@ -131,7 +132,7 @@ axis.set(title=f"One day of the cat: {hours}", xlabel="hour", xticks=range(0, 25
 plots.show(figure, f"A band of 24 hours in three lanes: {hours}.")
 
 # %% [markdown]
-# The walk is random. But its **distribution**, the probability of each state at each time, is not. We compute it now.
+# The walk is random. But its **distribution**, the probability of each state at each time, is not.
 
 # %% [markdown]
 # ## 3 · The derivation
@@ -159,7 +160,7 @@ assert total_variation(counted, asleep @ cat.P) < 0.01
 #
 # $$\boxed{\;S_n=S_0P^n\;}$$
 #
-# The entry $(P^n)_{ij}$ is the probability to go from $i$ to $j$ in $n$ steps, through any states in between. And since $P^{m+n}=P^mP^n$, seven steps are three steps and then four: the **Chapman–Kolmogorov equation**. In lesson 02, many small steps of noise become one large step in this way. Look at the rows of $P^n$:
+# The entry $(P^n)_{ij}$ is the probability to go from $i$ to $j$ in $n$ steps, through any states in between. And since $P^{m+n}=P^mP^n$, seven steps are three steps and then four: the **Chapman–Kolmogorov equation**. Look at the rows of $P^n$:
 
 # %% tags=["nbval-check-output"]
 for n in (1, 4, 16, 64):
@@ -182,7 +183,7 @@ plots.show(figure, "From each of the three starts, the probabilities of sleep, p
 # %% [markdown]
 # ### 3.3 What remains: the stationary distribution
 #
-# Where are the dashed lines? If $S_n$ converges to some $\pi$, then one more step changes nothing:
+# If $S_n$ converges to some $\pi$, then one more step changes nothing:
 #
 # $$\pi P=\pi,\qquad\sum_i\pi_i=1.$$
 #
@@ -192,11 +193,11 @@ plots.show(figure, "From each of the three starts, the probabilities of sleep, p
 #
 # $$\pi_iP_{ij}=\pi_jP_{ji}\qquad\text{(detailed balance)}.$$
 #
-# Then $\pi_{\text{play}}/\pi_{\text{sleep}}=0.075/0.15=\tfrac12$ and $\pi_{\text{eat}}/\pi_{\text{sleep}}=0.025/0.25=\tfrac1{10}$. So the three are as $10:5:1$, and
+# Then $\pi_{\text{play}}/\pi_{\text{sleep}}=0.075/0.15=\tfrac12$ and $\pi_{\text{eat}}/\pi_{\text{sleep}}=0.025/0.25=\tfrac1{10}$. So the three probabilities have the ratio $10:5:1$, and
 #
 # $$\pi=\left(\tfrac{10}{16},\tfrac5{16},\tfrac1{16}\right)=(0.625,\;0.3125,\;0.0625).$$
 #
-# The guess also holds for play and eat. Detailed balance makes $\pi$ stationary: sum $\pi_iP_{ij}=\pi_jP_{ji}$ over $i$, and the right side is $\pi_j$, because rows sum to 1. It is not necessary: "round and round" in section 5 has a stationary distribution and no balance.
+# The guess also holds for play and eat. Detailed balance makes $\pi$ stationary: sum $\pi_iP_{ij}=\pi_jP_{ji}$ over $i$, and the right side is $\pi_j$, because rows sum to 1. Detailed balance is not necessary: "round and round" in section 5 has a stationary distribution without detailed balance.
 
 # %% tags=["nbval-check-output"]
 by_hand = torch.tensor([10, 5, 1], dtype=torch.float64) / 16
@@ -206,7 +207,7 @@ print("in detailed balance:", torch.allclose(flow, flow.T, rtol=0, atol=1e-15))
 print("a step changes nothing:", torch.allclose(by_hand @ cat.P, by_hand, rtol=0, atol=1e-15))
 
 # %% [markdown]
-# **$\pi_i$ is also the long-run share of time in state $i$.** This holds in one long walk of every irreducible chain, from any start (the ergodic theorem; we do not prove it). So our cat sleeps 15 hours a day on average, plays 7.5 and eats 1.5. Counting one walk is the simplest way to estimate $\pi$:
+# **$\pi_i$ is also the long-run share of time in state $i$.** In a finite irreducible chain this holds with probability 1 for one long walk, from any start (the ergodic theorem; we do not prove it). So our cat sleeps 15 hours a day on average, plays 7.5 and eats 1.5. We count one walk:
 
 # %%
 walk = torch.tensor(cat.walk(20_000, "sleep", torch.Generator().manual_seed(0))[1:])
@@ -219,9 +220,9 @@ assert total_variation(share, pi) < 0.02
 # %% [markdown]
 # When no guess works, there are three general methods.
 #
-# 1. **Solve.** $(P^\top-I)\,\pi^\top=0$ is one equation for each state. One follows from the others, because rows of $P-I$ sum to 0. Put $\sum_i\pi_i=1$ in its place.
+# 1. **Solve.** $(P^\top-I)\,\pi^\top=0$ is one equation for each state. One of these equations follows from the others, because rows of $P-I$ sum to 0. Put $\sum_i\pi_i=1$ in its place.
 # 2. **Eigenvector.** $\pi P=\pi$ says that $\pi$ is a *left* eigenvector of $P$ with eigenvalue 1. The right one is $(1,1,1)^\top$: it only says that the rows sum to 1.
-# 3. **Power iteration.** Start anywhere and multiply by $P$ again and again.
+# 3. **Power iteration.** Start anywhere and multiply by $P$ again and again. This needs a chain that converges (section 8).
 
 # %% tags=["nbval-check-output"]
 for method in (by_linear_solve, by_eigenvector, by_power_iteration):
@@ -238,11 +239,11 @@ for method in (by_linear_solve, by_eigenvector, by_power_iteration):
 #
 # is the largest difference in probability that any event can have. It is 0 for equal distributions and 1 for distributions that never overlap.
 #
-# Now write the start as a sum of left eigenvectors of $P$, $S_0=\pi+c_2v_2+c_3v_3$. The cat's $P$ has three different eigenvalues, so this is possible. Why does $\pi$ have the factor 1? Rows sum to 1, so $v_k$ and $v_kP=\lambda_kv_k$ have the same sum. If $\lambda_k\ne1$, this sum is 0. And $S_0$ sums to 1. Each product with $P$ multiplies $v_k$ by $\lambda_k$, so after $n$ steps
+# Now write the start as a sum of left eigenvectors of $P$, $S_0=\pi+c_2v_2+c_3v_3$. Number the eigenvalues by size, $1=\lambda_1\ge|\lambda_2|\ge|\lambda_3|$. The cat's three are different, so such a sum exists. Why does $\pi$ have the factor 1? Rows sum to 1, so $v_k$ and $v_kP=\lambda_kv_k$ have the same sum. If $\lambda_k\ne1$, this sum is 0. And $S_0$ sums to 1. Each product with $P$ multiplies $v_k$ by $\lambda_k$, so after $n$ steps
 #
 # $$S_n=\pi+c_2\lambda_2^n\,v_2+c_3\lambda_3^n\,v_3\qquad\Longrightarrow\qquad\mathrm{TV}(S_n,\pi)\le C\,|\lambda_2|^n.$$
 #
-# The start is only in the last two terms, and each shrinks by a constant factor a step: **geometric decay**. By hand: the eigenvalues sum to the trace, $1+\lambda_2+\lambda_3=2.2$, and multiply to the determinant, $\lambda_2\lambda_3=0.34$. Hence $\lambda^2-1.2\lambda+0.34=0$ and $\lambda_{2,3}=0.6\pm\sqrt{0.02}=0.6\pm0.1\sqrt2$.
+# The start is only in the last two terms, and each shrinks by a constant factor a step: **geometric decay**. By hand: the eigenvalues sum to the trace, $1+\lambda_2+\lambda_3=2.2$, and their product is the determinant, $\lambda_2\lambda_3=0.34$. Hence $\lambda^2-1.2\lambda+0.34=0$ and $\lambda_{2,3}=0.6\pm\sqrt{0.02}=0.6\pm0.1\sqrt2$.
 
 # %% tags=["nbval-check-output"]
 print("eigenvalues:", cat.eigenvalues().real.numpy().round(7), " by hand:", 0.6 + 0.1 * 2**0.5)
@@ -259,7 +260,7 @@ far, farther = (total_variation(cat.distribution("sleep", n), pi) for n in (40, 
 print(f"later, one more step multiplies it by {farther / far:.6f}")
 
 # %% [markdown]
-# On a logarithmic axis geometric decay is a straight line. Each start has its own constant $C$. Once $(\lambda_3/\lambda_2)^n$ is small, every start with $c_2\ne0$ has **the same slope**, $\log|\lambda_2|$, which depends only on $P$. A start with $c_2=0$ falls faster, like $\lambda_3^n$.
+# On a logarithmic axis geometric decay is a straight line. Each start has its own constant $C$. Once $(\lambda_3/\lambda_2)^n$ is small, every start with $c_2\ne0$ has **the same slope**, $\log|\lambda_2|$, which depends only on $P$. From a start with $c_2=0$ the distance falls faster, like $\lambda_3^n$.
 
 # %%
 figure, axis = plots.subplots(size=(8, 3.4))
@@ -301,18 +302,18 @@ assert total_variation(two_steps.P[0], two_steps.stationary()) > 0.19 and left <
 # - **every state can be reached from every other** (the chain is *irreducible*), which makes $\pi$ unique, and
 # - **its round trips, the paths from a state back to it, have lengths with greatest common divisor 1** (it is *aperiodic*). In an irreducible chain, one state with $P_{ii}>0$ makes the chain aperiodic.
 #
-# Section 8 shows a chain without each.
+# Section 8 shows one chain that is not irreducible and one that is not aperiodic.
 
 # %% [markdown]
 # ### 3.5 Optional: a chain for the distribution that you want
 #
-# Now **$\pi$ is given, and we look for a $P$** that converges to it. This is useful when you know $\pi$ only as weights whose sum you cannot compute.
+# Now **$\pi$ is given, and we look for a chain** that converges to it.
 #
 # The cat lies on a round rug with 24 places, and some are sunnier. It *proposes* a move by some chain $q$: here one place to the left or to the right, each with probability ½. It accepts the move with a probability $a_{ij}$ that balances the flow, $\pi_iq_{ij}a_{ij}=\pi_jq_{ji}a_{ji}$:
 #
 # $$a_{ij}=\min\left\{1,\;\frac{\pi_j\,q_{ji}}{\pi_i\,q_{ij}}\right\}.$$
 #
-# Both directions now carry $\min(\pi_iq_{ij},\pi_jq_{ji})$, so $\pi$ is stationary. After a refused move the chain stays. Only *ratios* of $\pi$ occur, so the unknown sum cancels. This is the **Metropolis–Hastings** chain.
+# Both directions now carry $\min(\pi_iq_{ij},\pi_jq_{ji})$, so $\pi$ is stationary. After a refused move the chain stays where it is. Only *ratios* of $\pi$ occur, so you need not know the sum of its weights. This is the **Metropolis–Hastings** chain.
 
 # %%
 places = torch.arange(24)
@@ -330,13 +331,14 @@ print(f"TV after 100 steps: {sunny:.3f} from the sunny place 5, {dark:.3f} from 
 assert sunny > 3 * dark
 
 held = rug.distribution(5, 100)[1:10].sum(), goal[1:10].sum()
-print(f"places 1 to 9 after 100 steps from place 5: {held[0]:.3f}, in the end {held[1]:.3f}")
+print(f"places 1 to 9 after 100 steps from place 5: {held[0]:.3f}, in the limit {held[1]:.3f}")
 down = torch.stack([rug.P[i, i + 1] / one_aside[i, i + 1] for i in range(5, 9)])
 print("accepted from place 5 down to place 9:", down.numpy().round(2))
 assert abs(held[0] - 0.635) < 0.001 and down.min() > 0.5 and down.max() < 0.85
+assert abs(down.prod() - goal[9] / goal[5]) < 1e-6
 
 # %% [markdown]
-# Move the slider. The cat starts in the sunny place 5. Places 1 to 9 around it empty slowly: after 100 steps they still hold 0.63, and in the end 0.47. Each step down to the dark place 9 is accepted with probability 0.51 to 0.84, and several in a row are rare. Such peaks are called *modes*, and this chain of small steps crosses between them slowly.
+# Move the slider. Places 1 to 9 around the sunny place 5 empty slowly: after 100 steps they still hold 0.635; in the limit it is 0.466. The four steps down to the dark place 9 are accepted with probability 0.51 to 0.84 each, and all four with probability $\pi_9/\pi_5=0.17$. Such peaks are called *modes*, and this chain of small steps crosses between them slowly.
 
 
 # %%
@@ -404,14 +406,16 @@ chain_plot.draw_band(axis, paths[:, :12], exact)
 axis.set(title="Twelve walks, the exact mean, and two standard deviations around it",
          xlabel="steps n", ylabel="x")  # fmt: skip
 plots.show(figure, "Twelve walks start around 3. The exact mean falls to 0.40 in 200 steps, "
-           "and the band around it becomes twice as wide.")  # fmt: skip
+           "and the band around it becomes twice as wide. One walk leaves it far below.")  # fmt: skip
 
 # %% [markdown]
-# But mean and variance are not the whole distribution, and a picture is no Gaussian. So **insert the step into itself $n$ times.** The independent noises add up to one Gaussian. Its variance is $v_n$ for $v_0=0$:
+# At each step about 5 % of the 5,000 walks are outside the band; one of these twelve falls unusually far.
+#
+# But mean and variance are not the whole distribution, and pictures do not have a Gaussian distribution. So **insert the step into itself $n$ times.** The independent noises add up to one Gaussian. Its variance is $v_n$ for $v_0=0$:
 #
 # $$x_n=(1-\beta)^{n/2}\,x_0+\sqrt{1-(1-\beta)^n}\;\bar\varepsilon_n,\qquad\bar\varepsilon_n\sim\mathcal N(0,1).$$
 #
-# For every fixed $x_0$ the first term goes to 0, and the second to $\mathcal N(0,1)$. Every pixel of a picture gets its own independent noise. **So the limit is $\mathcal N(0,I)$ from every start.** A check with two pixels that start at 1 and −1:
+# For every fixed $x_0$ the first term goes to 0, and the second to $\mathcal N(0,1)$. Every pixel of a picture gets its own independent noise. **So the limit is $\mathcal N(0,I)$ from every start.** A check with two pixels that start at 1 and −1. The last number is the largest difference between the distribution functions of $\bar\varepsilon_n$ and of $\mathcal N(0,1)$; 20,000 exact draws give $0.006\pm0.002$:
 
 # %%
 generator, start = torch.Generator().manual_seed(0), torch.tensor([1.0, -1.0]).double()
@@ -421,14 +425,14 @@ for n in range(1, 401):
     if n in (20, 100, 400):
         kept = (1 - chain.beta) ** n
         noise = (x - kept**0.5 * start) / (1 - kept) ** 0.5  # ε̄, if the formula is right
-        below = torch.special.ndtr(noise).sort(0).values  # even from 0 to 1, if it is N(0, 1)
+        below = torch.special.ndtr(noise).sort(0).values  # uniform on [0, 1], if it is N(0, 1)
         gap = (below.T - torch.arange(1, 20_001) / 20_000).abs().max()
         print(f"n = {n:3}: mean {x.mean(0).numpy().round(3)}, formula "
-              f"{(kept**0.5 * start).numpy().round(3)}; ε̄ from N(0, 1): {gap:.4f}")  # fmt: skip
+              f"{(kept**0.5 * start).numpy().round(3)}; difference {gap:.4f}")  # fmt: skip
         assert gap < 0.015 and (noise.T.cov() - torch.eye(2)).abs().max() < 0.05
 
 # %% [markdown]
-# Is this the same theory? Cut the line from −6 to 6 into 161 cells, with a probability to step from each to each. This is an ordinary `Chain`:
+# Is this the same theory? Take 161 points from −6 to 6 as states, with a transition probability between each two of them. This is an ordinary `Chain`:
 
 # %% tags=["nbval-check-output"]
 beta, x = 0.2, torch.linspace(-6, 6, 161, dtype=torch.float64)
@@ -444,7 +448,7 @@ print("√(1 − β)^k     :", powers.numpy().round(5))
 assert distance < 1e-8 and (values - powers).abs().max() < 1e-5
 
 # %% [markdown]
-# The stationary distribution is the normal one, and $\lambda_2=\sqrt{1-\beta}$ is the factor by which the mean decays in one step. **On this grid the cat's theory gives the Gaussian chain's numbers.**
+# The stationary distribution is the normal one, and $\lambda_2=\sqrt{1-\beta}$ is the factor by which the mean decays in one step. **On this grid the theory of section 3.4 gives the numbers of the Gaussian chain.**
 #
 # Now the cloud. Which becomes invisible first, the whiskers or the ears?
 
@@ -459,7 +463,7 @@ def film(beta, times):
         x = GaussianChain(beta).step(x, generator)
 
 
-for n in (1, 90, 500):
+for n in (1, 20, 40, 500):
     mean, variance = GaussianChain(0.005).moments(1.9, 0, n)
     print(f"β = 0.005, n = {n:3}: standard deviation of the noise {variance**0.5:.2f}, "
           f"mean of x₁ {mean:.2f}")  # fmt: skip
@@ -469,7 +473,7 @@ Filmstrip({f"{beta}": list(film(beta, times)) for beta in (0.005, 0.02, 0.08)}, 
           alt="A cloud of dots that was a cat's face, in axes x₁ and x₂, and a dashed circle")  # fmt: skip
 
 # %% [markdown]
-# A whisker is 0.03 thick, an ear about 0.6 wide. A detail disappears when the noise is about as large: a whisker in the first steps, an ear at about $n=90$, where the noise is 0.60. The cloud's mean reaches 0 last. The dashed circle has radius 2; $1-e^{-2}\approx86\,\%$ of a standard normal cloud lies inside it.
+# A whisker is 0.03 thick. After one step the noise is 0.07, and you cannot see single whiskers any more. The ears are larger, so they disappear later: between $n=20$ and $n=40$, where the noise is 0.31 to 0.43. The cloud's mean changes most slowly: at $n=500$ it is still 0.54. The dashed circle has radius 2; $1-e^{-2}\approx86\,\%$ of a standard normal cloud lies inside it.
 #
 # ### 3.7 And backwards?
 #
@@ -502,18 +506,18 @@ print("counted, it eats at step 2 → before:", counted)
 assert total_variation(counted, one_step_back(asleep @ cat.P, cat.P)[2]) < 0.02
 
 # %% [markdown]
-# So *to run a chain backwards you need the distributions that it went through*. If it starts with photographs, you need the distribution of photographs, and no formula for it is known.
+# So *to run a chain backwards you need the distributions that it went through*. If it starts with photographs, no formula for these distributions is known.
 
 # %% [markdown]
 # ## 4 · The real code
 #
-# These functions ran above. First $S_n=S_0P^n$, and the walk, which draws from the row of its state:
+# First $S_n=S_0P^n$, and the walk, which draws from the row of its state:
 
 # %%
 show_source(Chain.distribution, Chain.walk)
 
 # %% [markdown]
-# The stationary distribution in three ways: $(P^\top-I)\pi^\top=0$ with one row replaced; the left eigenvector, made real and scaled; $S\leftarrow SP$ until it stops moving. Then the distance, $\frac12\sum|p-q|$:
+# The stationary distribution in three ways: $(P^\top-I)\pi^\top=0$ with one row replaced; the left eigenvector; $S\leftarrow SP$ until it stops. Then the distance, $\frac12\sum|p-q|$:
 
 # %%
 show_source(by_linear_solve, by_eigenvector, by_power_iteration, total_variation)
@@ -527,7 +531,7 @@ show_source(metropolis_hastings, GaussianChain)
 # %% [markdown]
 # ## 5 · Play: what makes a chain forget?
 #
-# Each entry has a slider. When you move one, the others of its row share what is left. The circles show the distribution at $n=40$, the dashed lines $\pi$. Try to
+# Each entry has a slider. When you move one, the other entries of its row share the rest. The circles show the distribution at $n=40$, the dashed lines $\pi$. Try to
 #
 # 1. make the cat eat about half of the time, by moving **one** slider;
 # 2. make it forget as *slowly* as you can, but it must still converge;
@@ -550,7 +554,7 @@ ChainEditor(
 # %% [markdown]
 # <details><summary>What you may have found</summary>
 #
-# 1. Raise eat → eat. For 0.965, 0.97 and 0.975 the dashed line, $\pi$, is at 0.486, 0.526 and 0.569. The circle, $n=40$ from sleep, shows 0.454, 0.483 and 0.512. One stay in eat then lasts 29 to 40 steps on average, not 2.
+# 1. Raise eat → eat to 0.97. The dashed line, $\pi$, is at 0.526; the circle, $n=40$ from sleep, shows 0.483. One stay in eat then lasts 33 steps on average, not 2.
 #
 # 2. Push each "stay" towards 1: $|\lambda_2|\to1$. At exactly 1 it forgets nothing.
 #
@@ -558,7 +562,7 @@ ChainEditor(
 #
 # 4. "Round and round" has one, $(\frac13,\frac13,\frac13)$, and does not converge to it: it has period 3. Each slider repairs it, because it adds a round trip of another length.
 #
-# "Two rooms" has infinitely many. It needs an arrow between the rooms. With a little eat → sleep, the cat never eats in the long run; with a little sleep → eat, it only eats. A slider that moves only sleep and play repairs nothing.
+# "Two rooms" has infinitely many. It needs an arrow between the rooms. With a little eat → sleep, the cat never eats in the long run; with a little sleep → eat, it only eats.
 # </details>
 
 # %% jupyter={"source_hidden": true}
@@ -566,15 +570,14 @@ for arrow, end in (((2, 0), [0.75, 0.25, 0]), ((0, 2), [0, 0, 1])):
     P = torch.tensor([[0.9, 0.1, 0], [0.3, 0.7, 0], [0, 0, 1]]).double()
     P[arrow], P[arrow[0], arrow[0]] = 0.02, P[arrow[0], arrow[0]] - 0.02
     assert torch.allclose(Chain(P).stationary(), torch.tensor(end).double(), atol=1e-6)
-for stay, line, circle in ((0.965, 0.486, 0.454), (0.97, 0.526, 0.483), (0.975, 0.569, 0.512)):
-    edited = Chain(torch.stack([*cat.P[:2], rescaled(cat.P[2], 2, stay)]), cat.states)
-    assert abs(edited.stationary()[2] - line) < 0.0006
-    assert abs(edited.distribution("sleep", 40)[2] - circle) < 0.0006
+edited = Chain(torch.stack([*cat.P[:2], rescaled(cat.P[2], 2, 0.97)]), cat.states)
+assert abs(edited.stationary()[2] - 0.526) < 0.0006
+assert abs(edited.distribution("sleep", 40)[2] - 0.483) < 0.0006
 
 # %% [markdown]
 # ## 6 · The estimate: counting
 #
-# You have a long list, sleep, sleep, eat, play, …, and do not know $P$. How can you estimate it? **Choose the parameters under which your data are most likely.** This is maximum likelihood; lesson 03 starts from it, too. If $N_{ij}$ is how often you saw a step from $i$ to $j$, the log-probability of the whole walk is
+# You have a long list, sleep, sleep, eat, play, …, and do not know $P$. **Choose the parameters under which your data are most likely.** This is maximum likelihood; lesson 03 starts from it, too. If $N_{ij}$ is how often you saw a step from $i$ to $j$, the log-probability of the whole walk is
 #
 # $$\log\Pr(\text{walk})=\text{const}+\sum_{N_{ij}>0}N_{ij}\log P_{ij},\qquad\text{under}\quad\sum_jP_{ij}=1.$$
 #
@@ -582,7 +585,7 @@ for stay, line, circle in ((0.965, 0.486, 0.454), (0.97, 0.526, 0.483), (0.975, 
 #
 # $$\hat P_{ij}=\frac{N_{ij}}{\sum_kN_{ik}}.$$
 #
-# **Here, learning is counting.** A. A. Markov did this in 1913, by hand, with 20,000 letters of *Eugene Onegin*. First a check: the formula, and 1,000 matrices near $\hat P$, all less likely.
+# **Here, learning is counting.** A. A. Markov did this in 1913, by hand, with 20,000 letters of *Eugene Onegin*. First a check against 1,000 matrices near $\hat P$:
 
 # %%
 path = cat.walk(1000, "sleep", torch.Generator().manual_seed(0))
@@ -599,7 +602,7 @@ print(f"log-probability: P̂ {likely[0]:.2f}, P {likely[1]:.2f}, best other {max
 assert max(likely[1:]) < likely[0]
 
 # %% [markdown]
-# Then we watch 100 cats at the same time and estimate one matrix from each.
+# Then we watch 100 cats and estimate one matrix from each.
 
 
 # %%
@@ -656,14 +659,14 @@ print("slopes of the lines:", slope.numpy().round(2))
 assert (slope + 0.5).abs().max() < 0.1
 
 # %% [markdown]
-# The error falls about as $n^{-1/2}$. The row of *eat* is estimated worst on average, for all three lengths. One reason: the cat eats one time in sixteen, so this row has a sixteenth of the data. Another: an estimated $p$ has variance $p(1-p)/N_i$, with $N_i$ visits, and $p(1-p)$ is largest at ½. In a single walk the order can be another one: in about 9 of the 100, another row is the worst.
+# The error falls about as $n^{-1/2}$. The row of *eat* is estimated worst on average. One reason: the cat eats one time in sixteen, so this row has a sixteenth of the data. Another: an estimated $p$ has variance $p(1-p)/N_i$, with $N_i$ visits, and $p(1-p)$ is largest at ½. In a single walk the order can differ: in about 9 of the 100 walks another row is the worst.
 
 # %% [markdown]
 # ## 7 · Measure
 #
 # A finite, irreducible, aperiodic chain has constants with $\mathrm{TV}(S_n,\pi)\le C\alpha^n$, $\alpha<1$ (Levin, Peres and Wilmer, Theorem 4.9). For ours $\alpha=|\lambda_2|=0.7414$. Do simulated cats agree? We count where $N=20{,}000$ of them are, with 20 seeds.
 #
-# Such a table needs a **floor**: counts of 20,000 cats drawn from $\pi$ itself also differ a little from $\pi$. A distance at the floor cannot be told from 0.
+# Such a table needs a **floor**: counts of 20,000 cats drawn from $\pi$ itself also differ a little from $\pi$. A distance at the floor cannot be distinguished from 0.
 
 
 # %%
@@ -708,16 +711,16 @@ axis.axhline(floor, color=plots.VERMILLION, linewidth=1, label="floor: cats draw
 axis.set(title="The counted distance follows the theory down to the floor", xlabel="steps n",
          ylabel="total variation", xticks=range(0, 21, 5))  # fmt: skip
 axis.legend()
-plots.show(figure, "The counted total variation lies on the line of the theory down to 0.004, at "
+plots.show(figure, "The counted total variation is near the line of the theory down to 0.004, at "
            "n = 15. From n = 16 on it stays near the floor, 0.003.")  # fmt: skip
 
 # %% [markdown]
-# **They agree:** the factor per step, and the distance up to $n=15$, are those of the theory within three standard errors. From $n=16$ on the counted distance stays near the floor, and says no more about the theory.
+# **They agree:** the factor per step, and the distance up to $n=15$, are those of the theory within three standard errors. But chance adds to a counted distance, so near the floor it is too large on average: at $n=20$ it is 0.0034, and the theory says 0.0009. From $n=16$ on it stays near the floor, and does not test the theory any more.
 
 # %% [markdown]
 # ## 8 · Break it
 #
-# Four ways it goes wrong:
+# Four mistakes and exceptions that you should recognise:
 
 # %%
 swing = Chain([[0, 1], [1, 0]], ("tick", "tock"))
@@ -752,7 +755,7 @@ plots.show(figure, "Left: zigzag between 0 and 1. Middle: from 0 and 1 the proba
            "from 2 and 3 it stays 0. Right: the variance goes to 1, to 0.02, or grows.")  # fmt: skip
 
 # %% [markdown]
-# **Periodic.** `tick` and `tock` take turns. A stationary distribution exists, $(\frac12,\frac12)$, but from `tick` the chain never comes nearer to it: its second eigenvalue is $-1$, and $|-1|^n$ does not fall. Power iteration finds it only from $(\frac12,\frac12)$ itself. The linear solve finds it, and so does the share of time in one walk:
+# **Periodic.** The chain alternates between `tick` and `tock`. A stationary distribution exists, $(\frac12,\frac12)$, but from `tick` the chain never comes nearer to it: its second eigenvalue is $-1$, and $|-1|^n$ does not fall. Power iteration finds it only from $(\frac12,\frac12)$ itself. The linear solve finds it, and so does the share of time in one walk:
 
 # %%
 print("period", swing.period(), "· eigenvalues", swing.eigenvalues().real.numpy())
@@ -773,7 +776,7 @@ print(
 )
 
 # %% [markdown]
-# **Reducible.** No step leads from the states $\{0,1\}$ to $\{2,3\}$ or back. Each group has its own stationary distribution, and each mixture of the two is stationary, too. The eigenvalue 1 occurs twice. There is no *one* stationary distribution, and labkit says so:
+# **Reducible.** No step leads from the states $\{0,1\}$ to $\{2,3\}$ or back. Each group has its own stationary distribution, and each mixture of the two is stationary, too. The eigenvalue 1 occurs twice, and labkit raises an error:
 
 # %%
 print("eigenvalues", rooms.eigenvalues().real.numpy().round(4))
@@ -783,7 +786,7 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# **Rows for columns.** Some books put the distribution into a column and write $S_{n+1}=PS_n$, with columns that sum to 1. Both are right; do not mix them. `Chain` refuses rows that do not sum to 1. If rows *and* columns sum to 1, nothing notices the transpose. And nothing refuses a wrong product:
+# **Rows in place of columns.** Some books put the distribution into a column and write $S_{n+1}=PS_n$, with columns that sum to 1. Both conventions are right; do not mix them. `Chain` refuses rows that do not sum to 1. If rows *and* columns sum to 1, the transpose raises no error. A wrong product raises none either:
 
 # %%
 try:
@@ -795,12 +798,12 @@ print("accepted:", Chain(round_trip.P.T, cat.states).P.tolist())
 print("P @ S raises no error, but its sum is", round((cat.P @ asleep).sum().item(), 6))
 
 # %% [markdown]
-# **Wrong factors**, in the panel at the right. With $\beta$ in place of $\sqrt\beta$ the variance goes to $\beta=0.02$ and not to 1. Without the shrinking it grows without end. No error is raised.
+# **Wrong factors**, in the panel at the right. With $\beta$ in place of $\sqrt\beta$ the variance goes to $\beta=0.02$ and not to 1. Without the shrinking it grows without bound.
 
 # %% [markdown]
 # ## 9 · Exercises
 #
-# Write into the stub, run the cell and read what the check says. A hint and a solution are folded under each (click the three dots).
+# Write into the stub and run the cell. A hint and a solution are folded under each (click the three dots).
 #
 # ### 9.1 Where is it after n steps? &nbsp; ● 5 minutes
 #
@@ -831,7 +834,7 @@ checks.after_n_steps(after_n_steps_solution).require()
 # %% [markdown]
 # ### 9.2 Estimate the matrix from a walk &nbsp; ● 10 minutes
 #
-# What section 6 did. `path` is a list of state numbers, such as `[0,0,2,1,…]`. Each of the `k` states is left at least once.
+# This is the estimate of section 6. `path` is a list of state numbers, such as `[0,0,2,1,…]`. Each of the `k` states is left at least once.
 
 
 # %%
@@ -938,7 +941,7 @@ checks.gaussian_step(gaussian_step_solution).require()
 # %% [markdown]
 # ### 9.6 How long until it is forgotten? &nbsp; ●●● 45 minutes
 #
-# The **mixing time** is the smallest $n\ge0$ for which $\mathrm{TV}(S_n,\pi)\le$ `tolerance` **for every start**. It is enough to try the starts in a single state. Return a whole number.
+# The **mixing time** is the smallest $n\ge0$ for which $\mathrm{TV}(S_n,\pi)\le$ `tolerance` **for every start**. Return a whole number.
 #
 # Then take all three-state chains with the stationary distribution $(\frac13,\frac13,\frac13)$ that stay in each state with probability at least ½. Which has the smallest $|\lambda_2|$?
 
@@ -988,13 +991,13 @@ quiz.ask(
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "A finite chain has the stationary distribution $\\pi$. Does $S_n$ converge to $\\pi$ from every start?",
+    "A finite chain has the stationary distribution $\\pi$. What is enough for $S_n$ to converge to $\\pi$ from every start?",
     {
-        "Always: that is what stationary means": "Stationary means: if the chain has this distribution, it keeps it. The chain tick, tock has (½, ½) and does not converge to it.",
-        "Whenever all states can be reached from each other": "That makes π unique. But in the chain tick, tock all states can be reached, too, and it does not converge.",
-        "When all states can be reached from each other and the chain is aperiodic": "Then every eigenvalue except one is smaller than 1 in size, and the other terms go to 0.",
+        "Nothing more: that is what stationary means": "Stationary means: if the chain has this distribution, it keeps it. The chain tick, tock has (½, ½) and does not converge to it.",
+        "All states can be reached from each other": "That makes π unique. But in the chain tick, tock all states can be reached, too, and it does not converge.",
+        "All states can be reached from each other, and the chain is aperiodic": "Then every eigenvalue except one is smaller than 1 in size, and the other terms go to 0.",
     },
-    answer="When all states can be reached from each other and the chain is aperiodic",
+    answer="All states can be reached from each other, and the chain is aperiodic",
 )
 
 # %% jupyter={"source_hidden": true}
