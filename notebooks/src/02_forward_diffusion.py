@@ -5,7 +5,7 @@
 # into noise is easy: add a little noise, again and again. How much noise per step? Can one jump replace all steps?
 #
 # **Afterwards you can**
-# - noise any picture to any time in one line, and prove that its result has the same distribution as a thousand small steps;
+# - add noise to any picture, up to any time $t$, in one line, and prove that its result has the same distribution as a thousand small steps;
 # - read a noise schedule: what it keeps, what it destroys, and when;
 # - recognize a bad schedule by its pictures, and correct it;
 # - say which single quantity is missing for the reverse process.
@@ -53,7 +53,7 @@ dots = petals.sample(2000, torch.Generator().manual_seed(0))[0].float()  # (2000
 # ## See it first
 #
 # A photograph, a handwritten five, and two thousand dots that form five petals. The same
-# process destroys all three. Look at the right end: can you still tell which was which?
+# process destroys all three. Look at the right end: can you still see what each of them was?
 
 # %%
 times, five = (0, 50, 150, 300, 500, 750, 1000), handwriting[5:6]
@@ -78,7 +78,7 @@ plots.show(
 # $$x_t=x_{t-1}+\sqrt{\beta_t}\,\varepsilon_t \;?$$
 #
 # This works, too (*variance exploding*). But the numbers grow, and their final size depends on the number of steps.
-# We want inputs of one size, and the same end $\mathcal N(0, I)$ for every schedule: the reverse
+# We want inputs of one variance, and the same final distribution $\mathcal N(0, I)$ for every schedule: the reverse
 # process starts there. So each step also **shrinks** $x$, so that a variance of 1 stays 1:
 #
 # $$\boxed{\;x_t=\sqrt{1-\beta_t}\;x_{t-1}+\sqrt{\beta_t}\;\varepsilon_t,\qquad \varepsilon_t\sim\mathcal N(0, I)\;}$$
@@ -133,7 +133,7 @@ for before in (0.25, 1.0, 4.0):
 # %% [markdown]
 # ### 2. Two steps are one step
 #
-# Write $\alpha_t = 1-\beta_t$ for what a step keeps. Put the first step into the second:
+# Write $\alpha_t = 1-\beta_t$: the share of the variance that a step keeps. Put the first step into the second:
 #
 # $$x_2=\sqrt{\alpha_2}\,x_1+\sqrt{1-\alpha_2}\,\varepsilon_2
 #      =\sqrt{\alpha_2\alpha_1}\,x_0+\underbrace{\sqrt{\alpha_2(1-\alpha_1)}\,\varepsilon_1+\sqrt{1-\alpha_2}\,\varepsilon_2}_{\text{two independent Gaussians}}$$
@@ -167,7 +167,7 @@ assert worst < 1e-12
 # ### 3. The same by simulation
 #
 # Twenty thousand values start at $x_0 = 0.8$, one bright pixel. Each takes all thousand steps, with
-# its own noise. The bars count them; the black line is the jump's prediction. *Before you run it:* where is the peak at $t = 1000$, and how wide is it?
+# its own noise. The bars show their density (each panel has its own vertical scale); the black line is the jump's prediction. *Before you run it:* where is the peak at $t = 1000$, and how wide is it?
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -194,7 +194,7 @@ plots.show(
 
 # %% [markdown]
 # Do the numbers agree, too? The mean of $n$ values has a standard error of $\sqrt{\operatorname{Var}/n}$,
-# and their variance one of about $\operatorname{Var}\sqrt{2/n}$. Two or three standard errors can be chance; six mean a bug.
+# and their variance one of about $\operatorname{Var}\sqrt{2/n}$. Two or three standard errors can be chance; six are almost surely a bug.
 
 # %%
 for t, x in seen.items():
@@ -215,8 +215,8 @@ for t, x in seen.items():
 # $$\left(\sqrt{\bar\alpha_t}\right)^2+\left(\sqrt{1-\bar\alpha_t}\right)^2=1 .$$
 #
 # Draw the signal $\sqrt{\bar\alpha_t}$ to the right and the noise $\sqrt{1-\bar\alpha_t}$
-# upwards: the point moves along a quarter circle, from "all picture" to "all noise". **Every schedule follows
-# the same arc; schedules differ only in their speed.** The dots below are 100 steps apart. (Cosine's arc
+# upwards: the point moves along a quarter circle, from "all picture" to "all noise". **Every schedule of this
+# kind (*variance preserving*) follows the same arc; they differ only in their speed.** The dots below are 100 steps apart. (Cosine's arc
 # is drawn farther out, so that both can be seen.)
 
 # %%
@@ -236,8 +236,8 @@ print(
 )
 
 # %% [markdown]
-# At 60° the noise is larger than the signal, and you still see the flower: you look at
-# many pixels together (measured below).
+# At 60° the noise is larger than the signal, and you still see the flower. We think that your eye
+# averages over many pixels; below, averaging is measured.
 #
 # The photograph and the noise are vectors with 49,152 entries.
 # A long random vector is almost at a right angle to any fixed vector. So Pythagoras holds for the pictures, too:
@@ -257,20 +257,20 @@ for t in (100, 300, 600):
 # %% [markdown]
 # ## The real code
 #
-# This function made the pictures above. The jump is one line; the rest checks shapes and
+# This function made the pictures of "See it first". The jump is one line; the rest checks shapes and
 # takes the roots in float64. `alpha_bar[0] == 1` is the clean picture; `beta[t]` belongs to the step from $t-1$ to $t$.
 
 # %%
 show_source(NoiseSchedule.diffuse, NoiseSchedule.signal_and_noise)
 
 # %% [markdown]
-# Here is the table $\bar\alpha$ of DDPM, where $\beta$ rises evenly from 0.0001 to 0.02.
+# This code makes the table $\bar\alpha$ of DDPM: $\beta$ rises evenly from 0.0001 to 0.02.
 
 # %%
 show_source(schedule.linear, schedule.from_betas)
 
 # %% [markdown]
-# Three more, with $\beta\le 0.999$ and the sigmoid function $\sigma$. In `scaled_linear`, $\sqrt{\beta_t}$ rises evenly. The others are
+# Labkit has three more schedules; in all of them $\beta\le 0.999$. Below, $\sigma$ is the sigmoid function. In `scaled_linear`, $\sqrt{\beta_t}$ rises evenly. The others are
 #
 # $$\text{cosine: }\bar\alpha_t\propto\cos^2\!\Big(\frac{\pi}{2}\cdot\frac{t/T+0.008}{1.008}\Big),\qquad
 # \text{sigmoid: }\bar\alpha_t\propto\sigma(3)-\sigma(6\,t/T-3).$$
@@ -294,7 +294,12 @@ assert schedules["scaled_linear"].beta[1:].sqrt().diff().std() < 1e-12
 # $$\mathrm{SNR}_t=\frac{\bar\alpha_t}{1-\bar\alpha_t},\qquad \lambda_t=\log \mathrm{SNR}_t .$$
 #
 # $\lambda = 0$ is the middle of the arc (45°): signal and noise are equal. At $\lambda = +5$ the factor of the noise is
-# 0.08, at $\lambda = -5$ the factor of the signal is 0.08. How many steps does each schedule spend between the two?
+# 0.08, at $\lambda = -5$ the factor of the signal is 0.08.
+#
+# (Flow-matching models use $x_t = (1-t)\,x_0 + t\,\varepsilon$. Divide by $\sqrt{(1-t)^2+t^2}$: this is again a
+# point of the arc, with $\lambda = 2\log\frac{1-t}{t}$.)
+#
+# How many steps does each schedule spend between the two?
 
 # %% tags=["nbval-check-output"]
 print("schedule      λ = 0 at t   steps with −5 < λ < 5   with λ < −5   signal left at T")
@@ -303,19 +308,19 @@ for name, each in schedules.items():
     between, after = int((each.log_snr.abs() < 5).sum()), int((each.log_snr < -5).sum())
     left = each.alpha_bar[-1].sqrt()
     print(f"{name:13} {middle:10} {between:15} of {T} {after:13} {left:18.5f}")
-in_the_paper = schedule.scaled_linear(first=0.0015, last=0.0195).alpha_bar[-1].sqrt()
-assert abs(in_the_paper - 0.012) < 5e-4
+other_release = schedule.scaled_linear(first=0.0015, last=0.0195).alpha_bar[-1].sqrt()
+assert abs(other_release - 0.012) < 5e-4
 
 # %% [markdown]
 # ## Play: the schedule explorer
 #
-# **One question: all four schedules lead from the picture to noise. What differs on the way?** Drag the time
-# until you can *just* still see the flower. Note $t$ and $\lambda$. Do the same for the other schedules.
-# Which of the two stays the same? (The chosen schedule is orange.)
+# **One question: all four schedules lead from the picture to noise. What differs on the way?** Find the last time
+# at which you can see the flower. Note $t$ and $\lambda$. Do the same for the other schedules.
+# Which of the two stays about the same? (The chosen schedule is orange.)
 
 
 # %%
-times, nine = [0, 20, 50, *range(100, 500, 50), *range(500, 1001, 100)], handwriting[:9]
+times, nine = [0, 20, 50, *range(100, 500, 50), *range(500, 800, 100), *range(800, 1001, 50)], handwriting[:9]
 
 
 def explore(name):
@@ -351,8 +356,8 @@ for name, each in schedules.items():
 
 # %% [markdown]
 # The linear schedule reaches almost pure noise early: about 300 of its 1000 steps have $\lambda < -5$, where little is left of a small picture. Improved DDPM
-# (Nichol and Dhariwal 2021) criticized exactly this, and proposed the cosine schedule, with 53 such steps. The last one,
-# `scaled_linear`, is Stable Diffusion's, with $\beta$ from 0.00085 to 0.012. (The latent diffusion paper has 0.0015 to 0.0195, which leaves a
+# (Nichol and Dhariwal 2021) criticized exactly this, and proposed the cosine schedule, with 53 such steps. The last row,
+# `scaled_linear`, is Stable Diffusion's, with $\beta$ from 0.00085 to 0.012. (Other released models of latent diffusion have 0.0015 to 0.0195, which leaves a
 # signal of 0.012.) It ends with much more signal than the others; "Break it" shows what follows.
 #
 # **A second question: how large must the last β be, so that almost nothing is left?** DDPM chose 0.02. Move the slider:
@@ -425,7 +430,8 @@ power = large.square().mean().log().item()
 assert abs(ratio[1] - linear.log_snr[t].item() - power) < 0.02
 
 # %% [markdown]
-# Only the gain matters. ($\lambda_{400} = -1.42$ is for data of variance 1; the flower's mean square is 0.48, which lowers it by 0.73.) It is a little below $2\log k$, because averaging also removes fine detail. The consequence: a
+# Only the gain matters. ($\lambda_{400} = -1.42$ is for data of variance 1; the flower's mean square is 0.48, which lowers it by 0.73.) At 8 × 8 the gain is 4.12, a little below
+# $2\log k = 4.16$, because averaging also removes fine detail. The consequence: a
 # schedule that suits 32 × 32 adds too little noise at 256 × 256. For $k$ times as many pixels a side, Hoogeboom et al. (2023, "simple diffusion")
 # **lower** $\lambda$ by $2\log k$. (Chen 2023 multiplies the data by a factor $b < 1$ instead, found by trial.)
 #
@@ -450,7 +456,7 @@ for name, when in (("same t", same), ("shifted", later)):
 assert all(abs(sum(values) / 5 - sum(found[32]) / 5) < 0.06 for values in found.values())
 
 # %% [markdown]
-# (Correlation of the averaged picture with the clean flower, five seeds; here and below, mean ± sd.) At the same time it rises from 0.24 to 0.90. At the shifted
+# (Correlation of the averaged picture with the clean flower, five seeds; here and below, mean ± sd.) With $t = 400$ for all, it rises from 0.24 at 32 pixels to 0.90 at 256. At the shifted
 # times it stays near 0.24. Lesson 11 needs this.
 #
 # ## A first look at the reverse process
@@ -557,7 +563,7 @@ assert min(ends["five petals"]) > 0.99 and 0.5 < max(ends["four uneven centers"]
 # With our five petals it does, because they are symmetric. With four uneven centers only three dots in five do.
 #
 # Is the result really the data? We look at two numbers: the mean log-density under the true distribution, and the spread of
-# the dots within their petal, which should be 0.25. Neither is "higher is better": the real dots are the reference. The last row shows why.
+# the dots within their petal. (Its true value is 0.25; by chance, our real dots have 0.247.) Neither is "higher is better": the real dots are the reference. The last row shows why.
 # DDPM's step has two usual variances: the smaller one ($v = 0$) and the larger one ($v = 1$).
 
 
@@ -671,7 +677,10 @@ for seed in range(3):  # a seed sets everything: the weights, the data, the time
     networks.append(Denoiser(SmallNet(), linear))
     if seed == 0:
         draw_loss = partial(forward_plot.draw_loss, floor=floor)
-        alt = "The loss falls steeply, then fluctuates about the floor of the exact denoiser"
+        alt = (
+            "The loss falls steeply below 0.3, stays above the floor of the exact denoiser until "
+            "about step 1200, then fluctuates about it"
+        )
         losses = widgets.watch(train(networks[0]), draw_loss, every=20, alt=alt)
     else:
         losses = list(train(networks[-1]))
@@ -709,8 +718,8 @@ assert all(max(errors) < min(table[75][0]) for t, (errors, *_) in table.items() 
 assert min(table[75][1]) > 0.6 and min(table[75][2]) > 0.97
 
 # %% [markdown]
-# Of these times, the error is largest at $t = 75$. There the likeliest petal is the right one for 98 % of the dots. But for 18 % it is not yet certain: they are between petals,
-# and hold about three quarters of the error. We think the reason is the shape of the exact answer: between petals it changes steeply, and a small
+# Of these times, the error is largest at $t = 75$. There the likeliest petal is the right one for 98 % of the dots. But 18 % of the dots are between petals.
+# They have about three quarters of the error. We think the reason is the shape of the exact answer: between petals it changes steeply, and a small
 # network makes it smoother. Now we generate with each denoiser:
 
 # %%
@@ -741,7 +750,7 @@ assert max(few) < min(usual) and min(many) > 1.5 * max(usual)
 
 # %% [markdown]
 # (The picture shows 2,000 of the 10,000 dots of the last network.) An **outlier** lies where the true density is lower than at 99 % of real dots. The exact denoiser
-# makes fewer: with $v = 0$ its petals are too narrow. The network makes two to three times as many.
+# makes fewer: with $v = 0$ its petals are too narrow. The network makes two to three times as many as there are among real dots.
 #
 # ## Measure: is the end really noise?
 #
@@ -769,13 +778,13 @@ for name, each in schedules.items():
 
 # %% [markdown]
 # The linear row agrees with DDPM's "about $10^{-5}$". `scaled_linear` is a hundred times worse: 0.002 bits. In one pixel this is little. But a latent
-# picture of Stable Diffusion has 64 × 64 positions, and what they have *in common*, their brightness, adds up.
+# picture of Stable Diffusion has 64 × 64 positions. What they have *in common*, such as their mean, adds up.
 #
 # ## Break it
 #
 # ### Signal left at the end
 #
-# Take flat pictures of 64 × 64 pixels. Their brightness $b$ is between −1 (black) and +1 (white), with pixel noise of standard deviation 0.1.
+# Take flat pictures of 64 × 64 pixels. Their brightness $b$ takes 41 values from −1 (black) to +1 (white), and the pixel noise has standard deviation 0.1.
 # Apart from the pixel noise, they differ only along one direction in 4,096 dimensions, $(1, \dots, 1)/64$. So we follow only the coordinate in that
 # direction: it is $64\,b$, and the noise has variance 1, as in any direction.
 #
@@ -813,10 +822,17 @@ plots.show(
     "Histograms of brightness: real pictures and samples of the linear schedule are spread evenly "
     "from −1 to 1; the samples of scaled_linear pile up around medium gray.",
 )
+wide = [brightness(schedules["sigmoid"], seed, 1000).std().item() for seed in range(3)]
+slow = brightness(schedules["sigmoid"], 0, 1000, steps=1000).std().item()
+print(f"sigmoid: sd of brightness {mean_sd(wide)} in 250 steps, {slow:.2f} in 1000 (real: 0.59)")
+assert 0.4 < min(wide) and max(wide) < 0.52 < slow
 
 # %% [markdown]
 # (3,000 pictures, three seeds.) **How to recognize it:** most pictures have medium brightness; only 2 % are very dark or very bright, where 27 % should be.
 # Yet the denoiser is exact. Stable Diffusion had this flaw (Lin et al. 2024); exercise 5 corrects it.
+#
+# But a small signal at $T$ is not enough. The sigmoid schedule leaves only 0.0005, and its brightness still has a standard deviation
+# below 0.5, not 0.59. We think that its last times are too far apart for this data: with all 1000 steps it reaches about 0.55.
 #
 # ### Three more mistakes
 #
@@ -826,7 +842,7 @@ plots.show(
 small = photos.photo("flower", 64)
 times, eps, alpha_bar = (0, 100, 250, 500, 750, 1000), normal(small), linear.alpha_bar.float()
 fast = schedule.from_betas([0.02] * T)
-ADDED = "never shrunk, but sampled from N(0, I)"
+ADDED = "never shrunk"
 mistakes = {
     "right": lambda t: linear.diffuse(small, t, eps),
     "roots forgotten": lambda t: alpha_bar[t] * small + (1 - alpha_bar[t]) * eps,
@@ -834,9 +850,8 @@ mistakes = {
     "β = 0.02 from the start": lambda t: fast.diffuse(small, t, eps),
 }
 strip = torch.cat([noise(t) for noise in mistakes.values() for t in times])
-labels = [name.replace("but ", "but\n") for name in mistakes]
 plots.show(
-    plots.image_grid(strip, len(times), [f"t = {t}" for t in times], rows=labels, scale=2),
+    plots.image_grid(strip, len(times), [f"t = {t}" for t in times], rows=[*mistakes], scale=2),
     "Four strips of the flower from t = 0 to 1000. Right; roots forgotten: paler at t = 100 and "
     "250; never shrunk: harsh, and a trace of the flower stays to the end; β = 0.02 from the start: "
     "faint at t = 100, gone at 250.",
@@ -850,11 +865,11 @@ assert stds["roots forgotten"][1] < stds["roots forgotten"][0] and stds[ADDED][-
 # %% [markdown]
 # - **Roots forgotten:** at $t = 100$ the picture is paler, with a lower standard deviation than at the start.
 # - **Never shrunk:** the standard deviation grows past 3, and a trace of the flower stays. (This is *variance exploding*. It is right if the
-#   reverse process starts from noise of that size.)
+#   reverse process starts from noise of that size, and wrong if it starts from $\mathcal N(0, I)$.)
 # - **β = 0.02 from the start:** at $t = 250$ the signal is down to 0.08. A network would spend three quarters of its
 #   training on what is almost pure noise.
 #
-# And one mistake that labkit refuses. `linear` rescales β, so that fewer steps are larger steps. How few can there be?
+# And one mistake that labkit refuses. `linear` rescales β, so that fewer steps are larger steps. What is the smallest number of steps?
 
 # %% tags=["nbval-check-output"]
 try:
@@ -1057,7 +1072,8 @@ for name, (each, scale) in ways.items():
     assert max(spreads) < 0.4 if name == "scaled_linear" else min(spreads) > 0.53
 
 # %% [markdown]
-# Both help; the alternative needs the variance of the data.
+# Both help, and neither quite reaches 0.59 in 250 steps. The alternative needs the variance of the data. (A third way, *offset noise*, changes the training: the noise of
+# each picture gets one more random number, the same for all pixels.)
 #
 # Zero terminal SNR has two consequences. At $\bar\alpha_T = 0$ a prediction of $\varepsilon$ says nothing about $x_0$. So the network
 # must predict $x_0$, or $v = \sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1-\bar\alpha_t}\,x_0$ (**v prediction**, lesson 03). And sampling must start at $T$.
@@ -1119,7 +1135,7 @@ def guess(x, t):
 noisy = [noisy_five(t) for t in times]
 guesses = [guess(x, t) for x, t in zip(noisy, times)]
 both = torch.cat([*noisy, torch.cat(guesses).view(-1, 1, 16, 16).float()])
-assert (guesses[1] - points[5]).abs().max() < 0.05  # t = 300: the very digit
+assert (guesses[1] - points[5]).abs().max() < 0.05  # t = 300: the original digit
 assert (guesses[-1] - points.mean(0)).abs().max() < 0.1  # t = 900: nearly the mean of all
 plots.show(
     plots.image_grid(
@@ -1130,11 +1146,11 @@ plots.show(
 )
 for t in (200, 300):
     sharp = [(guess(noisy_five(t, s), t) - points[5]).abs().max() < 0.05 for s in range(40)]
-    print(f"t = {t}: the very digit for {sum(sharp)} of 40 noises")
+    print(f"t = {t}: the original digit for {sum(sharp)} of 40 noises")
     assert sum(sharp) == 40 if t == 200 else 10 < sum(sharp) < 30
 
 # %% [markdown]
-# With this noise, the guess is sharp and right up to $t = 300$. With other noises, it is right in 40 of 40 cases at $t = 200$, but in about half at $t = 300$.
+# With this noise, the guess is the original digit up to $t = 300$. With other noises, it is right in 40 of 40 cases at $t = 200$, but in about half at $t = 300$.
 # At $t = 450$ it is a blend, because several digits could have led to this picture. At the end it is almost the average of all.
 # This denoiser can only blend the 1,797 digits.
 #
@@ -1167,8 +1183,8 @@ quiz.ask(
 quiz.ask(
     "Your samples are all of medium brightness, though training went well. Where do you look first?",
     {
-        "At the network: it is too small": "A small network blurs or distorts. Here something is missing at both ends in the same way.",
-        "At √ᾱ at the last time": r"If signal is left at $T$, the network learned to read the brightness there. Pure noise has a mean near 0, so it predicts medium brightness.",
+        "At the network: it is too small": "A small network blurs or distorts. Here dark and bright pictures are both missing.",
+        "At √ᾱ at the last time": r"If signal is left at $T$, the network learned to read the brightness there. Pure noise has a mean near 0, so it predicts medium brightness. If it is small, look next at the number of steps near $T$.",
         "At β at the first time": "The first steps change only the finest detail, not the brightness.",
     },
     answer="At √ᾱ at the last time",
@@ -1179,7 +1195,7 @@ quiz.ask(
     "A schedule works well at 64 × 64. You train at 256 × 256 with the same one. What happens at a given time t?",
     {
         "Each pixel is noisier": "Each pixel has the same noise as before: ᾱ does not know the size.",
-        "More of the picture can be seen": r"Averaging 4 × 4 pixels divides the variance of the noise by 16. The useful log-SNR is higher by $2\log 4$; shift the schedule down.",
+        "More of the picture can be seen": r"Averaging 4 × 4 pixels divides the variance of the noise by 16. After averaging, the log-SNR is higher by $2\log 4$; lower the schedule's $\lambda$ by as much.",
         "Nothing changes": "In each pixel nothing changes. But neighboring pixels are nearly equal, and their noises are independent.",
     },
     answer="More of the picture can be seen",
@@ -1190,8 +1206,8 @@ quiz.ask(
 #
 # - One step shrinks and adds noise: $x_t = \sqrt{1-\beta_t}\,x_{t-1} + \sqrt{\beta_t}\,\varepsilon_t$. It leaves $\mathcal N(0, I)$ as it is.
 # - Any number of steps is one jump: $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon$, with $\bar\alpha_t = \prod_{s\le t}(1-\beta_s)$.
-# - All schedules follow the same arc; log-SNR compares them.
-# - A good schedule leaves almost no signal, spends few steps near the end, and fits the picture size.
+# - All variance-preserving schedules follow the same arc; log-SNR compares them.
+# - A good schedule leaves almost no signal at $T$, and spends its steps at the noise levels where the data changes: for larger pictures, at lower log-SNR.
 # - The reverse process needs only the schedule, the posterior mean $\mathbb E[x_0\mid x_t]$, and a choice of the step's variance.
 #
 # **Next.** In lesson 03 a U-Net learns this average, and we derive the reverse step.
