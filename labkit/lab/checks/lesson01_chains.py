@@ -82,6 +82,10 @@ def _frequencies(path: list[int], k: int) -> Tensor:
     return _shares(_count(path, k))
 
 
+def _every_second(path: list[int], k: int) -> Tensor:
+    return _shares(sum(_count(path[n : n + 2], k) for n in range(0, len(path) - 1, 2)))
+
+
 def _draw_walk(generator: Generator):
     k = size(generator, 2, 5)
     chain = Chain(random_rows(generator, k, k))
@@ -126,8 +130,19 @@ count_transitions = Check(
         "leave it any more: divide every row by its own sum.": lambda path, k: (
             _count(path, k) / torch.tensor([[path.count(i)] for i in range(k)])
         ),
-        "You begin to count at 1, not at 0, so that what never happened seems possible; the most "
-        "likely matrix counts only what was seen.": lambda path, k: _shares(_count(path, k) + 1),
+        "You begin to count above 0 (at 1, or a small number), so that what never happened seems "
+        "possible; the most likely matrix counts only what was seen.": [
+            lambda path, k, first=first: _shares(_count(path, k) + first)
+            for first in (1, 0.5, 0.01, 1e-3, 1e-6)
+        ],
+        "You count each step in both directions; only the step from i to j belongs in P[i, j].": (
+            lambda path, k: _shares(_count(path, k) + _count(path, k).T)
+        ),
+        "You leave out the steps that stay: P[i, i] is the share of the steps from i to i.": (
+            lambda path, k: _shares(_count(path, k).fill_diagonal_(0))
+        ),
+        "You count every second step: the pairs overlap, and the end of one step is the start of "
+        "the next: zip(path, path[1:]).": _every_second,
     },
     against="the share of each step among all steps from its state",
 )
@@ -223,6 +238,10 @@ def _until_it_settles(P: Tensor) -> Tensor:
 _NEVER = (
     "You iterate S ← S P from {}: a periodic chain never settles, and the check draws some; {}."
 )
+_STARTS = {
+    "state 0": lambda P: torch.eye(len(P), dtype=P.dtype)[0],
+    "an even spread": lambda P: torch.full_like(P[0], 1 / len(P)),
+}
 _ADVICE = "solve π P = π instead, which has an answer all the same"
 
 stationary_distribution = Check(
@@ -265,10 +284,15 @@ stationary_distribution = Check(
             lambda P, start=start, steps=steps: _iterate(P, start(P), steps)
             for steps in range(9_996, 10_002)
         ]
-        for name, start in {
-            "state 0": lambda P: torch.eye(len(P), dtype=P.dtype)[0],
-            "an even spread": lambda P: torch.full_like(P[0], 1 / len(P)),
-        }.items()
+        for name, start in _STARTS.items()
+    }
+    | {
+        "You average two successive steps, which is right for the period 2 only; the check draws "
+        "chains of period 3, too; " + _ADVICE + ".": [
+            lambda P, start=start, steps=steps: _iterate(P, start(P) + start(P) @ P, steps) / 2
+            for start in _STARTS.values()
+            for steps in range(9_996, 9_999)
+        ],
     },
     against=by_linear_solve,
 )

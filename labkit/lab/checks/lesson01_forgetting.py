@@ -1,4 +1,4 @@
-"""The checks of lesson 01 on what a chain forgets: a chain to order, the Gaussian one, the time."""
+"""The checks of lesson 01 on what a chain forgets: the step of the Gaussian one, and the time."""
 
 import math
 
@@ -8,96 +8,7 @@ from torch import Generator, Tensor
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.lesson01_chains import random_rows
 from labkit.lab.checks.random_inputs import Given, between, size, sizes, turn
-from labkit.markov import (
-    Chain,
-    GaussianChain,
-    by_linear_solve,
-    metropolis_hastings,
-    total_variation,
-)
-
-
-def _accepted(target: Tensor, Q: Tensor, accept: Tensor) -> Tensor:
-    P = Q * accept
-    return P + torch.diag(1 - P.sum(1))
-
-
-def _draw_target(generator: Generator):
-    # known up to a factor only, and a proposal that is not symmetric
-    k = size(generator, 3, 6)
-    target = between(2, 9, generator) * random_rows(generator, k)
-    return target, random_rows(generator, k, k)
-
-
-def _flow(target: Tensor, Q: Tensor) -> Tensor:
-    return target[:, None] * Q  # (n, n): π_i q_ij
-
-
-def _towards(flow: Tensor, divided_by: Tensor) -> Tensor:
-    """The chain that carries the smaller of two flows, and stays otherwise."""
-    P = torch.minimum(flow, flow.T) / divided_by
-    return P + torch.diag(1 - P.sum(1))
-
-
-def _stay_replaced(target: Tensor, Q: Tensor) -> Tensor:
-    """What is refused in place of the proposal to stay, not on top of it."""
-    P = torch.minimum(_flow(target, Q), _flow(target, Q).T) / target[:, None]
-    return P.diagonal_scatter(1 - P.sum(1))
-
-
-def _scaled_rows(target: Tensor, Q: Tensor) -> Tensor:
-    P = Q * (_flow(target, Q).T / _flow(target, Q)).clamp(max=1)
-    return P / P.sum(1, keepdim=True)
-
-
-metropolis_matrix = Check(
-    "metropolis_matrix",
-    reference=lambda target, Q: metropolis_hastings(target, Chain(Q)).P,
-    draw_inputs=_draw_target,
-    tolerance=1e-9,
-    mistakes={
-        "Your acceptance ratio is upside down: it should be π_j q_ji over π_i q_ij, so that a step "
-        "to a likelier state is always accepted.": lambda target, Q: _accepted(
-            target, Q, (_flow(target, Q) / _flow(target, Q).T).clamp(max=1)
-        ),
-        "Your ratio is π_j / π_i alone, which is right only for a symmetric proposal; Hastings' "
-        "correction multiplies it by q_ji / q_ij.": lambda target, Q: _accepted(
-            target, Q, (target / target[:, None]).clamp(max=1)
-        ),
-        "Your ratio is π_i / π_j, upside down and without Hastings' correction: it is π_j q_ji "
-        "over π_i q_ij.": lambda target, Q: _accepted(
-            target, Q, (target[:, None] / target).clamp(max=1)
-        ),
-        "You divide the rows by their sums, which changes every flow between two states; what is "
-        "refused stays where it is, on the diagonal.": _scaled_rows,
-        "Your correction for the proposal is upside down: π_j / π_i is multiplied by "
-        "q_ji / q_ij.": lambda target, Q: _accepted(
-            target, Q, (target / target[:, None] * Q / Q.T).clamp(max=1)
-        ),
-        "You write what is refused over the diagonal, where the proposal to stay stands already; "
-        "add it to the diagonal.": _stay_replaced,
-        "A weight is on the wrong axis: π_i belongs to the row, target[:, None]; target alone is "
-        "spread along the columns, π_j.": [
-            lambda target, Q: _towards(target * Q, target[:, None]),
-            lambda target, Q: _towards(target * Q, target),
-            lambda target, Q: _towards(_flow(target, Q), target),
-            lambda target, Q: _accepted(target, Q, ((target * Q).T / (target * Q)).clamp(max=1)),
-        ],
-        "Your rows do not sum to 1: a refused step stays, so its probability belongs "
-        "on the diagonal.": lambda target, Q: (
-            Q * (_flow(target, Q).T / _flow(target, Q)).clamp(max=1)
-        ),
-        "You do not cap the acceptance at 1: no probability is above 1, and rows get negative "
-        "entries on the diagonal.": lambda target, Q: _accepted(
-            target, Q, _flow(target, Q).T / _flow(target, Q)
-        ),
-        "This is the matrix of acceptances; P[i, j] is the probability to propose j and to accept "
-        "it, and what is refused stays on the diagonal.": lambda target, Q: (
-            _flow(target, Q).T / _flow(target, Q)
-        ).clamp(max=1),
-    },
-    against=metropolis_hastings,
-)
+from labkit.markov import Chain, GaussianChain, by_linear_solve, total_variation
 
 
 def _draw_noise(generator: Generator):
@@ -140,6 +51,13 @@ gaussian_step = Check(
         "You leave out the noise, √β eps.": lambda x, beta, eps: (1 - beta) ** 0.5 * x,
         "You take β for a standard deviation; it is a variance, so its root stands before the "
         "noise, and x takes √(1 − β).": lambda x, beta, eps: (1 - beta**2) ** 0.5 * x + beta * eps,
+        "You multiply the noise by √(1 − β), too; only x shrinks, and the noise is added after.": (
+            lambda x, beta, eps: (1 - beta) ** 0.5 * (x + beta**0.5 * eps)
+        ),
+        "You shrink x by exp(−β/2), which is √(1 − β) only for a β near 0; then the squares of the "
+        "two factors do not sum to 1.": lambda x, beta, eps: (
+            math.exp(-beta / 2) * x + beta**0.5 * eps
+        ),
         "You draw your own noise, and with rand, which lies between 0 and 1; use eps.": (
             lambda x, beta, eps: (1 - beta) ** 0.5 * x + beta**0.5 * torch.rand_like(x)
         ),
@@ -184,6 +102,27 @@ def _strictly_below(P: Tensor, tolerance: float) -> int:
     while _worst(rows, pi) >= tolerance:
         rows, n = rows @ P, n + 1
     return n
+
+
+def _from_an_even_spread(P: Tensor, tolerance: float) -> int:
+    pi, row, n = by_linear_solve(P), torch.full_like(P[0], 1 / len(P)), 0
+    while total_variation(row, pi) > tolerance:
+        row, n = row @ P, n + 1
+    return n
+
+
+def _until_it_settles(P: Tensor, tolerance: float, back: int = 0) -> int:
+    """When two successive steps are near to each other, counted from the later or earlier one."""
+    rows, before, n = P, torch.eye(len(P), dtype=P.dtype), 1
+    while total_variation(rows, before).max() > tolerance:
+        rows, before, n = rows @ P, rows, n + 1
+    return n - back
+
+
+def _by_the_first_distance(P: Tensor, tolerance: float) -> int:
+    """The smallest n with max TV(S_0, π) |λ₂|ⁿ ≤ tolerance."""
+    first = _worst(torch.eye(len(P), dtype=P.dtype), by_linear_solve(P))
+    return max(math.ceil(_by_the_slope(P, tolerance / first)), 0)
 
 
 def _by_the_slope(P: Tensor, tolerance: float) -> float:
@@ -272,6 +211,15 @@ steps_to_forget = Check(
             lambda P, tolerance: int(_by_the_slope(P, tolerance)),
             lambda P, tolerance: int(_by_the_slope(P, tolerance)) + 1,
             lambda P, tolerance: round(_by_the_slope(P, tolerance)),
+        ],
+        "You let the first distance shrink by |λ₂| a step; it does so only after some steps, with "
+        "another constant C: count the steps instead.": _by_the_first_distance,
+        "You start with all states equally likely; the worst start counts, and that is a start in "
+        "a single state: take the maximum over all of them.": _from_an_even_spread,
+        "You stop when a step changes little; a slow chain is still far from π then: compare the "
+        "rows with π.": [
+            _until_it_settles,
+            lambda P, tolerance: _until_it_settles(P, tolerance, back=1),
         ],
         "You wait until the distance is below the tolerance; it may be equal to it: ≤.": (
             _strictly_below
