@@ -7,12 +7,13 @@ branches and each seed, and goes on with a training that was stopped. Without it
 matcher alone is measured, with several galleries for seeds.
 
 The gallery: new scenes of the training split with five captions each. *R@K*: recall in %, where a
-caption that is true of a picture but was written for another is neither right nor wrong. *Swapped*:
-of two sentences that differ in which of two objects comes first, how often the true one scores
-higher (lesson 07's test). *Occlusion*: for "a red star", of each of two objects, how often the
-score falls most when the object that is named is taken away. *Attention*: how often the region at
-which a color or shape word of a swapped pair's true sentence looks most is the object that it
-names. The second table: the cross branch for the top K of each query alone.
+caption that is true of a picture but was written for another is neither right nor wrong. *True@1*:
+how often the best caption of a picture is true, whoever it was written for. *Swapped*: of two
+sentences that differ in which of two objects comes first, how often the true one scores higher
+(lesson 07's test). *Occlusion*: for "a red star", of each of two objects, how often the score falls
+most when the object that is named is taken away. *Attention*: how often the region at which a color
+or shape word of a swapped pair's true sentence looks most is the object that it names. The second
+table: the cross branch for the top K of each query alone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from benchmarks import tables
 from labkit import model_file, scenes, zoo
 from labkit.lab import hard_negatives, matching
 from labkit.metrics.pointing import object_regions, pointing_game
-from labkit.metrics.retrieval import RANKS, Recalls, recalls
+from labkit.metrics.retrieval import RANKS, Recalls, recall_at, recalls
 from labkit.recipes.mmca import match_batches
 from labkit.scenes.matches import captioned
 from labkit.scenes.regions import Regions, propose
@@ -40,6 +41,7 @@ from labkit.train import train
 
 COLUMNS = (
     *(f"{way} R@{k}" for way in ("i2t", "t2i") for k in RANKS),
+    "true@1",
     "swapped",
     "occlusion",
     "attention",
@@ -126,6 +128,11 @@ def occlusion_points(matcher: Matcher, pairs: Swapped) -> float:
     return torch.cat(hits).double().mean().item()
 
 
+def first_is_true(scores: Tensor, given: Gallery) -> float:
+    """The share of pictures, in %, whose best caption is true, whoever it was written for."""
+    return 100 * recall_at(scores, 1, belongs=given.neutral)
+
+
 def flat(found: Recalls) -> list[float]:
     return [*found.image_to_text, *found.text_to_image]
 
@@ -136,7 +143,7 @@ def figures(matcher: Matcher, given: Gallery, pairs: Swapped) -> list[float]:
     scores = matcher.scores(
         matcher.encode_image(given.regions), matcher.encode_text(given.captions)
     )
-    found = flat(recalls(scores, neutral=given.neutral))
+    found = [*flat(recalls(scores, neutral=given.neutral)), first_is_true(scores, given)]
     points = [share_right(matcher, pairs), occlusion_points(matcher, pairs)]
     alone = matcher.config.branches == "self"
     points.append(float("nan") if alone else attention_points(matcher, pairs))
@@ -152,7 +159,8 @@ def clip_figures(given: Gallery, pairs: Swapped) -> list[float]:
         (image * clip.encode_text(texts)).sum(1) for texts in (pairs.right, pairs.wrong)
     )
     share = (right > wrong).double().mean().item()
-    return [*flat(recalls(scores, neutral=given.neutral)), 100 * share, float("nan"), float("nan")]
+    found = [*flat(recalls(scores, neutral=given.neutral)), first_is_true(scores, given)]
+    return [*found, 100 * share, float("nan"), float("nan")]
 
 
 @torch.no_grad()
