@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks import tables
-from benchmarks.sdg_sweep import wishes
+from benchmarks.sdg_sweep import real, wishes
 from labkit import scenes, zoo
 from labkit.metrics import frechet_distance
 from labkit.recipes.dalle2 import embedded_scenes
@@ -42,6 +42,7 @@ from labkit.scenes.world import Scenes
 from labkit.systems.embedding_codes import components_for, pca_error
 from labkit.systems.prior_inputs import Texts, read
 
+LEAST = 160  # scenes: of these more are left than CLIP has dimensions, as the distance needs
 COLUMNS = ("true", "shuffled", "way", "text", "alike", "distance")
 
 
@@ -120,6 +121,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)
     given = parser.parse_args()
+    if given.samples < LEAST:
+        parser.error(f"--samples is {given.samples}, but must be at least {LEAST}")
     clip = zoo.load("clip-scenes").requires_grad_(False)
     ways = draws(
         zoo.load("diffusion-prior-scenes", given.diffusion),
@@ -130,8 +133,8 @@ def main() -> None:
         data = [held_out(clip, given.samples, seed, split) for seed in range(given.seeds)]
         print(f"\n{split}, about {given.samples} scenes for each of {given.seeds} seeds\n")
         print(tables.head("image embedding", *COLUMNS))
-        real = [figures(other, true, true, other, texts) for true, other, texts in data]
-        print(tables.row("another picture", real, 3), flush=True)
+        others = [figures(other, true, true, other, texts) for true, other, texts in data]
+        print(tables.row("another picture", others, 3), flush=True)
         for name, draw in ways.items():
             started = time.process_time()
             runs = [
@@ -145,10 +148,12 @@ def main() -> None:
     texts = read(clip, asked)
     print(f"\n{len(asked)} short sentences, {given.seeds} times two draws of each\n")
     print(tables.head("image embedding", "alike", "text"))
-    with torch.no_grad():
-        shown = clip.encode_image(real([text for text in asked for _ in range(2)], 5))
-    two = [cosine(shown[::2], shown[1::2]), cosine(shown[::2], texts.embedding)]
-    print(tables.row("two real pictures", [two], 3))
+    runs = []
+    for seed in range(given.seeds):
+        with torch.no_grad():
+            shown = clip.encode_image(real([text for text in asked for _ in range(2)], 5 + seed))
+        runs.append([cosine(shown[::2], shown[1::2]), cosine(shown[::2], texts.embedding)])
+    print(tables.row("two real pictures", runs, 3), flush=True)
     for name, draw in ways.items():
         each = ((draw(texts, seed), draw(texts, 1000 + seed)) for seed in range(given.seeds))
         runs = [[cosine(one, two), cosine(one, texts.embedding)] for one, two in each]

@@ -31,7 +31,7 @@ from labkit import scenes, zoo
 from labkit.scenes.descriptions import descriptions
 from labkit.scenes.scores import spread
 from labkit.scenes.world import BACKGROUNDS, Scenes
-from labkit.systems.dalle2 import DALLE2
+from labkit.systems.dalle2 import APART, DALLE2
 
 EACH = 4  # pictures of one sentence, for their spread
 KEPT = ("shape", "size", "fill", "background")
@@ -59,26 +59,23 @@ def from_sentences(system: DALLE2, given, seed: int) -> dict[str, list[float]]:
         own = system.clip.encode_image(scenes.render(truth, 32))
         text = system.clip.encode_text(asked)
     embeddings = {
-        "diffusion prior": system.embed(asked, "diffusion", seed=seed, steps=20, eta=1.0),
+        "diffusion prior": system.embed(asked, "diffusion", seed=seed),
         "autoregressive prior": system.embed(asked, "autoregressive", seed=seed),
         "a real picture's": own,
         "the sentence's": text,
         "caption alone": None,
     }
     options = {"steps": given.steps, "scale": given.scale, "eta": 1.0}
-    found = {}
+    found, reader = {}, zoo.load("reader-scenes")
     for name, z in embeddings.items():
-        drawn = last(system.decoder.generate(asked, embedding=z, seed=seed, **options))
-        some = slice(0, 16)
+        # Seeds that no prior has, or its noise would be the decoder's.
+        drawn = last(system.decoder.generate(asked, embedding=z, seed=seed + APART, **options))
+        few, own_z = asked[:16], None if z is None else z[:16]
         again = [
-            last(
-                system.decoder.generate(
-                    asked[some], embedding=None if z is None else z[some], seed=1000 + k, **options
-                )
-            )
-            for k in range(EACH)
+            last(system.decoder.generate(few, embedding=own_z, seed=further, **options))
+            for further in (APART + 1_000 * (seed + 1) + k for k in range(EACH))
         ]
-        alike = [spread(zoo.load("reader-scenes"), rows) for rows in torch.stack(again, 1)]
+        alike = [spread(reader, rows) for rows in torch.stack(again, 1)]
         found[name] = [*text_to_scenes.evaluate(drawn, asked), sum(alike) / len(alike)]
     return found
 

@@ -1,17 +1,31 @@
 """What DALL·E 2's pictures are measured by: on real pictures all is as it was."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from benchmarks import unclip
-from labkit import scenes
+from labkit import scenes, zoo
 from labkit.sampler import State
 
 
 class Copying:
-    """Gives every picture back, whatever is asked."""
+    """Gives every picture back, whatever is asked; draws none of its own, and notes the seeds."""
+
+    def __init__(self):
+        self.clip, self.decoder = zoo.load("clip-scenes"), self
+        self.seeds = {"prior": [], "decoder": []}
+
+    def embed(self, prompts, prior, seed):
+        self.seeds["prior"].append(seed)
+        return torch.eye(len(prompts), 128)
+
+    def generate(self, prompts, embedding, seed, **options):
+        self.seeds["decoder"].append(seed)
+        drawn = torch.rand(len(prompts), 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+        yield State(0, drawn, drawn)
 
     def variations(self, image, eta, steps, seed):
         yield State(0, image, image)
@@ -23,7 +37,7 @@ class Copying:
 
 @pytest.fixture
 def given():
-    return SimpleNamespace(samples=24, steps=2)
+    return SimpleNamespace(samples=24, steps=2, scale=3.0)
 
 
 def test_a_real_picture_is_read_as_what_is_in_it():
@@ -52,3 +66,23 @@ def test_a_smear_keeps_nothing(given):
     )
     for shares in unclip.varied(smear, given, 0).values():
         assert max(shares) < 0.2
+
+
+def test_no_noise_of_a_prior_nor_of_another_seed_is_the_decoders(given):
+    given.samples, seeds = 4, []
+    for seed in range(2):
+        system = Copying()
+        unclip.from_sentences(system, given, seed)
+        seeds.append(set(system.seeds["decoder"]))
+        assert len(seeds[-1]) == 1 + unclip.EACH
+        assert seeds[-1].isdisjoint({*system.seeds["prior"], *range(1000)})
+    assert seeds[0].isdisjoint(seeds[1])
+
+
+def test_every_table_is_printed(monkeypatch, capsys):
+    monkeypatch.setattr(unclip, "system_of", lambda decoder: Copying())
+    monkeypatch.setattr(sys, "argv", ["unclip", "--samples", "6", "--seeds", "2"])
+    unclip.main()
+    printed = capsys.readouterr().out
+    for row in ("diffusion prior", "caption alone", "eta 0.5", "theta 0.25"):
+        assert f"| {row} |" in printed

@@ -17,10 +17,14 @@ def clip():
     return zoo.load("clip-scenes").requires_grad_(False)
 
 
-def test_each_picture_comes_with_what_people_say_and_with_a_sentence_that_leaves_nothing_out(clip):
+def test_each_picture_comes_with_what_people_say_and_with_a_sentence_that_leaves_nothing_out(
+    clip, monkeypatch
+):
+    monkeypatch.setattr(dalle2, "CHUNK", 16)
     image, texts = dalle2.embedded_scenes(clip, 40, seed=3)
     assert image.shape == texts.embedding.shape == (80, 128)
     assert torch.equal(image[:40], image[40:])
+    assert len(image[:40].unique(dim=0)) == 40
     said, whole = texts.mask.sum(1).split(40)
     assert whole.double().mean() > said.double().mean() + 2
     sentences = tokenizer.load().decode(texts.ids)

@@ -29,17 +29,19 @@ def embedded_scenes(
     clip: CLIP, number: int, seed: int = 0, split: str = "train"
 ) -> tuple[Tensor, Texts]:
     """What that CLIP makes of 2 · number pictures, (2N, D), and of a sentence for each. Each scene
-    comes twice: with what people might say of it, and with a sentence that leaves nothing out."""
-    generator, parts = torch.Generator().manual_seed(seed), []
+    comes twice: with what people might say of it, and, in the second half, with a sentence that
+    leaves nothing out."""
+    generator, pictures = torch.Generator().manual_seed(seed), []
+    said, whole = [], []
     for start in range(0, number, CHUNK):
         drawn = scenes.draw(min(CHUNK, number - start), generator, split)
         random = Random(seed + start)
-        pictures = scenes.render(drawn, clip.config.image.size)
-        image = clip.encode_image(pictures.to(clip.logit_scale.device)).repeat(2, 1)
-        texts = read(clip, scenes.captions(drawn, random) + descriptions(drawn, random))
-        parts.append([field.cpu() for field in (image, *texts)])
-    image, *texts = (torch.cat(fields) for fields in zip(*parts, strict=True))
-    return image, Texts(*texts)
+        seen = scenes.render(drawn, clip.config.image.size).to(clip.logit_scale.device)
+        pictures.append(clip.encode_image(seen).cpu())
+        said.append(read(clip, scenes.captions(drawn, random)))
+        whole.append(read(clip, descriptions(drawn, random)))
+    texts = (torch.cat(fields).cpu() for fields in zip(*said, *whole, strict=True))
+    return torch.cat(pictures).repeat(2, 1), Texts(*texts)
 
 
 def embedding_batches(clip: CLIP, number: int = 32_768) -> training.Batches:
