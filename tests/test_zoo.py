@@ -58,7 +58,6 @@ UNTRAINED = {
     "imagen-scenes-base",
     "imagen-scenes-sr128",
     "imagen-scenes-sr64",
-    "t5-scenes",
     "unclip-decoder-scenes",
 }
 

@@ -155,7 +155,7 @@ RECIPES = {
             "weight_decay": 0.01,
             "precision": "bf16-mixed",
         },
-        minutes=7,
+        minutes=6.5,
     ),
     "imagen-scenes-base": stage(
         "base", "scenes of 32 x 32 pixels from what t5-scenes reads (lesson 11)", 64, 20_000, 320
