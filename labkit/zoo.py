@@ -81,13 +81,12 @@ def load(name: str | None = None, path: str | Path | None = None) -> nn.Module:
             f"{path} holds {about.get('name') or model_file.what(about)}, not {name}; give "
             f"the file that `labkit train {name}` or zoo.save wrote."
         )
-    system = model_file.built(tensors, about, path)
     if not follows(made, about, path):
         raise ValueError(
             f"{path} was trained with another configuration of {name} than this version of labkit "
             "has; train it again, or load it by its path alone: zoo.load(path=...)"
         )
-    return system
+    return model_file.built(tensors, about, path)
 
 
 def follows(made: Recipe, about: dict, path: str | Path) -> bool:
@@ -95,8 +94,9 @@ def follows(made: Recipe, about: dict, path: str | Path) -> bool:
     if about.get("system") != made.system.__name__:
         return False
     if made.parts:
-        return about["parts"].keys() == made.parts.keys() and all(
-            follows(recipe(other), about["parts"][part], path) for part, other in made.parts.items()
+        described = about.get("parts", {})
+        return described.keys() == made.parts.keys() and all(
+            follows(recipe(other), described[part], path) for part, other in made.parts.items()
         )
     return model_file.config_of(made.system, about, path) == made.config
 

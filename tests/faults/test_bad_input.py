@@ -144,7 +144,7 @@ def test_an_unknown_system_gets_the_nearest_name():
 def test_a_file_of_another_system_is_refused(saved, tmp_path):
     refused(lambda: zoo.load("ddpm-digits", saved), "not ddpm-digits")
     path = tmp_path / "other.safetensors"
-    about = {"name": "ddpm-digits", "config": {"width": 1}}
+    about = {"name": "ddpm-digits", "system": "DDPM", "config": {"width": 1}}
     checkpoint.save(path, {"x": torch.ones(1)}, about)
     refused(lambda: zoo.load("ddpm-digits", path), "a configuration that this labkit cannot build")
     about["config"] = replace(zoo.recipe("ddpm-digits").config, T=50)
