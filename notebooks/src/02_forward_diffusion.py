@@ -320,7 +320,8 @@ assert abs(other_release - 0.012) < 5e-4
 
 
 # %%
-times, nine = [0, 20, 50, *range(100, 500, 50), *range(500, 800, 100), *range(800, 1001, 50)], handwriting[:9]
+times = [0, 20, 50, *range(100, 500, 50), *range(500, 800, 100), *range(800, 1001, 50)]
+nine = handwriting[:9]
 
 
 def explore(name):
