@@ -65,6 +65,7 @@ class PriorTransformer(nn.Module):
         dtype = None if autocasts(x.device) else x.dtype
         needed = ("vector", "tokens")
         cond = heard(cond, len(x), vector=c.dim, tokens=c.tokens, needed=needed, dtype=dtype)
+        fits(cond.tokens, c.context)
         text = self.tokens(cond.tokens)  # (B, L, width)
         time = self.time(sinusoid(t, c.width).to(x.dtype))
         after = (self.text(cond.vector), time, self.image(x), self.query.expand_as(time))
@@ -73,6 +74,16 @@ class PriorTransformer(nn.Module):
         pos_emb = torch.cat([self.pos_emb[:L], self.pos_emb[c.context :]])
         h = self.transformer(sequence + pos_emb, seen(cond.mask, text, L + AFTER_TEXT, c.causal))
         return self.out(self.norm(h[:, -1]))
+
+
+def fits(text: Tensor, context: int) -> None:
+    """Raises ValueError for captions (B, L, …) longer than the context: their last tokens would
+    get the positions of what comes after."""
+    if text.shape[1] > context:
+        raise ValueError(
+            f"the captions have {text.shape[1]} tokens, but this prior reads at most {context}: "
+            "cut them off there, or read them with the CLIP of its training"
+        )
 
 
 def seen(mask: Tensor | None, text: Tensor, length: int, past_only: bool = True) -> Tensor | None:
@@ -105,6 +116,11 @@ class CodesConfig:
         check_transformer(self, "an autoregressive prior")
         for part in ("dim", "vocabulary", "context", "codes", "buckets", "dots"):
             whole_number(getattr(self, part), f"an autoregressive prior's {part}", 1)
+        if self.dots > 1 and self.dots % 2:
+            raise ValueError(
+                f"an autoregressive prior's dots is {self.dots}, but must be even: the upper half "
+                "of them is asked for"
+            )
 
 
 class CodesTransformer(nn.Module):
@@ -138,6 +154,7 @@ class CodesTransformer(nn.Module):
 
     def prefix(self, ids: Tensor, text: Tensor, dot: Tensor) -> Tensor:
         """What stands before the codes, (B, L + 2, width)."""
+        fits(ids, self.config.context)
         words = self.tokens(ids) + self.pos_emb[: ids.shape[1]]
         after = torch.stack([self.text(text), self.dots(dot)], 1)
         context = self.config.context

@@ -19,7 +19,7 @@ from labkit.inputs import number, whole_number
 from labkit.nets.prior import CodesConfig, CodesTransformer
 from labkit.systems.clip import CLIP
 from labkit.systems.embedding_codes import PCA, Buckets
-from labkit.systems.prior_inputs import Texts, check_null, mark_of, unit_vectors
+from labkit.systems.prior_inputs import SENTENCES, Texts, check_null, mark_of, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,24 @@ class AutoregressivePrior(nn.Module):
     def fit(self, clip: CLIP, image: Tensor, text: Tensor) -> None:
         """Notes in which CLIP's space it learns, and finds components and buckets in image
         embeddings (N, D) of that CLIP, and the edges of the dot products in those with the
-        embeddings of their captions (N, D). To be done once, before training."""
+        embeddings of their captions (N, D). To be done once, before training. Raises ValueError for
+        what are no unit vectors, and no more of them than components."""
+        unit_vectors(image, self.config.net.dim, "the image embeddings")
+        unit_vectors(text, self.config.net.dim, SENTENCES)
+        self.pca.fit(image)
         self.clip_mark.copy_(mark_of(clip))
-        self.pca.fit(unit_vectors(image, self.config.net.dim, "the image embeddings"))
         self.buckets.fit(self.pca(image))
         shares = torch.linspace(0, 1, self.config.net.dots + 1, dtype=torch.float64)[1:-1]
         dots = (image * text).sum(1).double()
         self.dot_edges.copy_(torch.quantile(dots, shares))
+
+    def check_fitted(self) -> None:
+        """Raises ValueError where `fit` has found no codes yet."""
+        if not self.clip_mark.any():
+            raise ValueError(
+                "this autoregressive prior has no codes yet: call fit(clip, image, text) first, or "
+                "load one that was trained"
+            )
 
     def codes(self, image: Tensor) -> Tensor:
         """Embeddings (B, D) as codes (B, K) long."""
@@ -68,10 +79,13 @@ class AutoregressivePrior(nn.Module):
 
     def loss(self, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
         """The cross-entropy of a code, a scalar, in nats; about the logarithm of the number of
-        buckets before training. batch: as `DiffusionPrior.loss` takes it."""
+        buckets before training. batch: as `DiffusionPrior.loss` takes it. Raises ValueError
+        before `fit`."""
+        self.check_fitted()
         image, *texts = batch
         texts = Texts(*texts)
         unit_vectors(image, self.config.net.dim, "the batch of image embeddings")
+        unit_vectors(texts.embedding, self.config.net.dim, SENTENCES)
         codes = self.codes(image)
         dot = torch.bucketize((image * texts.embedding).sum(1).contiguous(), self.dot_edges)
         gone = moved(torch.rand(len(image)) < self.config.p_uncond, image.device)[:, None]
@@ -92,9 +106,11 @@ class AutoregressivePrior(nn.Module):
 
         temperature: above 0; 1 draws as learned, less keeps to what is likely. scale: of
         classifier-free guidance of the logits, 1: none. The dot product that is asked for is drawn
-        from the upper half of those of training (appendix C). Raises ValueError for a temperature
-        that is not above 0, and guidance by a null that was never trained.
+        from the upper half of those of training (appendix C). Raises ValueError before `fit`, for
+        a temperature that is not above 0, and for guidance by a null that was never trained.
         """
+        self.check_fitted()
+        unit_vectors(texts.embedding, self.config.net.dim, SENTENCES)
         if number(temperature, "temperature", 0) == 0:
             raise ValueError("the temperature is 0, but must be above it; 1e-6 is as good as 0")
         scale, rows = number(scale, "scale"), len(texts.ids)
@@ -111,13 +127,14 @@ class AutoregressivePrior(nn.Module):
             dot = dot.repeat(2)
 
         def choose(logits: Tensor) -> Tensor:
+            logits = logits.float()  # half precision has no room for them over a low temperature
             if guided:
                 conditional, null = logits.chunk(2)
                 logits = null + scale * (conditional - null)
             # Gumbel's trick: the largest of these is a draw, and random numbers are the CPU's.
             uniform = torch.rand(logits.shape, generator=generator).clamp(min=1e-20)
             gumbel = moved(-torch.log(-torch.log(uniform)), logits.device)
-            drawn = (logits / temperature + gumbel.to(logits)).argmax(1)
+            drawn = (logits / temperature + gumbel).argmax(1)
             return drawn.repeat(2) if guided else drawn
 
         codes = self.net.walk(texts.ids, texts.mask, texts.embedding, dot, choose)

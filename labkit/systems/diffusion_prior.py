@@ -22,7 +22,14 @@ from labkit.inputs import number, whole_number
 from labkit.nets.prior import PriorConfig, PriorTransformer
 from labkit.sampler import State, ddim, from_noise
 from labkit.systems.clip import CLIP
-from labkit.systems.prior_inputs import Texts, check_null, mark_of, unit_vectors
+from labkit.systems.prior_inputs import (
+    SENTENCES,
+    Texts,
+    check_null,
+    check_options,
+    mark_of,
+    unit_vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class DiffusionPrior(nn.Module):
         words at once, with probability p_uncond."""
         image, *texts = batch
         unit_vectors(image, self.config.net.dim, "the batch of image embeddings")
+        unit_vectors(texts[0], self.config.net.dim, SENTENCES)
         cond = self.encode(Texts(*texts)).drop(self.null, together=self.config.p_uncond)
         return self.denoiser.loss(self.factor * image, cond)
 
@@ -90,16 +98,19 @@ class DiffusionPrior(nn.Module):
         texts: Texts,
         *,
         steps: int = 64,
-        scale: float = 1.0,
+        scale: float | Tensor = 1.0,
+        temperature: float = 1.0,
         seed: int | torch.Generator = 0,
         step: Callable = ddim,
         map_x0: Callable[[Tensor], Tensor] | None = None,
         **options,
     ) -> Iterator[State]:
         """An embedding for each sentence: yields a `State` after each step, whose x and x0 are
-        embeddings (B, D) times `factor`. scale: of classifier-free guidance, 1: none. step,
-        options: as in `labkit.sampler.from_noise`; map_x0: for `labkit.denoiser.MapX0`. Raises
-        ValueError for guidance by a null that was never trained."""
+        embeddings (B, D) times `factor`. scale: of classifier-free guidance, 1: none, (B,): each
+        row's own. temperature, step, options: as in `labkit.sampler.from_noise`; map_x0: for
+        `labkit.denoiser.MapX0`. Raises ValueError for embeddings that are no unit vectors, and for
+        guidance by a null that was never trained."""
+        unit_vectors(texts.embedding, self.config.net.dim, SENTENCES)
         check_null(self.config.p_uncond > 0, scale)
         with torch.no_grad():
             cond = self.encode(texts)
@@ -111,17 +122,25 @@ class DiffusionPrior(nn.Module):
             texts.embedding.shape,
             steps,
             seed=seed,
+            temperature=temperature,
             cond=cond,
             step=step,
             **devices.placed(self),
             **options,
         )
 
-    def draw(self, texts: Texts, *, candidates: int = 2, **options) -> Tensor:
+    def draw(
+        self, texts: Texts, *, candidates: int = 2, scale: float | Tensor = 1.0, **options
+    ) -> Tensor:
         """An image embedding for each sentence, unit vectors (B, D): of that many candidates the
-        one that lies nearest to the sentence (section 2.2 draws two). options: of `walk`."""
+        one that lies nearest to the sentence (section 2.2 draws two). scale, options: of `walk`.
+        Raises ValueError as that does, and for options that it does not have."""
         candidates = whole_number(candidates, "the number of candidates", 1)
-        *_, last = self.walk(texts.repeat(candidates), **options)
+        check_options(options, self.draw, self.walk, options.get("step", ddim))
+        if isinstance(scale, Tensor) and scale.ndim:
+            scale = scale.repeat(candidates)
+        unit_vectors(texts.embedding, self.config.net.dim, SENTENCES)  # as many as were given
+        *_, last = self.walk(texts.repeat(candidates), scale=scale, **options)
         drawn = F.normalize(last.x, dim=1).unflatten(0, (candidates, -1))  # (n, B, D)
         return nearest(drawn, texts.embedding)
 

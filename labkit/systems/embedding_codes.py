@@ -22,26 +22,41 @@ class PCA(nn.Module):
         self.register_buffer("axes", torch.eye(components, dim))  # rows of length one
 
     def fit(self, vectors: Tensor) -> None:
-        """Finds mean and axes in vectors (N, D)."""
+        """Finds mean and axes in vectors (N, D). Raises ValueError unless N > K."""
         vectors = numbers(vectors, "vectors", 2)
+        if len(vectors) <= len(self.axes):
+            raise ValueError(
+                f"there are {len(vectors)} vectors to find {len(self.axes)} components in, but "
+                "there must be more of them than components"
+            )
         _, axes = torch.linalg.eigh(torch.cov(vectors.T))  # rising
         self.mean.copy_(vectors.mean(0))
         self.axes.copy_(axes.flip(1).T[: len(self.axes)])
 
     def forward(self, vectors: Tensor) -> Tensor:
         """The coordinates (B, K) of vectors (B, D)."""
-        return (vectors - self.mean) @ self.axes.T
+        with exactly(vectors):
+            return (vectors.to(self.mean) - self.mean) @ self.axes.T
 
     def back(self, coordinates: Tensor) -> Tensor:
         """The vectors (B, D) of the first coordinates, (B, k), k ≤ K; the others count as 0."""
-        return self.mean + coordinates @ self.axes[: coordinates.shape[1]]
+        with exactly(coordinates):
+            return self.mean + coordinates.to(self.mean) @ self.axes[: coordinates.shape[1]]
+
+
+def exactly(x: Tensor) -> torch.autocast:
+    """Autocast shall not round here: the codes are what training learns, not what it computes."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def pca_error(vectors: Tensor) -> Tensor:
     """What share of the variance of vectors (N, D) is lost with 0, 1, … D components, (D + 1,)
-    float64: the sum of the eigenvalues that are left out, over the sum of all."""
+    float64: the sum of the eigenvalues that are left out, over the sum of all. Raises ValueError
+    for vectors without variance."""
     values = torch.linalg.eigvalsh(torch.cov(numbers(vectors, "vectors", 2).T)).clamp(min=0)
     left = torch.cat([values.cumsum(0).flip(0), values.new_zeros(1)])
+    if not left[0] > 0:
+        raise ValueError("all vectors are equal, so there is no variance to lose: give others")
     return left / left[0]
 
 
@@ -72,4 +87,5 @@ class Buckets(nn.Module):
 
     def back(self, codes: Tensor) -> Tensor:
         """The middle of each bucket, (B, K)."""
-        return self.low + (codes + 0.5) / self.count * (self.high - self.low)
+        share = ((codes + 0.5) / self.count).to(self.low)
+        return self.low + share * (self.high - self.low)

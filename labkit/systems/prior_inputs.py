@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from labkit.inputs import extremes, float_batch
+from labkit.inputs import extremes, float_batch, nearest
+from labkit.sampler import STEP
 from labkit.systems.clip import CLIP
 from labkit.systems.glide_inputs import listed
 
 UNIT = 0.02  # how far from 1 the length of an embedding may be: in half precision it is not exact
+SENTENCES = "the sentences' embeddings"
 SAME = 0.02  # how far apart two marks of one CLIP may be, for the same reason
 
 
@@ -72,6 +75,29 @@ def check_clip(part: nn.Module, clip: CLIP, name: str) -> None:
             f"{len(other)} that was given: its embeddings mean something else there; give the CLIP "
             "of its training, or train it again"
         )
+
+
+def check_reading(clip: CLIP, vocabulary: int, context: int, name: str) -> None:
+    """Raises ValueError for a prior that cannot read all captions that its CLIP reads."""
+    text = clip.config.text
+    if vocabulary < text.vocabulary or context < text.context:
+        raise ValueError(
+            f"the {name} reads captions of {context} tokens, of {vocabulary} kinds, but this CLIP "
+            f"gives it {text.context}, of {text.vocabulary}: give parts that read alike"
+        )
+
+
+def check_options(options: Iterable[str], *takers: Callable) -> None:
+    """Raises ValueError for an option that none of these functions takes by its name."""
+    known = {
+        name
+        for taker in takers
+        for name, each in inspect.signature(taker).parameters.items()
+        if each.kind is not each.VAR_KEYWORD and name not in ("texts", *STEP)
+    }
+    for name in options:
+        if name not in known:
+            raise nearest(name, known, "option of the prior")
 
 
 def check_null(trained: bool, scale: float | Tensor) -> None:

@@ -134,6 +134,9 @@ def system(name: str, device="cpu") -> nn.Module:
             nn.init.normal_(parameter, std=0.2)
         if isinstance(made, LDM):
             made.scale.fill_(0.5)
+        if isinstance(made, AutoregressivePrior):
+            image, text = (nn.functional.normalize(normal(32, 6, seed=k), dim=1) for k in (3, 4))
+            made.fit(system("clip"), image, text)
     return made.to(device)
 
 

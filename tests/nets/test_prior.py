@@ -96,6 +96,28 @@ def test_what_the_prior_cannot_hear_is_refused():
         replace(CODES, codes=0)
 
 
+@torch.no_grad()
+def test_a_caption_longer_than_the_context_is_refused_and_one_as_long_is_not():
+    net, codes = PriorTransformer(SMALL), torch.zeros(3, 5, dtype=torch.long)
+    assert net(*inputs(L=7)).shape == (3, 6)
+    with pytest.raises(ValueError, match="have 8 tokens, but this prior reads at most 7"):
+        net(*inputs(L=8))
+    written = CodesTransformer(CODES)
+    for call in (
+        lambda *given: written(*given, codes),
+        lambda *given: written.walk(*given, lambda logits: logits.argmax(1)),
+    ):
+        call(*text(L=7))
+        with pytest.raises(ValueError, match="have 8 tokens, but this prior reads at most 7"):
+            call(*text(L=8))
+
+
+def test_the_upper_half_of_the_dot_products_must_be_a_half():
+    with pytest.raises(ValueError, match="dots is 3, but must be even"):
+        replace(CODES, dots=3)
+    replace(CODES, dots=1)
+
+
 def text(rows=3, L=7):
     torch.manual_seed(2)
     mask = torch.arange(L) < torch.tensor([[L], [4], [2]])[:rows]

@@ -62,6 +62,26 @@ def test_what_lies_outside_goes_to_the_first_or_the_last_bucket():
     )
 
 
+def test_autocast_changes_no_code_and_half_precision_little():
+    x, pca, buckets = vectors(), PCA(8, 8), Buckets(8, 1024)
+    pca.fit(x)
+    buckets.fit(pca(x))
+    codes = buckets(pca(x))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(buckets(pca(x)), codes)
+        assert torch.allclose(pca.back(buckets.back(codes)), x, atol=0.05)
+    back = pca.half().back(buckets.half().back(codes))
+    assert back.dtype == torch.half and torch.allclose(back.float(), x, atol=0.05)
+
+
+def test_too_few_or_equal_vectors_have_no_components():
+    with pytest.raises(ValueError, match="3 vectors to find 3 components in"):
+        PCA(8, 3).fit(vectors(3))
+    PCA(8, 3).fit(vectors(4))
+    with pytest.raises(ValueError, match="all vectors are equal"):
+        pca_error(torch.ones(5, 3))
+
+
 def test_impossible_sizes_are_refused():
     with pytest.raises(ValueError, match="components is 9"):
         PCA(8, 9)

@@ -308,3 +308,62 @@ def test_a_low_temperature_draws_what_is_most_likely_every_time():
     assert len(cold.unique(dim=0)) == 1 < len(warm.unique(dim=0))
     with pytest.raises(ValueError, match="temperature is 0"):
         system.draw(texts, temperature=0)
+
+
+@BOTH
+def test_sentences_that_clip_did_not_embed_are_refused_as_many_as_they_are(config):
+    system, texts, (image, *_) = awake(config), read(clip(), [STAR, DISC]), pairs(2)
+    for bad, says in ((5 * texts.embedding, "unit vectors"), (unit(2)[:, :6], r"shape .2, 6.")):
+        given = texts._replace(embedding=bad)
+        for call in (system.draw, lambda given: system.loss((image, *given))):
+            with pytest.raises(ValueError, match=f"the sentences' embeddings has .*{says}"):
+                call(given)
+    if config is CODES:
+        with pytest.raises(ValueError, match="the sentences' embeddings"):
+            system.fit(clip(), unit(50), 2 * unit(50, 1))
+
+
+@BOTH
+def test_half_precision_draws_what_single_precision_does(config):
+    system, texts = awake(config), read(clip(), [STAR, DISC] * 4)
+    own = {"temperature": 1e-6} if config is CODES else {"steps": 8, "candidates": 1}
+    drawn = system.draw(texts, **own)
+    again = system.half().draw(texts._replace(embedding=texts.embedding.half()), **own)
+    assert again.dtype == torch.half
+    assert (again.float() * drawn).sum(1).median() > 0.99
+
+
+def test_codes_that_were_never_found_are_neither_learned_nor_drawn():
+    system = AutoregressivePrior(CODES)
+    for call in (lambda: system.loss(pairs(8)), lambda: system.draw(read(clip(), [STAR]))):
+        with pytest.raises(ValueError, match="call fit"):
+            call()
+    with pytest.raises(ValueError, match="3 vectors to find 5 components"):
+        system.fit(clip(), unit(3), unit(3, 1))
+    assert not system.clip_mark.any()
+
+
+def test_its_targets_are_the_same_where_training_rounds():
+    system, seen = awake(replace(CODES, net=replace(CODES.net, buckets=1024))), []
+    system.net.register_forward_pre_hook(lambda module, args: seen.append(args[-1]))
+    batch = pairs(64)
+    with torch.autocast("cpu", torch.bfloat16):
+        system.loss(batch)
+    assert torch.equal(seen[0], system.codes(batch[0]))
+
+
+def test_every_sentence_may_have_a_scale_of_its_own():
+    system, texts = awake(DIFFUSION), read(clip(), [STAR, DISC])
+    both = system.draw(texts, scale=torch.tensor([1.0, 3.0]), steps=4)
+    for row, scale in enumerate((1.0, 3.0)):
+        expected = system.draw(texts, scale=torch.tensor([scale, scale]), steps=4)[row]
+        assert torch.allclose(both[row], expected, atol=1e-5)
+
+
+def test_an_option_that_it_does_not_have_is_named_beside_those_that_it_has():
+    system, texts = awake(DIFFUSION), read(clip(), [STAR])
+    for name in ("stepz", "cond", "device"):
+        with pytest.raises(ValueError, match="choose one of candidates, eta, .*steps"):
+            system.draw(texts, **{name: 2})
+    for own in ({"temperature": 0.5}, {"step": ddpm, "v": 1.0}, {"eta": 1.0}):
+        assert system.draw(texts, steps=3, **own).isfinite().all()
