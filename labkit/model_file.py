@@ -99,10 +99,13 @@ def load(path: str | Path) -> nn.Module:
 
 def built(tensors: dict[str, Tensor], about: dict, path: str | Path) -> nn.Module:
     """The system of which a file says that, with those weights. Nobody's random numbers are used up
-    for the initial weights, which are replaced at once."""
+    for the initial weights, which are replaced at once. Raises ValueError for parts of which the
+    weights tell that they do not belong together, by the system's ``check``, if it has one."""
     with torch.random.fork_rng(devices=[]), at_most(sum(map(torch.numel, tensors.values()))):
         system = untrained(about, path)
     checkpoint.fill(system, tensors, path)
+    if hasattr(system, "check"):
+        system.check()
     return system.eval()
 
 

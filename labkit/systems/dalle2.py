@@ -17,15 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.guidance import ClassifierFree
-from labkit.inputs import number, one_of, picture_batch, whole_number
+from labkit.guidance import ClassifierFree, check_scale
+from labkit.inputs import number, numbers, one_of, picture_batch, whole_number
 from labkit.interpolate import slerp
 from labkit.sampler import State, ddim, invert, sample
 from labkit.systems.autoregressive_prior import AutoregressivePrior
 from labkit.systems.clip import CLIP
 from labkit.systems.diffusion_prior import DiffusionPrior
 from labkit.systems.glide import GLIDE
-from labkit.systems.prior_inputs import check_clip, check_null, read
+from labkit.systems.prior_inputs import check_clip, check_null, check_options, check_reading, read
 from labkit.systems.unclip_decoder import UnCLIPDecoder
 
 APART = 1_000_003  # between the seeds of prior and decoder: with every prior the decoder's is one
@@ -51,26 +51,36 @@ class DALLE2(nn.Module):
         upsampler: GLIDE | None = None,
     ):
         super().__init__()
-        for name, part in (
-            ("decoder", decoder),
-            ("diffusion prior", diffusion),
-            ("autoregressive prior", autoregressive),
-        ):
-            if part is not None:
-                check_clip(part, clip, name)
-        size = decoder.config.glide.net.size
-        if clip.config.image.size != size:
-            raise ValueError(
-                f"the decoder draws pictures of {size} pixels a side, but this CLIP looks at "
-                f"{clip.config.image.size}: give parts of one size"
-            )
-        if upsampler is not None and upsampler.config.upsamples != size:
-            raise ValueError(
-                f"the upsampler makes pictures of {upsampler.config.upsamples} pixels larger, but "
-                f"the decoder draws {size}: give parts of matching sizes"
-            )
         self.clip, self.decoder, self.diffusion = clip, decoder, diffusion
         self.autoregressive, self.upsampler = autoregressive, upsampler
+        self.check()
+
+    def check(self) -> None:
+        """Raises ValueError for parts that do not fit together, by sizes and by weights."""
+        for name, part in (
+            ("decoder", self.decoder),
+            ("diffusion prior", self.diffusion),
+            ("autoregressive prior", self.autoregressive),
+        ):
+            if part is not None:
+                check_clip(part, self.clip, name)
+        if self.diffusion is not None:
+            config = self.diffusion.config
+            check_reading(self.clip, config.vocabulary, config.net.context, "diffusion prior")
+        if self.autoregressive is not None:
+            net = self.autoregressive.config.net
+            check_reading(self.clip, net.vocabulary, net.context, "autoregressive prior")
+        size = self.decoder.config.glide.net.size
+        if self.clip.config.image.size != size:
+            raise ValueError(
+                f"the decoder draws pictures of {size} pixels a side, but this CLIP looks at "
+                f"{self.clip.config.image.size}: give parts of one size"
+            )
+        if self.upsampler is not None and self.upsampler.config.upsamples != size:
+            raise ValueError(
+                f"the upsampler makes pictures of {self.upsampler.config.upsamples} pixels larger, "
+                f"but the decoder draws {size}: give parts of matching sizes"
+            )
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -89,11 +99,13 @@ class DALLE2(nn.Module):
         self, prompts: str | Sequence[str], prior: str = "diffusion", *, seed: int = 0, **options
     ) -> Tensor:
         """The embedding of a picture of each sentence, unit vectors (B, D). options: of that
-        prior's `draw`. Raises ValueError for a prior that is not there, and for what CLIP cannot
-        read."""
+        prior's `draw`. Raises ValueError for a prior that is not there, for what CLIP cannot read,
+        and for options that the prior does not have."""
         priors = {name: part for name, part in self.parts.items() if name in PRIORS}
-        texts = read(self.clip, prompts)
-        return priors[one_of(prior, priors, "prior")].draw(texts, seed=seed, **options)
+        draw = priors[one_of(prior, priors, "prior")].draw
+        if prior == "autoregressive":  # the other one has options of a sampler, and looks itself
+            check_options(options, draw)
+        return draw(read(self.clip, prompts), seed=seed, **options)
 
     def generate(
         self,
@@ -110,14 +122,15 @@ class DALLE2(nn.Module):
         upsampler, if there is one; the last one's ``x`` are the pictures, (B, C, S, S) in [−1, 1].
 
         prior: "diffusion", "autoregressive", or None: the decoder then hears the caption alone. For
-            an embedding of another origin, ask ``decoder.generate``. prior_options: of its `draw`.
+            an embedding of another origin, ask ``decoder.generate``. prior_options: of its `draw`,
+            perhaps a seed of its own.
         steps, scale, options: of `UnCLIPDecoder.generate`. The same seed gives the same pictures,
             and the decoder the same noise whatever the prior.
         """
         seed = whole_number(seed, "seed", 0, 2**62)
         embedding = None
         if prior is not None:
-            embedding = self.embed(prompts, prior, seed=seed, **(prior_options or {}))
+            embedding = self.embed(prompts, prior, **{"seed": seed, **(prior_options or {})})
         generator = torch.Generator().manual_seed(seed + APART)
         states = self.decoder.generate(
             prompts, embedding=embedding, steps=steps, scale=scale, seed=generator, **options
@@ -147,10 +160,12 @@ class DALLE2(nn.Module):
         seed: int = 0,
     ) -> Iterator[State]:
         """Pictures with the embedding of each picture (B, C, S, S): what CLIP sees stays, the rest
-        is drawn anew. eta: 0 brings the picture back, as far as so many steps can; more forgets
-        more of it. Yields a `State` after each step. Raises ValueError for pictures of another size
-        or range, and eta outside [0, 1]."""
-        eta = number(eta, "eta", 0, 1)
+        is drawn anew. eta: 0 brings the picture back, as far as so many steps can, at scale 1
+        alone; more forgets more of it. Yields a `State` after each step. Raises ValueError for
+        pictures of another size or range, eta outside [0, 1], and a decoder that was never trained
+        without captions."""
+        eta, seed = number(eta, "eta", 0, 1), whole_number(seed, "seed", 0, 2**63 - 1)
+        self.check_guidance(scale)
         return self.drawn(*self.taken_apart(image, steps), steps, scale, eta, seed)
 
     def interpolate(
@@ -160,6 +175,7 @@ class DALLE2(nn.Module):
         `State` after each step, of all n. Raises ValueError for pictures of another size or range,
         and n below 2."""
         n = whole_number(n, "the number of pictures", 2)
+        self.check_guidance(scale)
         shares = torch.linspace(0, 1, n, dtype=torch.float64).tolist()
         for name, picture in (("a", a), ("b", b)):
             if len(picture_batch(picture, name)) != 1:
@@ -178,7 +194,7 @@ class DALLE2(nn.Module):
         image: Tensor,
         before: str,
         after: str,
-        theta: float | Sequence[float] = 0.5,
+        theta: float | Sequence[float] | Tensor = 0.5,
         *,
         steps: int = 50,
         scale: float = 1.0,
@@ -190,6 +206,9 @@ class DALLE2(nn.Module):
         or .5. Yields a `State` after each step. Raises ValueError for other shares, for a picture
         of another size or range, and for sentences that say the same to CLIP.
         """
+        self.check_guidance(scale)
+        if getattr(theta, "ndim", 0):  # an array, of numpy's or torch's
+            theta = numbers(theta, "theta", 1).tolist()
         shares = theta if isinstance(theta, Sequence) else [theta]
         shares = [number(share, "theta", 0, 1) for share in shares]
         if not shares or len(picture_batch(image, "the image")) != 1:
@@ -208,12 +227,19 @@ class DALLE2(nn.Module):
         z = torch.cat([slerp(z, F.normalize(change, dim=1), share) for share in shares])
         return self.drawn(z, x_T.expand(len(z), -1, -1, -1), steps, scale)
 
+    def check_guidance(self, scale: float | Tensor) -> None:
+        """Raises ValueError for a scale that the decoder cannot be guided by, before the long way
+        to the noise."""
+        check_scale(scale)
+        check_null(self.decoder.guidable, scale)
+
     @torch.no_grad()
     def taken_apart(self, image: Tensor, steps: int = 50) -> tuple[Tensor, Tensor]:
         """(z, x_T) of pictures: their embeddings (B, D), and the noise (B, C, S, S) from which the
-        decoder comes back to them in as many steps."""
+        decoder comes back to them in as many steps, without a caption."""
         image = picture_batch(image, "the image").to(self.decoder.vector.weight)
         z = self.clip.encode_image(image)
+        self.decoder.check_trained([None], z)
         cond = self.decoder.encode([None] * len(z), z)
         denoise = self.decoder.glide.denoiser
         *_, last = invert(denoise, image, denoise.schedule.timesteps(steps), cond)
@@ -224,9 +250,8 @@ class DALLE2(nn.Module):
     ) -> Iterator[State]:
         """The pictures of embeddings z (B, D) that begin from the noise x_T (B, C, S, S)."""
         cond = self.decoder.encode([None] * len(z), F.normalize(z, dim=1))
-        check_null(self.decoder.guidable, scale)
         denoise = self.decoder.glide.denoiser
-        generator = torch.Generator().manual_seed(whole_number(seed, "seed", 0, 2**63 - 1))
+        generator = torch.Generator().manual_seed(seed)
         # Not clipped, as inversion is not: the way back is the way there.
         return sample(
             ClassifierFree(denoise, self.decoder.null, scale),

@@ -46,6 +46,11 @@ class UnCLIPDecoderConfig:
         whole_number(self.dim, "the dimension of CLIP's space", 1)
         whole_number(self.extra, "the number of extra tokens", 1)
         number(self.p_no_embedding, "p_no_embedding", 0, 1)
+        if self.glide.beside:
+            raise ValueError(
+                f"this GLIDE also sees {', '.join(self.glide.beside)}, which the decoder has not: "
+                "give one that neither inpaints nor upsamples"
+            )
 
 
 class UnCLIPDecoder(nn.Module):
@@ -103,6 +108,20 @@ class UnCLIPDecoder(nn.Module):
         with torch.no_grad():
             return self.condition(tokens, embedding, known)
 
+    def check_trained(self, prompts: Sequence[str | None], embedding: Tensor | None) -> None:
+        """Raises ValueError where a caption or the embedding is missing, and training never left
+        it out."""
+        config = self.config
+        for missing, trained, what, option in (
+            (embedding is None, config.p_no_embedding, "an embedding", "p_no_embedding"),
+            (None in prompts, config.glide.p_uncond, "a caption", "glide.p_uncond"),
+        ):
+            if missing and not trained > 0:
+                raise ValueError(
+                    f"this decoder was never trained without {what}, so it cannot draw without: "
+                    f"give one, or train it with {option} above 0"
+                )
+
     def checked(self, embedding: Tensor, rows: int) -> Tensor:
         """The embedding itself. Raises ValueError unless it is one unit vector for each row."""
         unit_vectors(embedding, self.config.dim, "the image embedding")
@@ -158,9 +177,11 @@ class UnCLIPDecoder(nn.Module):
         """A picture for each caption, None for one without, and each embedding (B, D), if there are
         some: yields a `State` after each step; the last one's ``x`` are the pictures. scale: of
         classifier-free guidance by both at once, away from neither. The rest is as in
-        `GLIDE.generate`. Raises ValueError as `encode` does, and for guidance by a null that was
-        never trained."""
-        cond, net = self.encode(listed(prompts), embedding), self.config.glide.net
+        `GLIDE.generate`. Raises ValueError as `encode` does, for what is missing and was never so
+        in training, and for guidance by a null that was never trained."""
+        prompts, net = listed(prompts), self.config.glide.net
+        cond = self.encode(prompts, embedding)
+        self.check_trained(prompts, embedding)
         check_null(self.guidable, scale)
         return from_noise(
             MapX0(ClassifierFree(self.glide.denoiser, self.null, scale), map_x0),

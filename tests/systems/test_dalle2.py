@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -57,6 +58,14 @@ def test_the_decoder_is_told_what_the_prior_draws_and_has_the_same_noise_for_eac
         assert torch.equal(drawn[prior], expected)
     assert not torch.equal(drawn["diffusion"], drawn["autoregressive"])
     assert not torch.equal(drawn["diffusion"], drawn[None])
+
+
+def test_a_prior_may_have_a_seed_of_its_own(system):
+    one, again, other = (
+        last(system.generate([STAR], steps=2, seed=1, prior_options=own))
+        for own in ({}, {"seed": 1}, {"seed": 2})
+    )
+    assert torch.equal(one, again) and not torch.equal(one, other)
 
 
 def test_options_of_a_prior_reach_it(system):
@@ -117,6 +126,11 @@ def test_a_change_of_words_turns_the_embedding_and_leaves_the_noise(system):
         last(system.drawn(slerp(z, change, 0.5), x_T, 10, 1.0))[0], half, atol=1e-3
     )
     assert last(system.text_diff(image, STAR, "a blue star", 0.25, steps=4)).shape[0] == 1
+    listed = last(system.text_diff(image, STAR, "a blue star", [0.0, 0.5], steps=4))
+    for shares in (torch.linspace(0, 0.5, 2), np.linspace(0, 0.5, 2)):
+        assert torch.equal(
+            last(system.text_diff(image, STAR, "a blue star", shares, steps=4)), listed
+        )
 
 
 # What is refused
@@ -130,6 +144,11 @@ def test_a_change_of_words_turns_the_embedding_and_leaves_the_noise(system):
         (lambda s: s.generate(["a zebra"]), "zebra"),
         (lambda s: s.generate([STAR], seed=-1), "seed is -1"),
         (lambda s: s.generate([STAR], ets=1.0), "did you mean 'eta'"),
+        (lambda s: s.embed([STAR], stepz=2), "option of the prior 'stepz'.* steps, "),
+        (lambda s: s.embed([STAR], "autoregressive", steps=3), "one of scale, seed, temperature"),
+        (lambda s: s.variations(pictures(1), scale=float("nan")), "scale is nan"),
+        (lambda s: s.variations(pictures(1), seed=-1), "seed is -1"),
+        (lambda s: s.text_diff(pictures(1), STAR, DISC, torch.tensor([0.5, 1.5])), "theta is 1.5"),
         (lambda s: s.variations(pictures(1), 1.5), "eta is 1.5"),
         (lambda s: s.variations(pictures(1, 32)), "do not fit this CLIP"),
         (lambda s: s.variations(100 * pictures(1)), "lie in"),
@@ -183,3 +202,33 @@ def test_all_of_it_is_built_again_from_one_file(system, tmp_path):
     assert list(again.parts) == list(system.parts)
     one, two = (last(s.generate([STAR], prior=None, steps=3)) for s in (system, again))
     assert torch.allclose(one, two, atol=0.02)
+
+
+def test_a_file_of_parts_of_different_clips_is_refused(tmp_path):
+    whole = DALLE2(**parts())
+    whole.diffusion.clip_mark.copy_(unit(1)[0])
+    model_file.save(tmp_path / "mixed.safetensors", whole)
+    with pytest.raises(ValueError, match="diffusion prior was trained with another CLIP"):
+        model_file.load(tmp_path / "mixed.safetensors")
+
+
+def test_a_prior_that_reads_less_than_its_clip_is_refused():
+    for name, config in (
+        ("diffusion", replace(DIFFUSION, vocabulary=1000)),
+        ("autoregressive", replace(CODES, net=replace(CODES.net, context=20))),
+    ):
+        given = parts() | {name: test_priors.awake(config)}
+        with pytest.raises(ValueError, match=f"the {name} prior reads captions of"):
+            DALLE2(**given)
+
+
+def test_a_decoder_that_always_had_a_caption_changes_no_pictures():
+    config = replace(test_unclip_decoder.CONFIG, glide=replace(CONFIG, p_uncond=0.0))
+    system, image = DALLE2(clip(), test_unclip_decoder.awake(config)).eval(), pictures(1)
+    for call in (
+        lambda: system.variations(image),
+        lambda: system.interpolate(image, image),
+        lambda: system.text_diff(image, STAR, DISC),
+    ):
+        with pytest.raises(ValueError, match="never trained without a caption"):
+            call()

@@ -11,7 +11,7 @@ from labkit.systems.glide import GLIDE
 from labkit.systems.prior_inputs import check_clip
 from labkit.systems.unclip_decoder import UnCLIPDecoder, UnCLIPDecoderConfig
 from tests.systems.test_glide import CONFIG as BASE
-from tests.systems.test_glide import DISC, STAR, last, pictures
+from tests.systems.test_glide import DISC, STAR, UPSAMPLES, last, pictures
 from tests.systems.test_priors import clip, unit
 
 CONFIG = UnCLIPDecoderConfig(replace(BASE, p_uncond=0.5), dim=8)
@@ -142,6 +142,23 @@ def test_guidance_without_a_trained_null_is_refused():
         assert last(system.generate([STAR], embedding=unit(1), steps=2, scale=1)).isfinite().all()
         with pytest.raises(ValueError, match="no null to guide away from"):
             system.generate([STAR], embedding=unit(1))
+
+
+def test_what_was_there_throughout_training_cannot_be_missing():
+    always, said = (
+        replace(CONFIG, p_no_embedding=0.0),
+        UnCLIPDecoderConfig(replace(BASE, p_uncond=0.0), 8),
+    )
+    with pytest.raises(ValueError, match="without an embedding.*p_no_embedding above 0"):
+        awake(always).generate([STAR], steps=2, scale=1)
+    with pytest.raises(ValueError, match="without a caption.*glide.p_uncond above 0"):
+        awake(said).generate([STAR, None], embedding=unit(2), steps=2, scale=1)
+    assert last(awake(said).generate([STAR], steps=2, scale=1)).isfinite().all()
+
+
+def test_a_glide_that_sees_another_picture_is_no_decoder():
+    with pytest.raises(ValueError, match="also sees low"):
+        UnCLIPDecoderConfig(UPSAMPLES, 8)
 
 
 @pytest.mark.parametrize(
