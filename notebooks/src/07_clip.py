@@ -290,10 +290,10 @@ print("the end token's state is the sentence's vector:",
 show_source(contrastive_loss, CLIP.loss)
 
 # %% [markdown]
-# Next comes the text encoder. The picture encoder is a small ResNet with CLIP's changes (`labkit.nets.resnet`). With a `ViTConfig` in the configuration it is a vision transformer.
+# Next comes the text encoder. The picture encoder is a small ResNet with CLIP's changes (`labkit.nets.resnet`). With a `ViTConfig` in the configuration it is a vision transformer. (`project` is missing where a later system wants every token, not one vector.)
 
 # %%
-show_source(TextTransformer.forward)
+show_source(TextTransformer.states, TextTransformer.ends, TextTransformer.forward)
 
 # %% [markdown]
 # ## 5 · Play: search in the space
