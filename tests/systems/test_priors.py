@@ -13,7 +13,7 @@ from labkit.sampler import ddpm
 from labkit.systems.autoregressive_prior import AutoregressivePrior, AutoregressivePriorConfig
 from labkit.systems.clip import CLIP, CLIPConfig
 from labkit.systems.diffusion_prior import DiffusionPrior, DiffusionPriorConfig, nearest
-from labkit.systems.prior_inputs import Texts, check_clip, mark_of, read, unit_vectors
+from labkit.systems.prior_inputs import Texts, check_clip, mark_of, read
 from tests.machines.tiny import TOWER, WORDS
 
 STAR, DISC = "a red star", "a large blue disc on a mint background"
@@ -58,44 +58,7 @@ def pairs(rows=64):
 BOTH = pytest.mark.parametrize("config", [DIFFUSION, CODES], ids=["diffusion", "autoregressive"])
 
 
-# The sentences
-
-
-def test_sentences_become_unit_vectors_and_ids_of_which_the_padding_is_masked():
-    texts = read(clip(), [STAR, DISC])
-    assert torch.allclose(texts.embedding.norm(dim=1), torch.ones(2), atol=1e-5)
-    assert texts.ids.shape == texts.mask.shape == (2, 32)
-    words = [row[mask].tolist() for row, mask in zip(texts.ids, texts.mask, strict=True)]
-    assert [len(row) for row in words] == [5, 10]  # with begin and end
-    assert {row[-1] for row in words} == {1008}
-    again = read(clip(), STAR)
-    assert torch.equal(again.ids[0], texts.ids[0]) and len(again.ids) == 1
-
-
-@pytest.mark.parametrize(
-    ("prompts", "says"),
-    [([], "at least one sentence"), (3, "at least one sentence"), (["a zebra"], "zebra")],
-)
-def test_what_clip_cannot_read_gets_a_sentence(prompts, says):
-    with pytest.raises(ValueError, match=says):
-        read(clip(), prompts)
-
-
-@pytest.mark.parametrize(
-    ("z", "says"),
-    [
-        (unit(3)[:, :6], "must be .B, 8."),
-        (unit(3)[0], "must be"),
-        (2 * unit(3), "unit vectors"),
-        (unit(3) * float("nan"), "unit vectors"),
-        (unit(3).long(), "floating point"),
-        ([1, 2], "torch tensor"),
-    ],
-)
-def test_what_is_no_embedding_of_this_clip_gets_a_sentence(z, says):
-    with pytest.raises(ValueError, match=says):
-        unit_vectors(z, 8, "the embedding")
-    assert unit_vectors(unit(3).half(), 8, "the embedding").dtype == torch.half
+# Both
 
 
 @BOTH
@@ -114,9 +77,6 @@ def test_a_prior_knows_the_clip_that_it_was_trained_with(config):
     wider = CLIP(CLIPConfig(TOWER, WORDS, 12)).eval()
     with pytest.raises(ValueError, match="of 8 dimensions, than the one of 12"):
         check_clip(awake(config), wider, "prior")
-
-
-# Both
 
 
 @BOTH
@@ -205,6 +165,29 @@ def test_it_is_built_again_from_its_file_alone(config, tmp_path):
     assert torch.allclose(again.draw(texts), system.draw(texts), atol=0.05)
 
 
+@BOTH
+def test_sentences_that_clip_did_not_embed_are_refused_as_many_as_they_are(config):
+    system, texts, (image, *_) = awake(config), read(clip(), [STAR, DISC]), pairs(2)
+    for bad, says in ((5 * texts.embedding, "unit vectors"), (unit(2)[:, :6], r"shape .2, 6.")):
+        given = texts._replace(embedding=bad)
+        for call in (system.draw, lambda given: system.loss((image, *given))):
+            with pytest.raises(ValueError, match=f"the sentences' embeddings has .*{says}"):
+                call(given)
+    if config is CODES:
+        with pytest.raises(ValueError, match="the sentences' embeddings"):
+            system.fit(clip(), unit(50), 2 * unit(50, 1))
+
+
+@BOTH
+def test_half_precision_draws_what_single_precision_does(config):
+    system, texts = awake(config), read(clip(), [STAR, DISC] * 4)
+    own = {"temperature": 1e-6} if config is CODES else {"steps": 8, "candidates": 1}
+    drawn = system.draw(texts, **own)
+    again = system.half().draw(texts._replace(embedding=texts.embedding.half()), **own)
+    assert again.dtype == torch.half
+    assert (again.float() * drawn).sum(1).median() > 0.99
+
+
 # Diffusion
 
 
@@ -268,88 +251,6 @@ def test_every_sampler_walks_through_embeddings_and_x0_may_be_changed_on_the_way
 
     *_, last = system.walk(texts, steps=5, map_x0=on_the_sphere)
     assert torch.allclose(last.x.norm(dim=1), torch.full((2,), system.factor), atol=1e-4)
-
-
-# Autoregressive
-
-
-def test_codes_keep_nearly_all_of_an_embedding():
-    system = awake(replace(CODES, net=replace(CODES.net, codes=8, buckets=256)))
-    z = unit(100)
-    assert ((system.embedding(system.codes(z)) * z).sum(1) > 0.999).all()
-    few = awake(replace(CODES, net=replace(CODES.net, codes=2, buckets=256)))
-    assert (few.embedding(few.codes(z)) * z).sum(1).mean() < 0.9
-
-
-def test_untrained_its_loss_is_the_logarithm_of_the_number_of_buckets():
-    system = AutoregressivePrior(CODES)
-    nn.init.zeros_(system.net.out.weight)
-    nn.init.zeros_(system.net.out.bias)
-    system.fit(clip(), unit(200), unit(200, 1))
-    assert system.loss(pairs(8)).item() == pytest.approx(torch.tensor(16.0).log().item())
-
-
-def test_the_buckets_of_dot_products_are_equally_full_and_the_upper_half_is_asked_for():
-    system, image, text = awake(CODES), unit(4000, 2), unit(4000, 3)
-    system.fit(clip(), image, text)
-    bucket = torch.bucketize((image * text).sum(1), system.dot_edges)
-    assert torch.allclose(bucket.bincount(minlength=4) / 4000, torch.full((4,), 0.25), atol=0.01)
-    asked = []
-    system.net.dots.register_forward_pre_hook(lambda module, args: asked.append(args[0]))
-    system.draw(read(clip(), [STAR] * 50))
-    assert sorted(asked[0].unique().tolist()) == [2, 3]
-
-
-def test_a_low_temperature_draws_what_is_most_likely_every_time():
-    system, texts = awake(CODES), read(clip(), [STAR] * 30)
-    system.dot_edges.fill_(0.0)
-    system.net.dots.weight.data.zero_()  # all ask for the same
-    cold, warm = (system.draw(texts, temperature=t) for t in (1e-6, 1.0))
-    assert len(cold.unique(dim=0)) == 1 < len(warm.unique(dim=0))
-    with pytest.raises(ValueError, match="temperature is 0"):
-        system.draw(texts, temperature=0)
-
-
-@BOTH
-def test_sentences_that_clip_did_not_embed_are_refused_as_many_as_they_are(config):
-    system, texts, (image, *_) = awake(config), read(clip(), [STAR, DISC]), pairs(2)
-    for bad, says in ((5 * texts.embedding, "unit vectors"), (unit(2)[:, :6], r"shape .2, 6.")):
-        given = texts._replace(embedding=bad)
-        for call in (system.draw, lambda given: system.loss((image, *given))):
-            with pytest.raises(ValueError, match=f"the sentences' embeddings has .*{says}"):
-                call(given)
-    if config is CODES:
-        with pytest.raises(ValueError, match="the sentences' embeddings"):
-            system.fit(clip(), unit(50), 2 * unit(50, 1))
-
-
-@BOTH
-def test_half_precision_draws_what_single_precision_does(config):
-    system, texts = awake(config), read(clip(), [STAR, DISC] * 4)
-    own = {"temperature": 1e-6} if config is CODES else {"steps": 8, "candidates": 1}
-    drawn = system.draw(texts, **own)
-    again = system.half().draw(texts._replace(embedding=texts.embedding.half()), **own)
-    assert again.dtype == torch.half
-    assert (again.float() * drawn).sum(1).median() > 0.99
-
-
-def test_codes_that_were_never_found_are_neither_learned_nor_drawn():
-    system = AutoregressivePrior(CODES)
-    for call in (lambda: system.loss(pairs(8)), lambda: system.draw(read(clip(), [STAR]))):
-        with pytest.raises(ValueError, match="call fit"):
-            call()
-    with pytest.raises(ValueError, match="3 vectors to find 5 components"):
-        system.fit(clip(), unit(3), unit(3, 1))
-    assert not system.clip_mark.any()
-
-
-def test_its_targets_are_the_same_where_training_rounds():
-    system, seen = awake(replace(CODES, net=replace(CODES.net, buckets=1024))), []
-    system.net.register_forward_pre_hook(lambda module, args: seen.append(args[-1]))
-    batch = pairs(64)
-    with torch.autocast("cpu", torch.bfloat16):
-        system.loss(batch)
-    assert torch.equal(seen[0], system.codes(batch[0]))
 
 
 def test_every_sentence_may_have_a_scale_of_its_own():

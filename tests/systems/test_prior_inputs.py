@@ -1,0 +1,44 @@
+"""Sentences and embeddings as the parts of DALL·E 2 are given them."""
+
+import pytest
+import torch
+
+from labkit.systems.prior_inputs import read, unit_vectors
+from tests.systems.test_priors import DISC, STAR, clip, unit
+
+
+def test_sentences_become_unit_vectors_and_ids_of_which_the_padding_is_masked():
+    texts = read(clip(), [STAR, DISC])
+    assert torch.allclose(texts.embedding.norm(dim=1), torch.ones(2), atol=1e-5)
+    assert texts.ids.shape == texts.mask.shape == (2, 32)
+    words = [row[mask].tolist() for row, mask in zip(texts.ids, texts.mask, strict=True)]
+    assert [len(row) for row in words] == [5, 10]  # with begin and end
+    assert {row[-1] for row in words} == {1008}
+    again = read(clip(), STAR)
+    assert torch.equal(again.ids[0], texts.ids[0]) and len(again.ids) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompts", "says"),
+    [([], "at least one sentence"), (3, "at least one sentence"), (["a zebra"], "zebra")],
+)
+def test_what_clip_cannot_read_gets_a_sentence(prompts, says):
+    with pytest.raises(ValueError, match=says):
+        read(clip(), prompts)
+
+
+@pytest.mark.parametrize(
+    ("z", "says"),
+    [
+        (unit(3)[:, :6], "must be .B, 8."),
+        (unit(3)[0], "must be"),
+        (2 * unit(3), "unit vectors"),
+        (unit(3) * float("nan"), "unit vectors"),
+        (unit(3).long(), "floating point"),
+        ([1, 2], "torch tensor"),
+    ],
+)
+def test_what_is_no_embedding_of_this_clip_gets_a_sentence(z, says):
+    with pytest.raises(ValueError, match=says):
+        unit_vectors(z, 8, "the embedding")
+    assert unit_vectors(unit(3).half(), 8, "the embedding").dtype == torch.half
