@@ -51,7 +51,7 @@ def recall_at(
         wrong = wrong & ~neutral
     best = similarity.masked_fill(~belongs, -torch.inf).amax(1, keepdim=True)  # (N, 1)
     ahead = ((similarity >= best) & wrong).sum(1)  # wrong ones that are at least as similar
-    return float((ahead < k).float().mean())
+    return (ahead < k).sum().item() / len(ahead)
 
 
 RANKS = (1, 5, 10)

@@ -43,6 +43,14 @@ def test_what_is_true_but_another_s_stands_in_nobody_s_way():
     assert recall_at(similarity, 1, neutral=neutral) == 1
 
 
+def test_a_share_that_is_exactly_met_is_met():
+    """In single precision 90 of 100 would be a little less than 90 %."""
+    similarity = torch.eye(100)
+    similarity[:10] = 0.5  # nothing is found there
+    found = recalls(similarity, each=1)
+    assert found.image_to_text[0] == 90 and recall_at(similarity) == 0.9
+
+
 def test_folds_are_galleries_of_their_own():
     similarity = normal(40, 80)
     parts = [recalls(similarity[at : at + 10, 2 * at : 2 * at + 20], each=2)
