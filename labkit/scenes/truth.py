@@ -51,7 +51,8 @@ class Claims(NamedTuple):
 
 def claims(captions: Sequence[str | Meaning]) -> Claims:
     """What sentences say, as tensors. Raises ValueError for a sentence that cannot be read, that
-    speaks of more than three things, or that says two relations."""
+    speaks of more than three things, or that says two relations, and for a thing of which nothing
+    but its number is said."""
     if isinstance(captions, str) or not isinstance(captions, Sequence) or not captions:
         raise ValueError(
             f"captions is {short(captions)}, but must be a list of at least one sentence"
@@ -71,6 +72,11 @@ def claims(captions: Sequence[str | Meaning]) -> Claims:
                 "and one: say it in two sentences"
             )
         for index, thing in enumerate(meaning.things):
+            if thing.number and not thing.attributes():
+                raise ValueError(
+                    f"{short(said)} has a thing of which nothing is said but its number, "
+                    f"{thing.number}: say what is like that, or give the meaning a total"
+                )
             found.named[row, index] = True
             for column, (name, words) in enumerate(SAID.items()):
                 if word := getattr(thing, name):

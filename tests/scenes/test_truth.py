@@ -67,6 +67,7 @@ def test_left_and_right_two_and_three_and_which_color_belongs_to_which_shape():
         (lambda: claims(["a zebra"]), "zebra"),
         (lambda: claims([Meaning((Thing("star"),) * 4)]), "4 things"),
         (lambda: claims([Meaning((Thing("star"),) * 2, (Relation(0, "above", 1),) * 2)]), "two"),
+        (lambda: claims([Meaning((Thing(number=2), Thing("star")))]), "its number, 2"),
         (lambda: shows("scenes", claims(SAID)), "Scenes"),
         (
             lambda: shows(
