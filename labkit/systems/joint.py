@@ -13,6 +13,8 @@ from labkit.inputs import short
 from labkit.scenes import tokenizer as course
 from labkit.scenes.tokenizer import Tokens
 
+FEWEST = 3  # tokens of a text: begin, a word, end; the widest window of a text-CNN needs as many
+
 
 class Encoded(NamedTuple):
     """B pictures, or B sentences, each looked at by itself."""
@@ -20,7 +22,7 @@ class Encoded(NamedTuple):
     vector: Tensor  # (B, D) unit vectors, i0 or c0: the self-attention branch
     tokens: Tensor  # (B, L, D) regions or words, for the cross-attention branch
     mask: Tensor  # (B, L) bool, True = a region or word
-    lengths: Tensor  # (B,) long, how many there are; always on the CPU
+    lengths: Tensor  # (B,) long, up to the last one that is there; always on the CPU
 
     def take(self, rows: Tensor | slice) -> Encoded:
         """Those alone. rows: numbers on the CPU, or a slice."""
@@ -52,7 +54,7 @@ def blocks(attention: Tensor, regions: int) -> Blocks:
 def read(captions: str | Sequence[str] | Tokens, context: int) -> Tokens:
     """Captions as tokens of the course's tokenizer, (B, L), L the longest of them. Raises
     ValueError for words that no caption has, for texts that are too long, and for tokens of which
-    a row is all padding."""
+    a row is all padding or has no word between begin and end."""
     tokens = captions if isinstance(captions, Tokens) else known_words(captions)
     ids, mask = tokens.ids.cpu(), tokens.mask.cpu()
     if ids.ndim != 2 or ids.shape != mask.shape or mask.dtype != torch.bool or not len(ids):
@@ -66,6 +68,11 @@ def read(captions: str | Sequence[str] | Tokens, context: int) -> Tokens:
         raise ValueError(
             "a row of the mask is all padding, or has padding before a word, but the words of each "
             "text must come first, at least one: take what the tokenizer's encode gives"
+        )
+    if lengths.min() < FEWEST:
+        raise ValueError(
+            f"a text has {int(lengths.min())} tokens, but must have at least {FEWEST}, begin, a "
+            "word and end: no picture can be matched with no text at all"
         )
     longest = int(lengths.max())
     if longest > context:

@@ -68,6 +68,12 @@ def unit(config: MatcherConfig) -> Block:
     return Block(nn.LayerNorm(w), SelfAttention(w, config.heads), wide, post=True)
 
 
+def whole(regions: Regions) -> Tensor:
+    """Whether each picture has a region, and all numbers are finite: one look at the device."""
+    finite = regions.features.isfinite().all() & regions.places.isfinite().all()
+    return regions.mask.any(1).all() & finite
+
+
 class Matcher(nn.Module):
     """Regions and words in, scores out: S(I, T) = i0·c0 + β i1·c1.
 
@@ -102,9 +108,12 @@ class Matcher(nn.Module):
     # Each modality by itself
 
     def encode_image(self, regions: Regions) -> Encoded:
-        """Regions of B pictures. Raises ValueError for no region, or one of another width."""
+        """Regions of B pictures. Raises ValueError for no region, or one of another width, or
+        that is not finite."""
         regions = self.checked(regions)
-        mask, lengths = regions.mask, regions.mask.sum(1).cpu()
+        mask = regions.mask
+        numbers = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        lengths = (mask * numbers).amax(1).cpu()  # any region may be hidden, not the last ones only
         seen = self.region_norm(self.region(regions.features))
         tokens = (seen + self.place_norm(self.place(regions.places))) / 2  # (B, M, D)
         vector = tokens.new_zeros(tokens.shape[0], tokens.shape[2])
@@ -150,8 +159,13 @@ class Matcher(nn.Module):
 
     def attention(self, images: Encoded, texts: Encoded, across: bool = True) -> Tensor:
         """What each region and word of a pair looks at in the cross branch, (B, heads, M + L,
-        M + L), rows summing to 1; see `blocks`."""
+        M + L), rows summing to 1; see `blocks`. Raises ValueError for unequal numbers of both."""
         self.has_branch("cross", "attention")
+        if len(images.tokens) != len(texts.tokens):
+            raise ValueError(
+                f"there are {len(images.tokens)} pictures and {len(texts.tokens)} sentences, but "
+                "picture n looks at sentence n: give as many of both"
+            )
         layer = self.joint_unit.attention
         x, mask = self.joined(images, texts, across)
         q, k, v = layer.qkv(x).chunk(3, dim=2)
@@ -221,19 +235,25 @@ class Matcher(nn.Module):
     def loss(self, batch: Matches) -> Tensor:
         """What a pair costs, a scalar: the mean over B pairs of both its hinges, over all negatives
         for the first ``config.warmup`` batches and with the hardest one after. Raises ValueError
-        for a batch without a wrong pair, or of unequal halves."""
+        for a batch of unequal halves, or without a wrong pair among those that are compared."""
         images, texts = self.encode_image(batch.regions), self.encode_text(batch.captions)
         B = len(images.tokens)
-        if len(texts.tokens) != B or B < 2 or batch.true.shape != (B, B):
+        true = batch.true
+        if len(texts.tokens) != B or B < 2 or true.shape != (B, B) or true.dtype != torch.bool:
             raise ValueError(
                 f"the batch has {B} pictures, {len(texts.tokens)} captions and a table `true` of "
-                f"shape {tuple(batch.true.shape)}, but must have as many captions as pictures, at "
-                "least two, and a row and a column of `true` for each"
+                f"shape {tuple(true.shape)} and {true.dtype}, but must have as many captions as "
+                "pictures, at least two, and a row and a column of `true` for each, of bool"
             )
         group = torch.arange(B) // (self.config.among or B)
         near = group[:, None] == group  # (B, B), the pairs that the cross branch looks at
+        neutral = true | ~moved(near, true.device)
+        if neutral.all():
+            raise ValueError(
+                "every caption is true of every picture with which it is compared, so that there "
+                "is no wrong pair to learn from: give pictures that differ in what is said"
+            )
         scores, margin = self.chosen_scores(images, texts, near), self.config.margin
-        neutral = batch.true | ~moved(near, scores.device)
         every, hardest = (kind(scores, margin, neutral) for kind in (sum_hinge, hardest_hinge))
         costs = torch.where(self.seen < self.config.warmup, every, hardest)  # (2, B)
         if self.training:
@@ -252,13 +272,14 @@ class Matcher(nn.Module):
         if isinstance(regions, Regions):
             shape, (B, M) = f"features of shape {tuple(regions.features.shape)}", regions.mask.shape
             shapes = [table.shape for table in regions] == [(B, M, width), (B, M, PLACE), (B, M)]
-            if B and shapes and regions.mask.dtype == torch.bool and regions.mask.any(1).all():
+            if B and shapes and regions.mask.dtype == torch.bool and whole(regions):
                 same_dtype(regions.features, self.region.weight, "this matcher")
-                return moved(regions, devices.of(self))
+                places = regions.places.to(self.place.weight.dtype)
+                return moved(regions._replace(places=places), devices.of(self))
         raise ValueError(
             f"regions is a {type(regions).__name__} with {shape}, but must be Regions of at least "
-            f"one picture, each with at least one region of {width} numbers: take what "
-            "labkit.scenes.regions.propose gives"
+            f"one picture, each with at least one region of {width} numbers, all of "
+            "them finite: take what labkit.scenes.regions.propose gives"
         )
 
     def has_branch(self, branch: str, what: str) -> None:

@@ -179,6 +179,28 @@ def test_what_stands_in_the_padding_changes_no_score():
     assert torch.allclose(pointed.sum(2), texts.mask.float())
 
 
+@torch.no_grad()
+def test_a_region_behind_a_hidden_one_is_never_cut_off():
+    model, given = matcher(), regions().take(slice(1, 2))  # of five regions
+    mask = given.mask.clone()
+    mask[0, 1] = False
+    images = model.encode_image(given._replace(mask=mask))
+    text = model.encode_text(CAPTIONS[:1])
+    trimmed = images.trimmed()
+    assert images.lengths.tolist() == [5] and trimmed.mask.sum() == 4
+    assert torch.equal(model.pair_scores(trimmed, text), model.pair_scores(images, text))
+    last = mask & (torch.arange(5) < 4)
+    assert model.encode_image(given._replace(mask=last)).trimmed().tokens.shape[1] == 4
+
+
+@torch.no_grad()
+def test_places_of_another_dtype_than_the_weights_are_taken_to_theirs():
+    model, given = matcher().double(), regions()
+    images = model.encode_image(given._replace(features=given.features.double()))
+    assert images.vector.dtype == torch.float64
+    assert torch.allclose(images.vector.float(), matcher().encode_image(given).vector, atol=1e-5)
+
+
 # Scores
 
 
@@ -309,6 +331,11 @@ def test_regions_that_are_none_or_of_another_width_get_a_sentence():
     refused(lambda: model.encode_image(given.take(slice(0, 0))), "at least one picture")
     refused(lambda: model.encode_image(torch.zeros(4, 5, 6)), "Regions", "propose")
     refused(lambda: model.encode_image(given._replace(features=given.features.half())), "float16")
+    for name in ("features", "places"):
+        table = getattr(given, name).clone()
+        table[1, 2, 0] = torch.nan
+        broken = given._replace(**{name: table})
+        refused(lambda broken=broken: model.encode_image(broken), "finite")
 
 
 def test_texts_that_are_all_padding_or_unknown_get_a_sentence():
@@ -319,6 +346,10 @@ def test_texts_that_are_all_padding_or_unknown_get_a_sentence():
     refused(lambda: model.encode_text(Tokens(tokens.ids, tokens.mask[:2])), "mask")
     refused(lambda: model.encode_text("a purple zebra"), "zebra")
     refused(lambda: model.encode_text(""), "empty")
+    refused(lambda: model.encode_text(load().null(2)), "2 tokens", "at least 3")
+    beside = Tokens(*map(torch.cat, zip(load().null(1), tokens)))
+    refused(lambda: model.encode_text(beside), "2 tokens", "at least 3")
+    assert model.encode_text("star").lengths.tolist() == [3]
     short = Matcher(MatcherConfig(BertConfig(1010, 4, 16, 1, 2), features=6, width=8, heads=2))
     refused(lambda: short.encode_text("a big red star"), "6 tokens", "at most 4")
 
@@ -345,11 +376,25 @@ def test_what_a_branch_alone_cannot_do_gets_a_sentence():
     refused(lambda: alone.cross_vectors(*encoded(alone)), "cross", "branches='both'")
 
 
+def test_unequal_numbers_of_pictures_and_sentences_look_at_nothing():
+    images, texts = encoded(matcher())
+    one = texts.take(slice(0, 1))
+    refused(lambda: matcher().attention(images, one), "4 pictures", "1 sentences")
+    refused(lambda: matcher().word_regions(images, one), "4 pictures", "1 sentences")
+
+
 def test_a_batch_without_a_wrong_pair_or_of_unequal_halves_gets_a_sentence():
     model, true = matcher(), torch.eye(4, dtype=torch.bool)
     refused(lambda: model.loss(Matches(regions(1), CAPTIONS[:1], true[:1, :1])), "1 pictures")
     refused(lambda: model.loss(Matches(regions(), CAPTIONS[:3], true)), "3 captions")
     refused(lambda: model.loss(Matches(regions(), CAPTIONS, true[:3])), "(3, 4)")
+    refused(lambda: model.loss(Matches(regions(), CAPTIONS, true.float())), "float32", "bool")
+    refused(lambda: model.loss(Matches(regions(), CAPTIONS, true | True)), "no wrong pair")
+    near, halves = torch.arange(4) // 2, Matches(regions(), CAPTIONS, true)
+    within = near[:, None] == near
+    refused(lambda: matcher(among=2).loss(halves._replace(true=within)), "no wrong pair")
+    within[0, 1] = False  # one is enough
+    assert matcher(among=2).loss(halves._replace(true=within)).isfinite()
 
 
 def test_a_bert_or_a_configuration_that_does_not_fit_gets_a_sentence():
