@@ -6,14 +6,20 @@ Trains what FOLDER does not hold yet by the recipe of `matcher-scenes`, one file
 branches and each seed, and goes on with a training that was stopped. Without it, the shipped
 matcher alone is measured, with several galleries for seeds.
 
+The seeds of a kind of branches differ in the first weights, the order of the batches and the
+gallery. The pool of scenes and the BERT they begin from are the same, so that the spread says less
+than that of trainings from the ground up.
+
 The gallery: new scenes of the training split with five captions each. *R@K*: recall in %, where a
-caption that is true of a picture but was written for another is neither right nor wrong. *True@1*:
-how often the best caption of a picture is true, whoever it was written for. *Swapped*: of two
-sentences that differ in which of two objects comes first, how often the true one scores higher
-(lesson 07's test). *Occlusion*: for "a red star", of each of two objects, how often the score falls
-most when the object that is named is taken away. *Attention*: how often the region at which a color
-or shape word of a swapped pair's true sentence looks most is the object that it names. The second
-table: the cross branch for the top K of each query alone.
+caption that is true of a picture but was written for another is neither right nor wrong (where
+photographs are searched it counts as wrong, which gives lower figures). *True@1*: how often the
+best caption of a picture is true, whoever it was written for. *Swapped*: of two sentences that
+differ in which of two objects comes first, how often the true one scores higher (lesson 07's test;
+chance is 50 %). *Occlusion*: for "a red star", of each of two objects, how often the score falls
+most when the object that is named is taken away (chance is 50 %). *Attention*: how often the region
+at which a color or shape word of a swapped pair's true sentence looks most is the object that it
+names (chance is a third: the whole picture is a region, too). The second table: the cross branch
+for the top K of each query alone.
 """
 
 from __future__ import annotations
@@ -28,7 +34,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import tables
-from labkit import model_file, scenes, zoo
+from labkit import checkpoint, model_file, scenes, zoo
 from labkit.lab import hard_negatives, matching
 from labkit.metrics.pointing import object_regions, pointing_game
 from labkit.metrics.retrieval import RANKS, Recalls, recall_at, recalls
@@ -186,11 +192,19 @@ def costs(matcher: Matcher, given: Gallery) -> list[tuple]:
 
 
 def trained(folder: Path, branches: str, seed: int, steps: int | None, batches) -> Matcher:
-    """The matcher of that file, trained first if it is not there."""
+    """The matcher of that file, trained first if it is not there. Raises ValueError for one that
+    was trained for another number of steps."""
     path = folder / f"{branches}-{seed}.safetensors"
-    if not path.exists():
-        made = zoo.recipe("matcher-scenes")
-        settings = made.training | ({"steps": steps} if steps else {})
+    made = zoo.recipe("matcher-scenes")
+    settings = made.training | ({"steps": steps} if steps else {})
+    if path.exists():
+        done, wanted = checkpoint.read_about(path).get("step"), settings["steps"]
+        if done != wanted:
+            raise ValueError(
+                f"{path.name} was trained for {done} steps, but {wanted} are wanted: take --steps "
+                f"{done}, or another folder"
+            )
+    else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             matcher = Matcher(replace(made.config, branches=branches))

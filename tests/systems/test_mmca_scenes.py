@@ -18,7 +18,17 @@ def scores() -> torch.Tensor:
     return MMCA(GALLERY.pictures, GALLERY.captions)
 
 
-def test_a_picture_finds_a_caption_of_its_own_and_a_caption_its_picture(scores):
+@torch.no_grad()
+def test_among_200_pictures_nearly_four_of_five_find_a_caption_of_their_own_first():
+    """79.5 % here, 77.0 to 80.0 % in other galleries of 200; the cheap score leaves the cross
+    branch 150 of 1,000 captions."""
+    gallery = figures.gallery(MMCA.reader, 200, 7)
+    images, texts = MMCA.matcher.encode_image(gallery.regions), MMCA.encode_text(gallery.captions)
+    found = MMCA.scores(images, texts, 150, "captions")
+    assert recalls(found, neutral=gallery.neutral).image_to_text[0] > 73
+
+
+def test_among_50_a_picture_finds_a_caption_of_its_own_and_a_caption_its_picture(scores):
     found = recalls(scores, neutral=GALLERY.neutral)
     assert found.image_to_text[0] > 85 and found.text_to_image[0] > 78
     assert found.image_to_text[1] > 97 and found.text_to_image[1] > 95
