@@ -116,6 +116,79 @@ def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
     assert_check_is_sound(getattr(checks, name), RIGHT[name])
 
 
+def rerank_one_at_a_time(cheap, joint, top):
+    """Every row of the gallery costs a joint pass, each in a call of its own."""
+    return torch.cat([joint(row) for row in torch.arange(len(cheap)).split(1)]).argsort(
+        descending=True
+    )
+
+
+def recall_of_pictures(similarity, k):
+    """Ranks the pictures, each by its best caption."""
+    N = len(similarity)
+    best = similarity.view(N, N, -1).amax(2)
+    ahead = (best >= best.diagonal()[:, None]).sum(1) - 1
+    return (ahead < k).double().mean().item(), recall_by_folding(similarity, k)[1]
+
+
+def pool_by_a_number(filled):
+    def pool(x, mask):
+        top = x.masked_fill(~mask[..., None], filled).amax(1)
+        return pool_row_by_row(x, mask)[0], top
+
+    return pool
+
+
+def pool_by_zero_times_infinity(x, mask):
+    top = (x + (1 - mask[..., None].float()) * -torch.inf).amax(1)
+    return pool_row_by_row(x, mask)[0], top
+
+
+def shares_from_one_too_many(attention, mask, regions):
+    return shares_by_blocks(attention, mask, regions + 1)
+
+
+def hinge_of_two_columns(scores, margin, true):
+    return hinge_by_where(scores, margin, true).T
+
+
+def hinge_by_own_of_rows(scores, margin, true):
+    """Costs of the whole matrix, with the own score of each row, for captions too."""
+    costs = torch.relu(margin + scores - scores.diagonal()[:, None]) * ~true
+    return torch.stack([costs.amax(1), costs.amax(0)])
+
+
+def hinge_by_a_transposed_mask(scores, margin, true):
+    rows = hinge_by_where(scores, margin, true)[0]
+    return torch.stack([rows, hinge_by_where(scores, margin, true.T)[1]])
+
+
+WRONG = [
+    ("rerank", rerank_one_at_a_time, "You score the whole gallery jointly"),
+    ("recall_both", recall_of_pictures, "You rank pictures by their best caption"),
+    ("masked_pool", pool_by_a_number(-100.0), "You fill in a number that is too large"),
+    ("masked_pool", pool_by_zero_times_infinity, "0 · (−∞) is nan"),
+    ("block_shares", shares_from_one_too_many, "You count one region too many"),
+    ("hardest_costs", hinge_of_two_columns, "Your numbers are (B, 2)"),
+    ("hardest_costs", hinge_by_own_of_rows, "For a caption you subtract the own score of each row"),
+    ("hardest_costs", hinge_by_a_transposed_mask, "Down the columns you use `true` transposed"),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "said"), WRONG, ids=lambda each: getattr(
+    each, "__name__", ""))  # fmt: skip
+@pytest.mark.parametrize("seed", range(2))
+def test_a_mistake_that_comes_naturally_is_named(name, wrong, said, seed):
+    torch.manual_seed(seed)
+    assert getattr(checks, name)(wrong).message.startswith(said)
+
+
+@pytest.mark.parametrize("filled", [0.0, -10.0, -100.0, -200.0])
+def test_a_number_in_place_of_minus_infinity_is_refused(filled):
+    torch.manual_seed(0)
+    assert not checks.masked_pool(pool_by_a_number(filled))
+
+
 def test_the_order_that_the_check_asks_for_is_that_of_the_matcher():
     torch.manual_seed(0)
     matcher = Matcher(matching.small()).eval()

@@ -37,8 +37,8 @@ def _wrong_shares(mean=_real_rows, heads=lambda x: x.mean(1), block=lambda x: x.
 
 
 def _draw_attention(g: torch.Generator):
-    """Attention of regions and words, whose padding is looked at by nobody, but looks. In turn
-    none of it is padding."""
+    """Attention of regions and words, whose padding is attended to by nobody, but attends. In
+    turn none of it is padding."""
     B, heads, m, n = sizes(g, 4, 2, 6)
     L = m + n
     mask = torch.rand(B, L, generator=g) < 0.6
@@ -60,7 +60,7 @@ block_shares = Check(
     mistakes={
         "You average the numbers of a block, so that a block of many columns looks faint; add up "
         "along each row, and average the rows.": _wrong_shares(block=lambda x: x.mean(2)),
-        "Rows of padding count: padding looks at others too, but nobody uses what it finds. "
+        "Rows of padding count: padding attends to others too, but nobody uses what it finds. "
         "Average the real rows only.": _wrong_shares(mean=_all_rows),
         "Rows of padding are set to 0 and still counted; divide by the number of real rows.": (
             _wrong_shares(mean=lambda rows, mask: (rows * mask[..., None]).mean(1))
@@ -73,11 +73,14 @@ block_shares = Check(
         ),
         "You add up all rows of a block; take their mean, so that the shares of a row add up to "
         "1.": _wrong_shares(mean=lambda rows, mask: (rows * mask[..., None]).sum(1)),
+        "You count one region too many: the words begin at `regions`, not at `regions` + 1.": (
+            lambda attention, mask, regions: _block_shares(attention, mask, regions + 1)
+        ),
         "You have words and regions exchanged: the regions come first.": (
             lambda attention, mask, regions: _block_shares(attention, mask, regions).flip(1, 2)
         ),
-        "Your table is transposed: a row is the modality that looks, a column the one that is "
-        "looked at.": lambda attention, mask, regions: _block_shares(
+        "Your table is transposed: a row is the modality of the queries, a column that of the "
+        "keys.": lambda attention, mask, regions: _block_shares(
             attention, mask, regions
         ).mT.contiguous(),
     },
@@ -111,7 +114,7 @@ def _draw_padded(g: torch.Generator):
     x = torch.randn(B, L, D, generator=g)
     mask = torch.rand(B, L, generator=g) < 0.5
     mask[:, whole(0, L - 1, g)] = True
-    x[0] = -x[0].abs() - 0.1
+    x[0] = -x[0].abs() - (0.1 if is_odd(g) else 1e3)  # in turn below any number to fill in
     if is_odd(g):
         mask[-1] = True  # no padding at all
     mask[0, : L // 2] = ~mask[0, L - L // 2 :]  # both occur
@@ -139,6 +142,13 @@ masked_pool = Check(
         "You set padding to 0 in both: the mean still divides by all positions, and 0 may be the "
         "largest number.": _wrong_pool(
             lambda x, mask: _zeroed(x, mask).mean(1), lambda x, mask: _zeroed(x, mask).amax(1)
+        ),
+        "0 · (−∞) is nan, also at real positions: use masked_fill or torch.where.": _wrong_pool(
+            top=lambda x, mask: (x + ~mask[..., None] * (-torch.inf)).amax(1)
+        ),
+        "You fill in a number that is too large: where all real ones are below it, it is the "
+        "largest; fill in −∞.": _wrong_pool(
+            top=lambda x, mask: x.masked_fill(~mask[..., None], -100.0).amax(1)
         ),
         "You divide by the number of real positions of the whole batch; each row has its own.": (
             _wrong_pool(mean=lambda x, mask: _zeroed(x, mask).sum(1) / mask.sum())
@@ -195,7 +205,7 @@ def _by_exp(logits: Tensor, values: Tensor, regions: int) -> tuple[Tensor, Tenso
 
 
 def _draw_logits(g: torch.Generator):
-    """Queries over regions and words; in turn one of them looks at one modality so much more that
+    """Queries over regions and words; in turn one of them attends to one modality so much more that
     the other one's share is nearly nothing, and one has logits that no exponential can hold."""
     L, m, n, D = sizes(g, 4, 2, 6)
     logits, values = torch.randn(L, m + n, generator=g), torch.randn(m + n, D, generator=g)

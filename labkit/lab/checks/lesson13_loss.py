@@ -25,6 +25,16 @@ def _wrong_hinge(negatives=_negatives, hardest=_both, own=lambda s: s.diagonal()
     return lambda scores, margin, true: end(margin - own(scores) + hardest(negatives(scores, true)))
 
 
+def _transposed_mask(scores: Tensor, margin: float, true: Tensor) -> Tensor:
+    hardest = _negatives(scores, true).amax(1), _negatives(scores, true.T).amax(0)
+    return torch.relu(margin - scores.diagonal() + torch.stack(hardest))
+
+
+def _own_of_rows(scores: Tensor, margin: float, true: Tensor) -> Tensor:
+    costs = (margin - scores.diagonal()[:, None] + scores).clamp(min=0).masked_fill(true, 0)
+    return torch.stack([costs.amax(1), costs.amax(0)])
+
+
 def _draw_scores(g: torch.Generator):
     """Scores of a batch, all below 0 in turn; some captions are true of other pictures, among them
     the nearest wrong one; the last picture's captions are true of all others in turn."""
@@ -64,6 +74,12 @@ hardest_costs = Check(
         "You look along the rows twice; for a caption, look down its column.": _wrong_hinge(
             hardest=lambda wrong: torch.stack([wrong.amax(1), wrong.amax(1)])
         ),
+        "Down the columns you use `true` transposed: true[i, j] belongs to scores[i, j], for rows "
+        "and for columns.": _transposed_mask,
+        "For a caption you subtract the own score of each row; its own score is that of its "
+        "column.": _own_of_rows,
+        "Your numbers are (B, 2); (2, B) was asked for: a row for the pictures, one for the "
+        "captions.": lambda scores, margin, true: hardest_hinge(scores, margin, true).mT,
         "You have the mask the wrong way round: the hardest negative is sought among the true "
         "pairs.": _wrong_hinge(lambda scores, true: scores.masked_fill(~true, -torch.inf)),
         "The signs are exchanged: the loss must fall when the own score rises.": (
