@@ -23,6 +23,13 @@ def box_of(place: Tensor) -> tuple[float, float, float]:
     return x - half, y - half, 2 * half
 
 
+def shown_box(place: Tensor) -> tuple[float, float, float, float]:
+    """The left, top, right and bottom of what the picture shows of a region's box; all four lie
+    between 0 and 1, or the axes would cut its lines away."""
+    x, y, side = box_of(place)
+    return max(x, 0), max(y, 0), min(x + side, 1), min(y + side, 1)
+
+
 def framed(axes, picture: Tensor):
     """A picture (3, S, S) whose axes run from 0 to 1, from the top left, so that boxes fit."""
     image = show_picture(axes, picture)
@@ -40,18 +47,19 @@ def draw_links(figure, picture: Tensor, places: Tensor, words: Sequence[str], we
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     framed(left, picture)
     for number, place in enumerate(places):
-        x, y, side = box_of(place)
-        left.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor=INKS[number], lw=2))
+        x, y, end, low = shown_box(place)
+        box = Rectangle((x, y), end - x, low - y, fill=False, edgecolor=INKS[number], lw=2)
+        left.add_patch(box)
     right.set(xlim=(0, 1), ylim=(len(words) - 0.5, -0.5))
     right.axis("off")
-    for row, (word, looks) in enumerate(zip(words, weights)):
-        best = int(looks.argmax())
+    for row, (word, given) in enumerate(zip(words, weights)):
+        best = int(given.argmax())
         right.text(0.36, row, word, va="center", color=INKS[best])
         if best == 0:
             continue
-        x, y, side = box_of(places[best])
-        line = {"linewidth": 4 * looks[best].item(), "color": INKS[best], "alpha": 0.8}
-        ends = (0.34, row), (min(x + side, 1), y + side / 2)
+        _, y, end, low = shown_box(places[best])
+        line = {"linewidth": 4 * given[best].item(), "color": INKS[best], "alpha": 0.8}
+        ends = (0.34, row), (end, (y + low) / 2)
         link = ConnectionPatch(*ends, "data", "data", axesA=right, axesB=left, **line)
         link.set_in_layout(False)  # or the axes would shrink to make room for it
         right.add_artist(link)
@@ -60,9 +68,10 @@ def draw_links(figure, picture: Tensor, places: Tensor, words: Sequence[str], we
 def draw_regions(
     figure, picture: Tensor, places: Tensor, words: Sequence[str], weights: Tensor, chosen: int = 0
 ):
-    """A picture with its regions in boxes, numbered, and beside it how much each word (L,) looks at
-    each region, weights (L, M). The row of the chosen word is framed, and the boxes are the thicker
-    the more it looks at them. places: (M, 4); a radius of 0: no such region.
+    """A picture with its regions in boxes, numbered, and beside it how much each word (L,) attends
+    to each region, weights (L, M): bright is large. The row of the chosen word is framed and bears
+    its numbers, and a thicker box means more attention. places: (M, 4); a radius of 0: no such
+    region.
 
     Returns what shows another picture or word: update(picture, places, weights, chosen).
     """
@@ -75,21 +84,28 @@ def draw_regions(
     table = right.imshow(weights.detach().cpu().numpy(), cmap=COLORS, vmin=0, vmax=1, aspect="auto")
     right.set_xticks(range(len(places)), ["whole", *range(1, len(places))])
     right.set_yticks(range(len(words)), words, fontsize=min(10, 200 / len(words)))
-    right.set(xlabel="region")
+    right.set(xlabel="region (bright: more attention)")
     right.tick_params(length=0)
     frame = Rectangle((-0.5, -0.5), len(places), 1, fill=False, edgecolor=plots.VERMILLION, lw=3)
     right.add_patch(frame).set_clip_on(False)
+    shares = [right.text(k, 0, "", ha="center", va="center", fontsize=min(9, 180 / len(words)))
+              for k in range(len(places))]  # fmt: skip
 
     def update(picture, places, weights, chosen):
         image.set_data(pixels(picture))
         table.set_data(weights.detach().cpu().numpy())
+        high = max(0.5, weights.max().item())  # few weights come near 1
+        table.set_clim(0, high)
         frame.set_y(chosen - 0.5)
         for box, number, place, weight in zip(boxes, numbers, places, weights[chosen].tolist()):
-            x, y, side = box_of(place)
-            box.set(xy=(x, y), width=side, height=side, visible=side > 0)
+            x, y, end, low = shown_box(place)
+            box.set(xy=(x, y), width=end - x, height=low - y, visible=end > x)
             box.set(linewidth=0.5 + 5 * weight, alpha=0.25 + 0.75 * min(1, 2 * weight))
-            number.set(position=(x, y), visible=side > 0)
-        return [image, table, *boxes, *numbers, frame]
+            number.set(position=(x, y), visible=end > x)
+        for number, (share, weight) in enumerate(zip(shares, weights[chosen].tolist())):
+            share.set(position=(number, chosen), text=f"{weight:.2f}")
+            share.set_color("black" if weight > 0.6 * high else "white")
+        return [image, table, *boxes, *numbers, frame, *shares]
 
     update(picture, places, weights, chosen)
     return update
@@ -119,7 +135,8 @@ def draw_ranked(figure, pictures: Tensor, scores: Tensor, chosen: int = 0):
 
 def draw_blocks(axes, attention: Tensor, labels: Sequence[str], regions: int):
     """The attention matrix (L, L) of regions, which come first, and words; white lines part its
-    four blocks, each of which bears its name. Returns the image, for a color bar."""
+    four blocks, each of which bears its name. A row is a query, a column a key; bright is large.
+    Returns the image, for a color bar."""
     high = attention.max().item()
     image = axes.imshow(attention.detach().cpu().numpy(), cmap=COLORS, vmin=0, vmax=high)
     for line in (axes.axhline, axes.axvline):
@@ -131,7 +148,7 @@ def draw_blocks(axes, attention: Tensor, labels: Sequence[str], regions: int):
                       color="white", fontsize=15, weight="bold", alpha=0.85)  # fmt: skip
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    axes.set(xlabel="is looked at", ylabel="looks")
+    axes.set(xlabel="key", ylabel="query")
     axes.tick_params(length=0)
     return image
 
@@ -146,9 +163,9 @@ def draw_training(figure, losses: Sequence[float], margin: float, recalls: Seque
     if warmup:
         left.axvline(warmup, linestyle=":", color=plots.BLACK, linewidth=1)
     left.set_yscale("log")
-    left.set(title="loss of a pair; dashed: 2m", xlabel="step")
+    left.set(title="loss of a pair; dashed: 2m", xlabel="step", ylabel="loss")
     right.plot(*zip(*recalls), "o-", color=plots.BLUE)
-    right.set(title="R@1, sentence to picture", xlabel="step", ylim=(0, 1.02))
+    right.set(title="R@1, sentence to picture", xlabel="step", ylabel="R@1", ylim=(0, 1.02))
 
 
 def draw_collapse(axes, runs: Mapping[float, Sequence[float]]) -> None:

@@ -2,7 +2,7 @@
 and words together.
 
 Source: Wei et al. 2020, "Multi-Modality Cross Attention Network for Image and Sentence Matching",
-section 3. No code of it was published; where its details are not known to us, this follows SAEM
+section 3. We found no published code; where its details are not known to us, this follows SAEM
 (Wu et al. 2019), on which it builds, and LXMERT (Tan & Bansal 2019):
 
 - Where a region is (its place and size) is added to what is seen in it, each behind a norm, as in

@@ -1,4 +1,4 @@
-"""The matching explorer: a gallery searched by a sentence, and what each of its words looks at."""
+"""The matching explorer: a gallery searched by a sentence, and what its words attend to."""
 
 import pytest
 import torch
@@ -62,10 +62,10 @@ def test_a_word_pointed_at_and_a_word_moved_to_are_the_same(explorer):
     explorer.words.chosen = 3
     assert explorer.word.value == 3
     pointed = explorer.regions.image, explorer.regions.alt
-    assert "; “star” looks most at " in explorer.regions.alt
+    assert "; “star” attends most to " in explorer.regions.alt
     explorer.word.value = 7
     assert explorer.words.chosen == 7
-    assert "; “moon” looks most at " in explorer.regions.alt
+    assert "; “moon” attends most to " in explorer.regions.alt
     assert explorer.regions.image != pointed[0]
     explorer.word.value = 3
     assert (explorer.regions.image, explorer.regions.alt) == pointed
@@ -105,7 +105,7 @@ def test_nonsense_gets_one_line_and_what_was_shown_stays(explorer, typed):
 def test_a_notebook_without_a_kernel_shows_both_pictures(explorer):
     bundle = explorer._repr_mimebundle_()
     assert bundle["image/png"] and "<img" in bundle["text/html"]
-    assert "score highest" in bundle["text/plain"] and "looks most at" in bundle["text/plain"]
+    assert "score highest" in bundle["text/plain"] and "attends most to" in bundle["text/plain"]
 
 
 def test_a_gallery_of_two_is_shown_whole(mmca, pictures):

@@ -39,13 +39,32 @@ def test_each_word_has_a_line_to_its_region_unless_that_is_the_whole_picture():
     assert plots.pixels(figure).shape[2] == 3
 
 
-def test_the_boxes_are_as_thick_as_the_chosen_word_looks_at_them():
+def test_a_box_that_leaves_the_picture_ends_at_its_edge():
+    places = PLACES.clone()
+    places[1] = torch.tensor([0.95, 0.02, 0.1, 0.0])
+    assert matching_plot.shown_box(places[1]) == pytest.approx((0.82, 0, 1, 0.15))
+    figure = figure_alone()
+    matching_plot.draw_links(figure, pictures(1)[0], places, WORDS, LOOKS)
+    left, right = figure.axes
+    assert left.patches[1].get_extents().xmax <= left.bbox.xmax
+    assert right.patches[0].xy2 == pytest.approx((1, 0.075))  # the line ends at the middle of it
+    figure = figure_alone()
+    update = matching_plot.draw_regions(figure, pictures(1)[0], places, WORDS, LOOKS, 1)
+    assert figure.axes[0].patches[1].get_bbox().extents == pytest.approx((0.82, 0, 1, 0.15))
+    update(pictures(1)[0], PLACES, 0.1 * LOOKS, 0)
+    assert figure.axes[0].patches[1].get_bbox().extents == pytest.approx((0.12, 0.12, 0.38, 0.38))
+    assert figure.axes[1].images[0].get_clim() == (0, 0.5)  # small weights stay dark
+
+
+def test_the_boxes_are_thicker_where_the_chosen_word_attends_more():
     figure = figure_alone()
     update = matching_plot.draw_regions(figure, pictures(1)[0], PLACES, WORDS, LOOKS, 1)
     left, right = figure.axes
     assert [box.get_linewidth() for box in left.patches] == pytest.approx([1.0, 4.0, 1.5])
     assert right.patches[0].get_y() == 0.5
     assert [label.get_text() for label in right.get_yticklabels()] == WORDS
+    assert [text.get_text() for text in right.texts] == ["0.10", "0.70", "0.20"]
+    assert right.images[0].get_clim() == pytest.approx((0, 0.8))  # the largest weight
     fewer = PLACES.clone()
     fewer[2] = 0
     moved = update(pictures(2)[1], fewer, LOOKS.flip(0), 2)
@@ -70,8 +89,9 @@ def test_the_four_blocks_bear_their_names_and_are_parted_where_the_words_begin()
     attention = torch.rand(5, 5).softmax(1)
     matching_plot.draw_blocks(axes, attention, ["whole", "1", "a", "red", "star"], 2)
     assert [text.get_text() for text in axes.texts] == ["RR", "RE", "ER", "EE"]
-    assert axes.texts[1].get_position() == (3, 0.5)  # regions look at words: on the right, above
+    assert axes.texts[1].get_position() == (3, 0.5)  # regions attend to words: on the right, above
     assert [list(line.get_xdata()) for line in axes.lines][1] == [1.5, 1.5]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("query", "key")
 
 
 def test_training_is_a_loss_with_its_bound_and_what_is_found():

@@ -1,4 +1,4 @@
-"""A gallery to search by a sentence, and the regions that each of its words looks at."""
+"""A gallery to search by a sentence, and the regions that each of its words attends to."""
 
 from collections.abc import Sequence
 from html import escape
@@ -20,7 +20,8 @@ _WIDE = {"width": "560px"}
 
 class MatchingExplorer(ipywidgets.VBox):
     """A sentence to type, and the pictures of a gallery that score highest with it; below, one of
-    these and the words. Point at a word, or move the slider, to see which regions it looks at.
+    these and the words. Point at a word, or move the slider, to see which regions it attends
+    to.
 
         MatchingExplorer(mmca, pictures, ["a star left of a moon"])
 
@@ -85,7 +86,7 @@ class MatchingExplorer(ipywidgets.VBox):
 
     @torch.no_grad()
     def _search(self, text: str) -> None:
-        """The best pictures of the gallery, and what the words look at in each of them."""
+        """The best pictures of the gallery, and what the words attend to in each of them."""
         texts = self._mmca.encode_text([text])
         best = self._mmca.search(texts, self._gallery, self._count, of="pictures")
         self._text, self._said = text, self._mmca.matcher.words(text)
@@ -94,7 +95,7 @@ class MatchingExplorer(ipywidgets.VBox):
         looked = self._mmca.matcher.word_regions(self._gallery.take(self._best), same)
         self._most = int(self._gallery.lengths[self._best].max())
         self._looked = looked[:, : len(self._said), : self._most]  # (found, L, M)
-        # The first word to see is one that looks at one object: begin, end and region 0 left out.
+        # The first word to see is one that attends to one object: begin, end and region 0 left out.
         objects = self._looked[0, 1:-1, 1:]
         first = 1 + int(objects.amax(1).argmax()) if self._most > 1 else 1
         self._listening = False
@@ -140,13 +141,13 @@ class MatchingExplorer(ipywidgets.VBox):
             self._rows[1].forget_places()  # words of another length need another room
             self._rows[1].draw(draw_regions, words=self._said, **values)
             self._drawn = self._text
-        looks = self._weights[self.word.value]
-        best = int(looks.argmax())
+        given = self._weights[self.word.value]
+        best = int(given.argmax())
         at = f"region {best}" if best else "the whole picture"
         self.regions.show(
             self._rows[1].png(fast=True),
-            f"The regions of picture {min(self.rank.value, self._count)}, and what each word looks "
-            f"at; “{self._said[self.word.value]}” looks most at {at}, {looks[best]:.2f}",
+            f"The regions of picture {min(self.rank.value, self._count)}, and what each word "
+            f"attends to; “{self._said[self.word.value]}” attends most to {at}, {given[best]:.2f}",
         )
 
     def _repr_mimebundle_(self, **kwargs):
