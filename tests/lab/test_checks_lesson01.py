@@ -38,7 +38,7 @@ def left_eigenvector(P):
 def running_mean(P):
     row, total = torch.eye(len(P), dtype=P.dtype)[0], 0
     P = 0.5 * P + 0.5 * torch.eye(len(P))  # lazy, so it settles even where P is periodic
-    for _ in range(2000):
+    for _ in range(10_000):
         row = row @ P
         total = total + row
     return row
