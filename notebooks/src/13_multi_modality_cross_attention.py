@@ -1,18 +1,18 @@
 # %% [markdown]
 # # 13 · Multi-modality cross attention: matching regions and words
 #
-# **The question.** CLIP (lesson 07) makes one vector of a picture and one of a sentence, and never looks at both together. What can a network find if each word may look at the regions of the picture, and each region at the words? And what does that cost?
+# **The question.** CLIP (lesson 07) makes one vector of a picture and one of a sentence, and never processes both together. What can a network find if each word may attend to the regions of the picture, and each region to the words? And what does that cost?
 #
 # **Afterwards you can**
 # - draw the attention matrix of regions and words, name its four blocks, and get self-attention back with a mask;
 # - write the score of the two branches, and the hinge loss with the hardest negative;
-# - say which pairs are no negatives, and recognize a collapsed training by its loss;
+# - say which pairs are not negatives, and recognize a collapsed training by its loss;
 # - compute R@K with five captions for each picture, and know its value by chance;
 # - say what joint scores cost, and search with a cheap score first.
 #
 # **Before:** softmax and attention; lesson 07 (CLIP, R@K).
 #
-# **Time:** about 45 minutes to read and play, plus 90 for all exercises; about 80 seconds to run on two cores.
+# **Time:** about 45 minutes to read and play, plus 90 for all exercises; about 90 seconds to run on two cores.
 #
 # **On the map:** 12 latent diffusion → **13 multi-modality cross attention**, the last lesson: from pictures back to words.
 
@@ -41,7 +41,7 @@ torch.manual_seed(0)
 plots.use_style()
 
 # %% [markdown]
-# The lesson uses a matcher that ships with the course, and 200 new pictures with five captions each. One caption, the first short one that says "left of", comes back in several sections. After a restart, run these three cells, then any section.
+# The lesson uses a matcher that ships with the course, and 200 new pictures with five captions each. One caption, the first short one that says "left of", is used in several sections. After a restart, run these three cells, then any section.
 
 # %%
 mmca = zoo.load("mmca-scenes").requires_grad_(False)  # it finds regions, reads, and compares
@@ -72,6 +72,8 @@ def lookalike_batches():
 def plus_minus(right):
     """A share and its standard error, from a yes or no for each (N,)."""
     share = right.double().mean().item()
+    if share == 1:  # where the formula would say that it has no error
+        return f"{share:.3f} (all {len(right)})"
     return f"{share:.3f} ± {(share * (1 - share) / len(right)) ** 0.5:.3f}"
 
 
@@ -90,7 +92,9 @@ plots.show(figure, f"The five pictures that score highest with “{sentence}”,
 print(f"“{sentence}”: its own picture has place {place + 1}")
 
 # %% [markdown]
-# The network also knows *where*. We split the caption at "left of". For each half we take one region of the picture away at a time, and see how much the score falls. A line goes to the region whose absence costs most:
+# The second picture has no yellow circle, and yet its score is close. ("Golden" is yellow, a disc is a circle, a crescent is a moon: captions use several words for one thing.)
+#
+# The network also finds the region of a phrase. We split the caption at "left of". For each half we take one region of the picture away at a time, and see how much the score falls. A line goes to the region whose removal lowers the score most:
 
 # %%
 phrases = sentence.split(" left of ")
@@ -102,7 +106,7 @@ plots.show(figure, "A scene with a box around each object, and beside it the two
            "each with a line to the box of the object that it names.")  # fmt: skip
 
 # %% [markdown]
-# Nobody told the network which word means which object. It learned from pairs of pictures and sentences alone. Section 7.3 counts how often it is right.
+# No label said which word belongs to which region. The matcher learned that from pairs of pictures and sentences. (The regions themselves come from a reader that was trained with labels, as the paper's Faster R-CNN was.) Section 7.3 counts how often it is right.
 #
 # ## 2 · The idea
 #
@@ -120,7 +124,7 @@ plots.show(figure, "A scene with a box around each object, and beside it the two
 #
 # The score is $S(I,T)=i_0\cdot c_0+\beta\,i_1\cdot c_1$ (Wei et al. 2020, section 3). In the first branch, $i_0$ never sees the sentence, as in CLIP. In the second, $i_1$ and $c_1$ belong to *this pair*.
 #
-# The paper takes 36 regions from a Faster R-CNN. Our regions are the whole picture and the objects that lesson 08's reader finds, at most six. Each has 2,112 numbers (from its close-up and from the map around it) and its place. No code of the paper was published. Where its details are not known to us, we follow SAEM (Wu et al. 2019): `labkit/systems/mmca.py` lists each such choice.
+# The paper takes 36 regions from a Faster R-CNN. Our regions are the whole picture and up to six objects that lesson 08's reader finds. Each has 2,112 numbers (from its close-up and from the map around it) and its place. We found no published code of the paper. Where its details are not known to us, we follow SAEM (Wu et al. 2019): `labkit/systems/mmca.py` lists each such choice.
 
 # %% tags=["nbval-check-output"]
 print("features", tuple(regions.features.shape), " places", tuple(regions.places.shape))
@@ -138,7 +142,7 @@ print("tokens:", words)
 #
 # $$\boxed{\;A=\operatorname{softmax}\frac{1}{\sqrt{d_k}}\begin{pmatrix}Q_RK_R^\top&Q_RK_E^\top\\[2pt]Q_EK_R^\top&Q_EK_E^\top\end{pmatrix}=\begin{pmatrix}RR&RE\\ER&EE\end{pmatrix}\;}$$
 #
-# In $RR$, regions look at regions; in $EE$, words look at words. In $ER$, words look at regions, and in $RE$ regions look at words. One softmax runs over a whole row, so the modalities *compete* for a weight of 1. We build the matrix by hand and compare:
+# In $RR$, regions attend to regions; in $EE$, words attend to words. In $ER$, words attend to regions, and in $RE$ regions attend to words. One softmax runs over a whole row, so regions and words (the two *modalities*) share a total weight of 1. We build the matrix by hand and compare:
 
 # %% tags=["nbval-check-output"]
 x = torch.cat([picture.tokens, text.tokens], 1)  # (1, M + L, D)
@@ -175,13 +179,15 @@ for name, row in zip(("regions look", "words look"), shares):
 assert torch.allclose(shares.sum(1), torch.ones(2), atol=1e-4)
 
 # %% [markdown]
+# Uniform attention would give the regions 0.22, since a pair has 2.9 regions and 11.3 tokens on average. So both modalities give the regions more than that.
+#
 # ### 3.2 One softmax is a mixture of two
 #
-# For one query, let $a_j$ be its logits. Split the sum of the softmax at the border of the modalities. With $\operatorname{lse}$ for $\log\sum\exp$:
+# For one query, let $a_j$ be its logits. Split the sum of the softmax at the border of the modalities. We write $\operatorname{lse}$ for $\log\sum\exp$:
 #
 # $$\sum_j\operatorname{softmax}(a)_jv_j=\lambda\sum_{j\in R}\operatorname{softmax}(a_R)_jv_j+(1-\lambda)\sum_{j\in E}\operatorname{softmax}(a_E)_jv_j,\qquad\lambda=\sigma\big(\operatorname{lse}(a_R)-\operatorname{lse}(a_E)\big).$$
 #
-# So each position computes self-attention, and attention across, and chooses *by itself* how to mix them. A word such as "a" may need no region. We check it for all rows and heads:
+# So the output of each position is a mixture of self-attention and cross-attention. The share $\lambda$ depends on its own logits, so it differs from word to word. We check it for all rows and heads:
 
 # %% tags=["nbval-check-output"]
 logits = q @ k.mT / q.shape[-1] ** 0.5
@@ -198,7 +204,7 @@ print(
 # %% [markdown]
 # ### 3.3 Mask the other modality: self-attention again
 #
-# Suppose the blocks $RE$ and $ER$ are masked. Then $\lambda$ is 1 for regions and 0 for words: two separate self-attentions remain. The unit then gives the regions the same vectors as if no word was there, and $i_1$ no longer depends on the sentence:
+# Suppose the blocks $RE$ and $ER$ are masked. Then $\lambda$ is 1 for regions and 0 for words: two separate self-attentions remain. The unit then gives the regions the same vectors as without any words, and $i_1$ no longer depends on the sentence:
 
 # %% tags=["nbval-check-output"]
 other = texts.take(torch.tensor([(query + 5) % 1000])).trimmed()  # of the next picture
@@ -213,7 +219,7 @@ for across in (False, True):
 # %% [markdown]
 # ### 3.4 From many vectors to one
 #
-# The regions are averaged. A list of regions has no order, so their order must not matter. Words do have an order. A **1d-CNN** reads windows of one, two and three words with the same filters, and takes the maximum over the windows. "red star" can thus be found anywhere. **Padding** must never enter a mean or a maximum (exercise 9.2):
+# The regions are averaged. A list of regions has no order, so their order must not matter. Words do have an order. A **1d-CNN** reads windows of one, two and three words with the same filters, and takes the maximum over the windows. So "red star" gives the same value at any place of the sentence. **Padding** must never enter a mean or a maximum (exercise 9.2):
 
 # %% tags=["nbval-check-output"]
 order = torch.tensor([0, *reversed(range(1, M))])
@@ -223,8 +229,8 @@ same = [torch.allclose(a, b, atol=1e-5) for a, b in
 print("regions in another order: i1 and c1 stay the same:", same)
 noisy = texts.take(torch.tensor([query]))  # with its padding
 noisy = noisy._replace(tokens=torch.where(noisy.mask[..., None], noisy.tokens, 9.0))
-print("other numbers in the padding change the score:",
-      not torch.allclose(matcher.pair_scores(picture, noisy), matcher.pair_scores(picture, text), atol=1e-4))  # fmt: skip
+print("other numbers in the padding leave the score as it is:",
+      torch.allclose(matcher.pair_scores(picture, noisy), matcher.pair_scores(picture, text), atol=1e-4))  # fmt: skip
 for swap in ("a red star and a blue moon", "a blue star and a red moon"):
     print(f"“{swap}”: windows", [tokenizer.load().split(swap)[k : k + 2] for k in (1, 5)])
 
@@ -247,11 +253,11 @@ print(f"hardest: {hardest.sum().item():.2f}; over all negatives: {every.sum().it
 print("gradient of the hardest:", slope.long().tolist())
 
 # %% [markdown]
-# The gradient is nonzero for few pairs. It pushes apart the pairs that are confused now. Easy negatives cost nothing, so they cannot hide the hard ones. But the hardest negative of an untrained network is a matter of chance. So training begins with the **sum** over all negatives (section 8.1 shows why).
+# The gradient is nonzero for at most $2B$ negatives of a batch of $B$ pairs: those that are confused now. In the sum, many small violations can together outweigh the hardest negative. But the hardest negative of an untrained network is a matter of chance. So training begins with the **sum** over all negatives (section 8.1 shows why).
 #
-# ### 3.6 What is no negative
+# ### 3.6 Which pairs are not negatives
 #
-# Two captions of one picture may be in a batch. Or a caption is *true of another picture*: "two stars" fits many. Such a pair is no negative: a network that scores it high is right. In photographs nobody knows these pairs. In our scenes the truth is known:
+# Two captions of one picture may be in a batch. Or a caption is *true of another picture*: "two stars" fits many. Such a pair is not a negative: a network that scores it high is right. For photographs these pairs are not labeled. In our scenes the truth is known:
 
 # %%
 true_of = (neutral | own_of).sum(0)  # (1000,) pictures each
@@ -293,10 +299,10 @@ show_source(TextCNN.forward, violations, hardest_hinge, docstring=False)
 # %% [markdown]
 # ## 5 · Play: search, and point at words
 #
-# Type a sentence, and see the five best of 120 pictures. Then point at a word, or move the slider: its row is framed, and the boxes are the thicker the more it looks at them. Try:
+# Type a sentence, and see the five best of 120 pictures. Then point at a word, or move the slider: its row is framed, and a thicker box means more attention. Try:
 #
 # 1. "a star left of a moon", then "a moon left of a star". Do the pictures change?
-# 2. Which regions do the words look at? Are these the objects that they name? (Section 7.3 counts it.)
+# 2. Which regions do the words attend to? Are these the objects that they name? (Section 7.3 counts it.)
 # 3. Choose the fifth picture: where does a word look whose object is not there?
 
 # %%
@@ -310,14 +316,15 @@ MatchingExplorer(
 # %% [markdown]
 # ## 6 · Train it
 #
-# Now train a matcher from scratch. It is smaller than the shipped one, and its text encoder has read nothing before. Its 1,000 pictures come in **groups of four that look alike**: a scene, its mirror image, the same with two colors exchanged, and one with an object changed. Random scenes differ in too much: red and blue alone tell them apart (lesson 07, section 8.1). The regions are computed once.
+# Now train a matcher from scratch. It is smaller than the shipped one, and its text encoder is not pretrained. Its 1,000 pictures come in **groups of four that look alike**: a scene, its mirror image, the same with two colors exchanged (a single object gets another color), and one with an object changed or left out. A mirror may also turn above and below. Random scenes differ in many things: colors, shapes and the background alone tell them apart (lesson 07, section 8.1). The regions are computed once.
 
 # %%
 known, pool_pictures, draw_batch = lookalike_batches()
 plots.show(
-    plots.image_grid(pool_pictures[:8], columns=8), "Two groups of four scenes that look alike."
+    plots.image_grid(pool_pictures[4:12], columns=4, scale=3),
+    "Two groups of four scenes that look alike.",
 )
-print(*known.captions[:20:5], sep=" · ")
+print(*known.captions[20:40:5], sep=" · ")
 
 
 # %%
@@ -353,7 +360,7 @@ print(f"R@1 among 100: {shares_found[0][1]:.2f} before, {trained:.2f} after {len
 assert trained > 0.2 > 4 * shares_found[0][1] and last_losses.mean() < 0.4
 
 # %% [markdown]
-# The dotted line marks the change from the sum to the hardest negative: the loss has fewer terms from there on. After it, the mean of the loss stays below $2m=0.4$. Section 8.1 says why this number matters.
+# The dotted line marks the change from the sum to the hardest negative: the loss has fewer terms from there on. The mean loss of the last 50 steps is below $2m=0.4$. Section 8.1 says why this number matters.
 #
 # ## 7 · Measure
 #
@@ -389,29 +396,68 @@ for kind, table in tables.items():
     for name, row in table.items():
         cells = "".join(f"{v:7.1f}" for v in row[:3]) + "  " + "".join(f"{v:7.1f}" for v in row[3:])
         print(f"{kind:12}{name:22}{cells}    {sum(row):5.1f}")
-print(f"{'':12}{'chance':22}    0.5    2.5    5.0      0.5    2.5    5.0     16.0")
+print(f"{'':12}{'about chance':22}    0.5    2.5    5.0      0.5    2.5    5.0     16.0")
 for table in tables.values():
     assert table["MMCA, shipped"][0] > table["its cheap score alone"][0] + 20
 assert tables["look-alikes"]["MMCA, shipped"][0] > tables["look-alikes"]["CLIP, lesson 07"][0] + 10
 
 # %% [markdown]
-# Among look-alikes the matcher is ahead of CLIP. Among random scenes CLIP finds more captions: colors, shapes and the background are enough there, and CLIP was trained on more pairs (460,000 against 192,000). In both galleries the joint score finds much more than the cheap score alone.
+# Among look-alikes the matcher is ahead of CLIP by about 20 points of R@1 in both directions. (This leaves out true captions of other pictures. If they count as wrong, as in the paper, it is 43.5 against 46.5 % from picture to sentence, and 47.2 against 33.5 % back: the second cell below.) Among random scenes it is **behind** from picture to sentence: 78.5 % against CLIP's 92.0 %. From sentence to picture the two are equal. Where does the matcher lose?
+
+# %%
+count = held_out.scenes.count
+print("random, picture → sentence, R@1, %")
+print("                    all     1     2     3 objects   leveled   one caption")
+won = {}
+for name in ("MMCA, shipped", "CLIP, lesson 07"):
+    scores = scores_of["random"][name]
+    rows = [100 * retrieval.recall_at(scores[n], 1, own_of[n], neutral[n])
+            for n in (count > 0, count == 1, count == 2, count == 3)]  # fmt: skip
+    level = scores - scores.topk(5, 0).values.mean(0)  # less each caption's five best scores
+    rows.append(100 * retrieval.recall_at(level, 1, own_of, neutral))
+    one = own_of & (torch.arange(1000) % 5 == 0)  # only the first caption counts
+    rows.append(100 * retrieval.recall_at(scores, 1, one, neutral | (own_of & ~one)))
+    won[name] = rows
+    print(f"{name:17}" + "".join(f"{v:6.1f}" for v in rows[:4])
+          + "".join(f"{v:11.1f}" for v in rows[4:]))  # fmt: skip
+assert won["MMCA, shipped"][4] > won["MMCA, shipped"][0] + 8
+assert won["CLIP, lesson 07"][3] > won["MMCA, shipped"][3] + 30
+
+# %%
+print("as the paper counts: true captions of other pictures are wrong")
+strict = {}
+for kind, named in scores_of.items():
+    for name in ("MMCA, shipped", "CLIP, lesson 07"):
+        there, back = found = retrieval.recalls(named[name])
+        strict[kind, name] = there[0]
+        cells = "".join(f"{v:7.1f}" for v in there) + "  " + "".join(f"{v:7.1f}" for v in back)
+        print(f"{kind:12}{name:22}{cells}    {found.rsum:5.1f}")
+assert strict["random", "CLIP, lesson 07"] > strict["random", "MMCA, shipped"] + 20
+
+# %% [markdown]
+# The matcher loses at pictures with three objects: 40 % against 87 %. Its scores of *different captions* are not on one level. A short caption such as "two things" scores high with many pictures. If we subtract the mean of each caption's five best scores ("leveled"), the matcher finds 93.5 %, about as many as CLIP. (This uses the whole gallery. CSLS, Lample et al. 2018, is similar.)
 #
-# The paper's own results (Wei et al. 2020), R@1 / R@5 / R@10 in %. They are about photographs, so only the order of things can be compared:
+# We think that training explains it. The matcher compares each caption with seven others, three of them from look-alikes, and saw 10,000 pictures. CLIP compares 128 captions, and saw 460,800 pictures. We did not test these two reasons.
 #
-# | test set | picture → sentence | sentence → picture | sum |
-# |---|---|---|---|
-# | Flickr30K, 1,000 | 74.2 / 92.8 / 96.4 | 54.8 / 81.4 / 87.8 | 487.4 |
-# | COCO, 1,000 (mean of 5 folds) | 74.8 / 95.6 / 97.7 | 61.6 / 89.8 / 95.2 | 514.7 |
-# | COCO, 5,000 | 54.0 / 82.5 / 90.7 | 38.7 / 69.7 / 80.8 | 416.4 |
-# | SAEM, Flickr30K | 69.1 / 91.0 / 95.1 | 52.4 / 81.1 / 88.1 | |
-# | SAEM, COCO 1,000 | 71.2 / 94.1 / 97.7 | 57.8 / 88.6 / 94.9 | |
+# The paper's results beside ours, R@1 / R@5 / R@10 in %. Theirs are about photographs and ours about drawings. So compare only which direction is easier, and what a larger gallery does:
 #
-# In the paper, picture → sentence is easier than back: any of five captions counts. A gallery five times as large is much harder: never compare R@1 at different sizes, nor the mean of five folds with the whole.
+# | model, test set | pictures | picture → sentence | sentence → picture | sum |
+# |---|---|---|---|---|
+# | MMCA (Wei et al. 2020), Flickr30K | 1,000 | 74.2 / 92.8 / 96.4 | 54.8 / 81.4 / 87.8 | 487.4 |
+# | MMCA, COCO 1K (mean of 5 folds) | 5 × 1,000 | 74.8 / 95.6 / 97.7 | 61.6 / 89.8 / 95.2 | 514.7 |
+# | MMCA, COCO 5K | 5,000 | 54.0 / 82.5 / 90.7 | 38.7 / 69.7 / 80.8 | 416.4 |
+# | SAEM (Wu et al. 2019), Flickr30K | 1,000 | 69.1 / 91.0 / 95.1 | 52.4 / 81.1 / 88.1 | 476.8 |
+# | SAEM, COCO 1K | 5 × 1,000 | 71.2 / 94.1 / 97.7 | 57.8 / 88.6 / 94.9 | 504.3 |
+# | **ours**, random, counted as in the paper | 200 | 57.0 / 88.5 / 95.5 | 60.8 / 88.5 / 93.1 | 483.4 |
+# | **ours**, look-alikes, counted as in the paper | 200 | 43.5 / 83.0 / 93.5 | 47.2 / 87.2 / 92.8 | 447.2 |
+#
+# (The papers' rows as listed in Paranioar's *Cross-modal Retrieval Tutorial*, performance.md; sums of SAEM by us. Standard errors of our R@1: about 3 and 1.7 points.)
+#
+# In the paper, picture → sentence is easier than sentence → picture. Any of five captions counts there: if only the first may count, our 78.5 % become 42.0 %. For our matcher the two directions are equal within two standard errors. A gallery five times as large is much harder: never compare R@1 at different sizes, nor the mean of five folds with the whole.
 #
 # ### 7.2 Self, cross, both
 #
-# Is the cross branch worth it? We train section 6's small matcher with one branch, with the other, and with both: three seeds each, each with its own pictures, batches and first weights. The result is stored; `python -m benchmarks.branches` repeats it.
+# What does the cross branch add? We train section 6's small matcher with one branch, with the other, and with both: three seeds each, each with its own pictures, batches and first weights. The result is stored; `python -m benchmarks.branches` repeats it.
 
 # %%
 stored = matching.stored()
@@ -436,9 +482,11 @@ for name in ("self", "cross"):
 assert (first["both"] - first["cross"]).mean() > 2
 
 # %% [markdown]
-# After 300 updates, both branches together find more than the cross branch alone. They are not ahead of the self branch alone. In the paper both together are better than either. The *shipped* matcher had ten times as many updates, with four times as many pairs in each. There the joint score is far ahead of the cheap one (section 7.1). (This does not test a self-attention branch that was trained alone for as long.)
+# After 300 updates, both branches together find more than the cross branch alone. They are not ahead of the self branch alone. In the paper both together are better than either.
 #
-# ### 7.3 What CLIP cannot do
+# The *shipped* matcher had ten times as many updates, with four times as many pairs in each, but negatives among eight. We also trained the self branch alone by that recipe, once (`benchmarks/results.md`; three galleries, mean ± sd). Both branches: R@1 78.2 ± 0.8 and 75.8 ± 1.7 %. Self alone: 69.8 ± 3.4 and 69.5 ± 0.6 %. So cross attention adds about 8 and 6 points, from one training each. The cheap score in section 7.1 is lower (about 41 %), since it was trained together with the other term. It does not measure what self-attention can do.
+#
+# ### 7.3 Two words exchanged
 #
 # Lesson 07 ended with two sentences of the same words: CLIP was at chance on left and right, and on which color belongs to which shape. Now the matcher gets the same question: of a true sentence and one with two words exchanged, which scores higher?
 
@@ -456,9 +504,28 @@ for name, (drawn, right, wrong) in matching.swapped(400, seed=71).items():
 assert all(ours > 0.98 and theirs < 0.6 for ours, theirs in share.values())
 
 # %% [markdown]
-# The matcher is right in every pair, where CLIP is at chance. We think that three things help. The regions carry their places. Words and regions meet before they are pooled. And the batches hold look-alikes, so the loss depends on the order of words.
+# The matcher is right in every pair. CLIP is at chance, or within two standard errors of it. Is this the work of cross attention?
+
+# %%
+print("the true one of two sentences     both   cross term   cheap score   both, places set to 0")
+part = {}
+for name, (drawn, right, wrong) in matching.swapped(400, seed=71).items():
+    found = mmca.regions(scenes.render(drawn, 32))
+    shown, said = matcher.encode_image(found), [matcher.encode_text(t) for t in (right, wrong)]
+    cheap = [(shown.vector * each.vector).sum(1) for each in said]
+    whole = [matcher.pair_scores(shown, each) for each in said]
+    nowhere = found._replace(places=torch.zeros_like(found.places))
+    ways = [whole[0] > whole[1], whole[0] - cheap[0] > whole[1] - cheap[1], cheap[0] > cheap[1],
+            matching.prefers(matcher, nowhere, right, wrong)]  # fmt: skip
+    part[name] = [each.double().mean().item() for each in ways]
+    print(f"{name:28}" + "".join(f"{each:12.3f}" for each in part[name]))
+assert min(rows[2] for rows in part.values()) > 0.8
+assert all(part[name][3] < 0.6 for name in ("left of, right of", "above, below"))
+
+# %% [markdown]
+# Only to a small part. The cheap score, in which no word meets a region, is right in 87 to 97 %. (A self branch trained alone by the same recipe: 99.6 %.) Without the places of the regions, left and right are at chance. So the places are needed, and cross attention removes the last errors. We think that the look-alikes in the batches matter too: without them the loss hardly depends on the order of words (lesson 07, section 8.2).
 #
-# And the words? In "a red star left of a blue moon", the word *star* should look at the star, and *moon* at the moon. We ask the first of these test sets, and count how often the strongest region is the right one (the *pointing game*):
+# And the words? In "a red star left of a blue moon", the word *star* should attend to the star, and *moon* to the moon. We ask the first of these test sets, and count how often the strongest region is the right one (the *pointing game*):
 
 # %%
 drawn, right, _ = matching.swapped(400, seed=71)["left of, right of"]
@@ -475,57 +542,71 @@ print(f"{(wanted >= 0).sum()} nouns: the strongest region is the object named in
 assert hit < 0.3
 
 # %% [markdown]
-# It is right less often than chance (about one in three). Each picture has two objects, so in about two of three cases a noun looks most at the *other* one. So these weights do **not** show which object a word names, although the network knows it. An attention weight says where a word *looks*, not what the score *depends on*. The second question has its own test: take a region away, and see how much the score falls (*occlusion*). We ask with short sentences about one of the two objects:
+# It is right less often than chance (about one in three). Each picture has two objects, so in about two of three cases a noun attends most to the *other* one. So these weights do **not** show which object a word names, although the network knows it, as the next cell shows. An attention weight says what a word *attends to*, not what the score *depends on*. The second question needs another test: take a region away, and see how much the score falls (*occlusion*). We ask with short sentences about one of the two objects. The whole picture stays, so chance is one in two:
 
 # %%
 named = [f"the {scenes.COLORS[color]} {scenes.SHAPES[shape]}"
          for color, shape in zip(drawn.color[:, 0], drawn.shape[:, 0])]  # fmt: skip
 falls = matching.occluded(matcher, seen_regions, named)  # (N, M)
 right_region = (falls.argmax(1) == at[:, 0])[at[:, 0] >= 0]
-print(f"“{named[0]}”, “{named[1]}”, …: the region whose absence costs most is the object named: "
+print(f"“{named[0]}”, “{named[1]}”, …: the region whose removal lowers the score most is the object named: "
       f"{plus_minus(right_region)}")  # fmt: skip
 assert right_region.double().mean() > 0.9
 
 # %% [markdown]
+# The cheap score alone passes this test as well (314 of 314, our own trial). So occlusion shows what the network knows, not which branch knows it.
+
+# %% [markdown]
 # ### 7.4 The cost, and the top K
 #
-# In CLIP, a batch of $B$ pairs needs $2B$ passes; in the cross branch each pair needs a pass of its own: $B^2$. The same holds for search: 200 pictures and 1,000 captions are 200,000 joint passes. The remedy: rank with the cheap score $i_0\cdot c_0$, one product of matrices, and let the cross branch look only at the best K. How many are needed?
+# In CLIP, a batch of $B$ pairs needs $2B$ passes; in the cross branch each pair needs a pass of its own: $B^2$. The same holds for search: 200 pictures and 1,000 captions are 200,000 joint passes. The solution: rank with the cheap score $i_0\cdot c_0$, one product of matrices, and let the cross branch score only the best K. How many are needed?
+
 
 # %%
-joint, cheap = scores_of["random"]["MMCA, shipped"], scores_of["random"]["its cheap score alone"]
-tops, recalls_at = (1, 2, 5, 10, 20, 50, 100, 200), []
-for K in tops:
-    best = torch.zeros_like(joint).scatter(0, cheap.topk(K, 0).indices, 1).bool()
-    limited = torch.where(best, joint, cheap - 4)  # the others stand behind the best K
-    recalls_at.append(100 * retrieval.recall_at(limited.T, 1, own_of.T, neutral.T))
+def first_stage(by, tops):
+    """R@1 from sentence to picture, %, where `by` ranks and its best K are scored jointly."""
+    joint, found = scores_of["random"]["MMCA, shipped"], []
+    for K in tops:
+        best = torch.zeros_like(joint).scatter(0, by.topk(K, 0).indices, 1).bool()
+        limited = torch.where(best, joint, by - 4)  # the others stand behind the best K
+        found.append(100 * retrieval.recall_at(limited.T, 1, own_of.T, neutral.T))
+    return found
+
+
+tops = (1, 2, 5, 10, 20, 50, 100, 200)
+recalls_at = first_stage(scores_of["random"]["its cheap score alone"], tops)
+by_clip = first_stage(scores_of["random"]["CLIP, lesson 07"], tops)
 figure, axis = plots.subplots(size=(6.5, 3.2))
 matching_plot.draw_top(axis, tops, recalls_at, recalls_at[-1], recalls_at[0])
 plots.show(figure, "R@1 from sentence to picture against K: it rises from the cheap score's to that of "
            "all joint scores.")  # fmt: skip
-print("  ".join(f"K = {K}: {found:.1f} %" for K, found in zip(tops, recalls_at)))
+for name, row in {"cheap score first": recalls_at, "CLIP first": by_clip}.items():
+    print(f"{name:18}", "  ".join(f"K = {K}: {found:.1f} %" for K, found in zip(tops, row)))
 assert abs(recalls_at[0] - tables["random"]["its cheap score alone"][3]) < 0.01
 assert recalls_at[-1] > recalls_at[4] > recalls_at[0] + 15
+assert by_clip[1] > recalls_at[-1] + 3
 
 # %% [markdown]
-# With K = 1, nothing can change, so R@1 is that of the cheap score. With K = 20, a tenth of the passes brings most of the gain. A right picture that the cheap score puts beyond K is lost. So the cheap score must be good, too.
+# With K = 1, nothing can change, so R@1 is that of the cheap score. With K = 20, a tenth of the passes gives most of the gain. A right picture that the cheap score puts beyond K is lost. So the cheap score must be good, too. CLIP needs no joint pass either, and is a better first stage here: with its best two, R@1 is higher than with all 200 scored jointly.
 #
 # ## 8 · Break it
 #
 # ### 8.1 Collapse at 2m
 #
-# Train the same matcher with the hardest negative from the first step, by AdamW this time, with two margins:
+# Train the same matcher with the hardest negative from the first step, with two margins. We use AdamW here: with Muon it was at 0.42 after 90 steps, in one run. The third training has AdamW too, but the sum for its first 60 steps:
 
 # %%
 collapsed, spread, draw_batch = {}, {}, lookalike_batches()[2]
-for margin in (0.2, 0.1):
+for margin, first_steps in ((0.2, 0), (0.1, 0), (0.2, 60)):
     torch.manual_seed(0)
-    broken = Matcher(replace(matching.small(warmup=0), margin=margin))
+    broken = Matcher(replace(matching.small(warmup=first_steps), margin=margin))
     *steps, last = train(broken, draw_batch, 90, lr=3e-3, warmup=10, ema=0.95)
-    collapsed[margin] = [step.loss for step in (*steps, last)]
+    if not first_steps:
+        collapsed[margin] = [step.loss for step in (*steps, last)]
     by = last.ema.eval()
     with torch.no_grad():
         some = by.encode_image(regions.take(slice(0, 30))), by.encode_text(held_out.captions[:150])
-        spread[margin] = by.scores(*some).std().item()
+        spread[margin, first_steps] = by.scores(*some).std().item()
 figure, axis = plots.subplots(size=(7, 3.2))
 matching_plot.draw_collapse(axis, collapsed)
 plots.show(figure, "Two losses against steps. Each falls to a dashed line, at 0.4 and at 0.2, and stays "
@@ -533,15 +614,16 @@ plots.show(figure, "Two losses against steps. Each falls to a dashed line, at 0.
 shipped = matcher.scores(images.take(slice(0, 30)), texts.take(slice(0, 150))).std().item()
 for margin, losses in collapsed.items():
     end = sum(losses[-20:]) / 20
-    print(f"m = {margin}: loss at the end {end:.3f}; sd of the scores {spread[margin]:.4f}")
-    assert abs(end - 2 * margin) < 0.1 * margin and spread[margin] < 0.02
+    print(f"m = {margin}: loss at the end {end:.3f}; sd of the scores {spread[margin, 0]:.4f}")
+    assert abs(end - 2 * margin) < 0.1 * margin and spread[margin, 0] < 0.02
+print(f"with the sum for 60 steps, m = 0.2: sd of the scores {spread[0.2, 60]:.4f}")
 print(f"sd of the shipped matcher's scores: {shipped:.4f}")
-assert shipped > 0.1
+assert shipped > 0.1 and spread[0.2, 60] > 0.05
 
 # %% [markdown]
-# The loss falls, and then it stays at $2m$. That looks like learning that has become slow. It is not: all scores are nearly equal, so each hinge costs $m$, and a pair costs $2m$. We think that it stays there because the right pair and the hardest negative then have nearly the same gradient, with opposite signs.
+# The loss falls, and then it stays at $2m$. That looks like slow learning. It is not: all scores are nearly equal, so each hinge costs $m$, and a pair costs $2m$. We think that it stays there because the right pair and the hardest negative then have nearly the same gradient, with opposite signs. The dip of both curves at step 77 is a batch with four captions, such as "one object", that are true of all its pictures. They have no negative, and cost nothing (section 3.6).
 #
-# **How to recognize it:** the loss is $2m$ to three digits, and the spread of the scores is nearly 0. **What helps:** begin with the sum over all negatives, as section 6 does.
+# **How to recognize it:** the loss is within a few percent of $2m$, and the standard deviation of the scores is nearly 0. **What helps:** begin with the sum over all negatives, as the third training does: its scores keep a standard deviation of about 0.2.
 #
 # ### 8.2 Ignore the truth
 #
@@ -565,7 +647,7 @@ print(f"R@1 with the truth minus without it: {gap.mean():+.1f} ± {gap.std() / 3
 assert ranked["both"].min() > ranked["both, truth ignored"].max()
 
 # %% [markdown]
-# R@1 does not show the harm: the difference is within two standard errors, since R@1 asks only for the caption that was written for the picture. But a true caption of another picture falls behind a false one more often. If you search, you want what is true.
+# R@1 does not show the harm: the difference is within two standard errors, since R@1 asks only for the caption that was written for the picture. But a true caption of another picture scores lower than a false one more often. If you search, you want what is true.
 #
 # ## 9 · Exercises
 #
@@ -799,8 +881,8 @@ quiz.ask(
 #
 # - **One softmax** over regions and words has four blocks. It is a mixture of self-attention and attention across; a mask gives self-attention back.
 # - **Two branches:** $i_0\cdot c_0$ can be stored; $i_1\cdot c_1$ belongs to the pair.
-# - **The hardest negative** teaches what is confused. From a random start it can collapse: the loss is $2m$.
-# - A caption that is **true of another picture** is no negative.
+# - **The hardest negative** trains on the pairs that are confused. From a random start it can collapse: the loss is $2m$.
+# - A caption that is **true of another picture** is not a negative.
 # - **R@K:** any of five captions counts; chance is $K/N$ in both directions; compare only galleries of one size.
 # - An **attention weight** need not show what a score depends on. Take the region away, and see.
 # - Joint scores cost $B^2$ passes. **Rank with the cheap score, and score the best K jointly.**
