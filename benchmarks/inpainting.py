@@ -38,9 +38,9 @@ from labkit.denoiser import MapX0, clip
 from labkit.guidance import ClassifierFree
 from labkit.lab import plots
 from labkit.sampler import ddim, noise_like
+from labkit.scenes import holes
 from labkit.scenes.descriptions import descriptions
-from labkit.scenes.rendering import REACH
-from labkit.scenes.scores import NEAR, valid
+from labkit.scenes.scores import valid
 from labkit.systems.glide import GLIDE
 
 STEPS, SIZE = 25, 32
@@ -81,59 +81,21 @@ def repainted(system: GLIDE, scale: float, times: int = 1) -> Paints:
     return paint
 
 
-def alone(made: scenes.Scenes) -> Tensor:
-    """Which objects (N, 3) lie neither in another nor around one."""
-    slots = torch.arange(made.inside.shape[1])
-    return made.present & (made.inside < 0) & ~(made.inside[:, :, None] == slots).any(1)
-
-
 def drawn(samples: int, seed: int) -> scenes.Scenes:
-    """Scenes that have such an object."""
-    made = scenes.draw(2 * samples + 20, seed, "train")
-    return made.take(alone(made).any(1).nonzero()[:samples, 0])
+    """Scenes of which one object can be erased without touching another."""
+    return holes.with_room(scenes.draw(2 * samples + 20, seed, "train")).take(slice(samples))
 
 
-def holes(truth: scenes.Scenes) -> tuple[Tensor, Tensor]:
-    """A mask (N, 1, 32, 32) for each scene that cuts out such an object together with its shadow,
-    and which object that is, (N, 1)."""
-    chosen = alone(truth).long().argmax(1, keepdim=True)
-    x, y, radius = (
-        field.gather(1, chosen)[..., None] for field in (truth.x, truth.y, truth.radius)
-    )  # (N, 1, 1)
-    at = (torch.arange(SIZE) + 0.5) / SIZE
-    half = radius + REACH + 1 / SIZE  # no pixel around it sees any of the shadow
-    gone = ((at[None, None, :] - x).abs() < half) & ((at[None, :, None] - y).abs() < half)
-    return (~gone).float()[:, None], chosen
-
-
-def shown(seen: scenes.Scenes, truth: scenes.Scenes, chosen: Tensor) -> float:
-    """The share of the chosen objects' attributes that was seen where they are."""
-    names = ("x", "y", *scenes.ATTRIBUTES)
-    wanted = {name: getattr(truth, name).gather(1, chosen) for name in names}
-    gap = torch.hypot(seen.x - wanted["x"], seen.y - wanted["y"])
-    gap, nearest = torch.where(seen.present, gap, torch.inf).min(1, keepdim=True)
-    found = [
-        (getattr(seen, name).gather(1, nearest) == wanted[name]) & (gap < NEAR)
-        for name in scenes.ATTRIBUTES
-    ]
-    return torch.cat(found, 1).double().mean().item()
-
-
-def jump(pictures: Tensor, mask: Tensor) -> float:
-    """The mean absolute difference of neighbors of which one is known and the other is not."""
-    total = pairs = 0.0
-    for axis in (2, 3):
-        steps = pictures.diff(dim=axis).abs().mean(1, keepdim=True)
-        border = mask.diff(dim=axis) != 0
-        total, pairs = total + steps[border].sum().item(), pairs + border.sum().item()
-    return total / pairs
+def seam(painted: Tensor, real: Tensor, mask: Tensor) -> float:
+    """How much more pictures jump at the border of what is known than real ones do there."""
+    return (holes.jump(painted, mask).mean() / holes.jump(real, mask).mean()).item()
 
 
 def evaluate(paint: Paints, samples: int, seed: int) -> list[float]:
     """The figures of one seed, in the order of the columns."""
     truth = drawn(samples, 40_009 + seed)
     real, captions = scenes.render(truth, SIZE), descriptions(truth, seed)
-    mask, chosen = holes(truth)
+    mask, chosen = holes.around_one(truth, SIZE)
     painted = paint(captions, real, mask, seed)
     seen = zoo.load("reader-scenes").read(painted)
     kept = (painted == real) | (mask == 0)
@@ -142,11 +104,11 @@ def evaluate(paint: Paints, samples: int, seed: int) -> list[float]:
     few = [captions[row] for row in rows]
     other = paint(few, real[rows], erased[rows], seed)
     return [
-        shown(seen, truth, chosen),
+        holes.shown(seen, truth, chosen).double().mean().item(),
         valid(seen, painted).double().mean().item(),
         kept.all((1, 2, 3)).double().mean().item(),
-        jump(painted, mask) / jump(real, mask),
-        jump(other, erased[rows]) / jump(real[rows], erased[rows]),
+        seam(painted, real, mask),
+        seam(other, real[rows], erased[rows]),
     ]
 
 
@@ -186,7 +148,7 @@ def main() -> None:
         image, captions, (mask, _) = (
             scenes.render(truth, SIZE),
             descriptions(truth, 0),
-            holes(truth),
+            holes.around_one(truth, SIZE),
         )
         made = [image, image * mask, *(paint(captions, image, mask, 0) for paint in rows.values())]
         grid = plots.image_grid(torch.cat(made), 8)

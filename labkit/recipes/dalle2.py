@@ -11,7 +11,7 @@ from torch import Tensor
 from labkit import devices, scenes
 from labkit import train as training
 from labkit.nets.prior import CodesConfig, PriorConfig
-from labkit.recipes.glide import BASE, captioned_scene_batches
+from labkit.recipes.glide import BASE, MUON, captioned_scene_batches
 from labkit.recipes.recipe import Recipe
 from labkit.scenes.descriptions import descriptions
 from labkit.systems.autoregressive_prior import AutoregressivePrior, AutoregressivePriorConfig
@@ -70,14 +70,7 @@ def embedded_scene_batches(clip: CLIP) -> training.Batches:
     return batches
 
 
-PRIOR = {
-    "lr": 2e-3,
-    "optimizer": "muon",
-    "decay": "late",
-    "weight_decay": 0.01,
-    "ema": 0.998,
-    "precision": "bf16-mixed",
-}
+PRIOR = MUON | {"ema": 0.998}
 
 RECIPES = {
     "diffusion-prior-scenes": Recipe(
@@ -120,15 +113,7 @@ RECIPES = {
         system=UnCLIPDecoder,
         config=UnCLIPDecoderConfig(replace(BASE, p_uncond=0.5), dim=128),
         batches=embedded_scene_batches,
-        training={
-            "steps": 6_000,
-            "optimizer": "muon",
-            "lr": 1e-3,
-            "decay": "late",
-            "ema": 0.999,
-            "weight_decay": 0.01,
-            "precision": "bf16-mixed",
-        },
+        training=MUON | {"steps": 6_000, "lr": 1e-3, "ema": 0.999},
         minutes=90,
         begins_from="glide-scenes",
         teacher="clip-scenes",

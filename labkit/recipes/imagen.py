@@ -7,13 +7,12 @@ from random import Random
 
 import torch
 
-from labkit import scenes
 from labkit import train as training
 from labkit.nets.t5 import T5Config
 from labkit.nets.unet import UNetConfig
+from labkit.recipes.glide import MUON, captioned_scene_batches
 from labkit.recipes.recipe import Recipe
 from labkit.scenes import corpus, tokenizer
-from labkit.scenes.descriptions import descriptions
 from labkit.scenes.synonyms import plainly
 from labkit.systems.imagen import Imagen
 from labkit.systems.imagen_stage import ImagenConfig, ImagenStage
@@ -67,12 +66,11 @@ def embedded_scene_batches(reader: T5, batch: int, size: int) -> training.Batche
     frozen encoder says of a sentence for each, in plain words (`labkit.scenes.synonyms`). Half are
     what people might say, half leave nothing out."""
 
+    draw = captioned_scene_batches(batch, size)
+
     def batches(generator: torch.Generator):
-        drawn = scenes.draw(batch, generator, "train")
-        random = Random(int(torch.randint(2**62, (), generator=generator)))
-        said, whole = scenes.captions(drawn, random), descriptions(drawn, random)
-        texts = [plainly(random.choice(pair)) for pair in zip(said, whole, strict=True)]
-        return scenes.render(drawn, size), reader.encode(texts)
+        pictures, captions = draw(generator)
+        return pictures, reader.encode([plainly(caption) for caption in captions])
 
     return batches
 
@@ -118,14 +116,6 @@ STAGES = {
         crop=64,
     ),
 }
-TRAINING = {
-    "optimizer": "muon",
-    "lr": 2e-3,
-    "decay": "late",
-    "ema": 0.9995,
-    "weight_decay": 0.01,
-    "precision": "bf16-mixed",
-}
 
 
 def stage(name: str, about: str, batch: int, steps: int, minutes: float) -> Recipe:
@@ -135,7 +125,7 @@ def stage(name: str, about: str, batch: int, steps: int, minutes: float) -> Reci
         system=ImagenStage,
         config=config,
         batches=lambda reader: embedded_scene_batches(reader, batch, config.net.size),
-        training={"steps": steps} | TRAINING,
+        training=MUON | {"steps": steps, "ema": 0.9995},
         minutes=minutes,
         teacher="t5-scenes",
     )
