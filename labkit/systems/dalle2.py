@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from labkit.guidance import ClassifierFree, check_scale
 from labkit.inputs import number, numbers, one_of, picture_batch, whole_number
 from labkit.interpolate import slerp
-from labkit.sampler import State, ddim, invert, sample
+from labkit.sampler import State, ddim, sample
 from labkit.systems.autoregressive_prior import AutoregressivePrior
 from labkit.systems.clip import CLIP
 from labkit.systems.diffusion_prior import DiffusionPrior
 from labkit.systems.glide import GLIDE
+from labkit.systems.inversion import APART, inverted, times_through
 from labkit.systems.prior_inputs import check_clip, check_null, check_options, check_reading, read
 from labkit.systems.unclip_decoder import UnCLIPDecoder
 
-APART = 1_000_003  # between the seeds of prior and decoder: with every prior the decoder's is one
 PRIORS = ("diffusion", "autoregressive")
 SAME = 1e-3  # the length of a difference of embeddings that has no direction to speak of
 
@@ -131,6 +131,7 @@ class DALLE2(nn.Module):
         embedding = None
         if prior is not None:
             embedding = self.embed(prompts, prior, **{"seed": seed, **(prior_options or {})})
+        # The decoder's own, so that its noise is the same with every prior.
         generator = torch.Generator().manual_seed(seed + APART)
         states = self.decoder.generate(
             prompts, embedding=embedding, steps=steps, scale=scale, seed=generator, **options
@@ -148,7 +149,7 @@ class DALLE2(nn.Module):
             for state in larger:
                 yield state._replace(stage="upsampler")
 
-    # From pictures (section 3). They stay in the decoder's size.
+    # From pictures (section 3). They stay in the decoder's size. t0: as `taken_apart` says.
 
     def variations(
         self,
@@ -158,6 +159,7 @@ class DALLE2(nn.Module):
         steps: int = 50,
         scale: float = 1.0,
         seed: int = 0,
+        t0: int | None = None,
     ) -> Iterator[State]:
         """Pictures with the embedding of each picture (B, C, S, S): what CLIP sees stays, the rest
         is drawn anew. eta: 0 brings the picture back, as far as so many steps can, at scale 1
@@ -166,10 +168,18 @@ class DALLE2(nn.Module):
         without captions."""
         eta, seed = number(eta, "eta", 0, 1), whole_number(seed, "seed", 0, 2**63 - 1)
         self.check_guidance(scale)
-        return self.drawn(*self.taken_apart(image, steps), steps, scale, eta, seed)
+        z, x_T, times = self.taken_apart(image, steps, t0)
+        return self.drawn(z, x_T, times, scale, eta, seed)
 
     def interpolate(
-        self, a: Tensor, b: Tensor, n: int = 7, *, steps: int = 50, scale: float = 1.0
+        self,
+        a: Tensor,
+        b: Tensor,
+        n: int = 7,
+        *,
+        steps: int = 50,
+        scale: float = 1.0,
+        t0: int | None = None,
     ) -> Iterator[State]:
         """n pictures from a to b, (1, C, S, S) each: both z and x_T go along their arcs. Yields a
         `State` after each step, of all n. Raises ValueError for pictures of another size or range,
@@ -182,12 +192,12 @@ class DALLE2(nn.Module):
                 raise ValueError(
                     f"{name} holds {len(picture)} pictures, but must be one: {name}[:1]"
                 )
-        (z1, x1), (z2, x2) = (self.taken_apart(picture, steps) for picture in (a, b))
+        (z1, x1, times), (z2, x2, _) = (self.taken_apart(each, steps, t0) for each in (a, b))
         z, x_T = (
             torch.cat([slerp(one, two, share) for share in shares])
             for one, two in ((z1, z2), (x1, x2))
         )
-        return self.drawn(z, x_T, steps, scale)
+        return self.drawn(z, x_T, times, scale)
 
     def text_diff(
         self,
@@ -198,6 +208,7 @@ class DALLE2(nn.Module):
         *,
         steps: int = 50,
         scale: float = 1.0,
+        t0: int | None = None,
     ) -> Iterator[State]:
         """The picture (1, C, S, S), changed as the words are, such as from "a red star" to "a blue
         star": z goes the share theta of the arc to the direction between both sentences, x_T stays.
@@ -223,9 +234,9 @@ class DALLE2(nn.Module):
                 f"{before!r} and {after!r} are the same to this CLIP, so nothing leads from one to "
                 "the other: say what shall change"
             )
-        z, x_T = self.taken_apart(image, steps)
+        z, x_T, times = self.taken_apart(image, steps, t0)
         z = torch.cat([slerp(z, F.normalize(change, dim=1), share) for share in shares])
-        return self.drawn(z, x_T.expand(len(z), -1, -1, -1), steps, scale)
+        return self.drawn(z, x_T.expand(len(z), -1, -1, -1), times, scale)
 
     def check_guidance(self, scale: float | Tensor) -> None:
         """Raises ValueError for a scale that the decoder cannot be guided by, before the long way
@@ -234,21 +245,37 @@ class DALLE2(nn.Module):
         check_null(self.decoder.guidable, scale)
 
     @torch.no_grad()
-    def taken_apart(self, image: Tensor, steps: int = 50) -> tuple[Tensor, Tensor]:
-        """(z, x_T) of pictures: their embeddings (B, D), and the noise (B, C, S, S) from which the
-        decoder comes back to them in as many steps, without a caption."""
+    def taken_apart(
+        self, image: Tensor, steps: int = 50, t0: int | None = None, seed: int = 0
+    ) -> tuple[Tensor, Tensor, list[int]]:
+        """(z, x_T, times) of pictures: their embeddings (B, D), and the noise (B, C, S, S) from
+        which the decoder comes back to them by those falling times, without a caption.
+
+        t0: the time at which inversion begins, in 1 … T − 1; None: a tenth of T. Not 1, for a
+        decoder that predicts x0: `labkit.systems.inversion.inverted` says why. What there is of
+        noise by then is drawn with the seed. Raises ValueError for another t0, for fewer than two
+        steps, and as `variations` does.
+        """
         image = picture_batch(image, "the image").to(self.decoder.vector.weight)
+        denoise = self.decoder.glide.denoiser
+        times = times_through(t0, steps, denoise.schedule.T)
         z = self.clip.encode_image(image)
         self.decoder.check_trained([None], z)
         cond = self.decoder.encode([None] * len(z), z)
-        denoise = self.decoder.glide.denoiser
-        *_, last = invert(denoise, image, denoise.schedule.timesteps(steps), cond)
-        return z, last.x
+        above, below = times
+        return z, inverted(denoise, image, times, cond, seed), above + below[1:]
 
     def drawn(
-        self, z: Tensor, x_T: Tensor, steps: int, scale: float, eta: float = 0.0, seed: int = 0
+        self,
+        z: Tensor,
+        x_T: Tensor,
+        times: Sequence[int],
+        scale: float,
+        eta: float = 0.0,
+        seed: int = 0,
     ) -> Iterator[State]:
-        """The pictures of embeddings z (B, D) that begin from the noise x_T (B, C, S, S)."""
+        """The pictures of embeddings z (B, D) that begin from the noise x_T (B, C, S, S), by those
+        falling times."""
         cond = self.decoder.encode([None] * len(z), F.normalize(z, dim=1))
         denoise = self.decoder.glide.denoiser
         generator = torch.Generator().manual_seed(seed)
@@ -256,7 +283,7 @@ class DALLE2(nn.Module):
         return sample(
             ClassifierFree(denoise, self.decoder.null, scale),
             x_T,
-            denoise.schedule.timesteps(steps),
+            times,
             cond,
             step=partial(ddim, eta=eta),
             generator=generator,
