@@ -42,13 +42,19 @@ class Imagen(nn.Module):
 
     def __init__(self, text: nn.Module, **stages: ImagenStage):
         super().__init__()
-        self.text, self.cascade = text.requires_grad_(False), Cascade(**stages)
         for name, stage in stages.items():
+            if not isinstance(stage, ImagenStage):
+                raise ValueError(
+                    f"the stage {name} is a {type(stage).__name__}, but must be an ImagenStage, "
+                    "which hears what the encoder says"
+                )
             if stage.config.net.tokens != text.config.width:
                 raise ValueError(
                     f"the stage {name} hears tokens of length {stage.config.net.tokens}, but the "
                     f"encoder's have {text.config.width}: give the encoder that it learned with"
                 )
+        self.cascade = Cascade(**stages)
+        self.text = text.requires_grad_(False)  # last: what was refused is not changed
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -93,17 +99,20 @@ class Imagen(nn.Module):
 
 
 def embedded(reader: Reads, prompts: str | Sequence[str | None]) -> Conditioning:
-    """What an encoder says of the sentences; a row of silence for each None."""
+    """What an encoder says of the sentences; a row of silence for each None. An encoder that has
+    nothing to read is not asked."""
     prompts = listed(prompts)
     said = [prompt for prompt in prompts if prompt is not None]
-    cond = reader.encode(said or ["nothing"])
+    if not said:
+        tokens = torch.zeros(len(prompts), 1, reader.config.width)
+        return Conditioning(tokens=tokens, mask=torch.zeros(len(prompts), 1, dtype=torch.bool))
+    cond = reader.encode(said)
     if len(said) == len(prompts):
         return cond
     rows = [row for row, prompt in enumerate(prompts) if prompt is not None]
     tokens = cond.tokens.new_zeros(len(prompts), *cond.tokens.shape[1:])
     mask = cond.mask.new_zeros(len(prompts), cond.mask.shape[1])
-    if said:
-        tokens[rows], mask[rows] = cond.tokens, cond.mask
+    tokens[rows], mask[rows] = cond.tokens, cond.mask
     return Conditioning(tokens=tokens, mask=mask)
 
 
@@ -117,6 +126,11 @@ class Remembering:
     def __init__(self, reader: Reads, most: int = 100_000):
         self.reader, self.most = reader, whole_number(most, "most", 1)
         self.known: dict[str, Tensor] = {}  # (L, D), as many rows as the sentence has tokens
+
+    @property
+    def config(self):
+        """The encoder's."""
+        return self.reader.config
 
     def encode(self, texts: str | Sequence[str]) -> Conditioning:
         """As the encoder's own, in half precision, on the CPU."""

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from labkit import devices
 from labkit.casting import moved
-from labkit.conditioning import Conditioning
+from labkit.conditioning import Conditioning, heard
 from labkit.data.pictures import quantize
 from labkit.denoiser import MapX0, dynamic_threshold
 from labkit.guidance import ClassifierFree
-from labkit.inputs import number, picture_batch, whole_number
+from labkit.inputs import number, picture_batch, short, sized_pictures, whole_number
 from labkit.likelihood import training_loss
 from labkit.nets.attention import TokenPool
 from labkit.nets.layers import linear, sinusoid
@@ -100,11 +100,12 @@ class ImagenStage(nn.Module):
         """All that the U-Net hears: the text, and, for a model that makes pictures larger, what it
         sees beside x, (B, C, S, S), and how noisy that is, times (B,) long in 0 … T."""
         tokens = self.norm(text.tokens.to(self.norm.weight))  # such as a cache in half precision
-        vector = self.pool(tokens, text.mask)
+        mask = moved(text.mask, tokens.device)
+        vector = self.pool(tokens, mask)
         if times is not None:
             noisy = moved(1000 * times / self.config.T, tokens.device)
             vector = vector + self.level(sinusoid(noisy, self.config.net.width).to(tokens))
-        return Conditioning(vector, tokens, text.mask, seen)
+        return Conditioning(vector, tokens, mask, seen)
 
     def enlarged(self, low: Tensor) -> Tensor:
         """Smaller pictures in the size of this model's, by bilinear interpolation."""
@@ -131,9 +132,15 @@ class ImagenStage(nn.Module):
         """A scalar, for pictures (B, C, S, S) in [−1, 1] and the embeddings of their texts; each
         row loses its text with probability p_uncond. A model that makes pictures larger sees what
         `shrunk` makes of them with noise of a random level; with a crop it learns from one square
-        of each picture, cut out anywhere."""
+        of each picture, cut out anywhere. Raises ValueError for pictures of another size or range,
+        and for what is no embedding."""
         pictures, text = batch
-        if len(picture_batch(pictures, "pictures")) != len(text.tokens):
+        net, weight = self.config.net, self.denoiser.net.conv_in.weight
+        sized_pictures(
+            picture_batch(pictures, "pictures"), net.channels, net.size, weight, "this model"
+        )
+        text = embeddings(text, net.tokens)
+        if len(pictures) != len(text.tokens):
             raise ValueError(
                 f"the batch has {len(pictures)} pictures and {len(text.tokens)} texts, but each "
                 "picture must come with its own"
@@ -184,9 +191,10 @@ class ImagenStage(nn.Module):
         map_x0: what the guess at the picture goes through: `dynamic_threshold(p)`, with which None
             is p = .995; `labkit.denoiser.clip` is the paper's static thresholding.
         step: `ddim`, `ddpm` or your own; ``options``, such as eta=1.0, are for it.
-        Raises ValueError for pictures of another size or range, a level or scale that this model
-        cannot use, and guidance by a null that was never trained.
+        Raises ValueError for what is no embedding, pictures of another size or range, a level or
+        scale that this model cannot use, and guidance by a null that was never trained.
         """
+        text = embeddings(text, self.config.net.tokens)
         upsamples = self.config.upsamples is not None
         if scale is None:
             scale = 1.0 if upsamples else 3.0
@@ -220,6 +228,18 @@ class ImagenStage(nn.Module):
             **placed,
             **options,
         )
+
+
+def embeddings(text: Conditioning, length: int) -> Conditioning:
+    """The text itself. Raises ValueError unless it is embeddings, tokens (B, L, length) and a mask
+    (B, L) bool, and nothing else, which nobody would hear."""
+    if not isinstance(text, Conditioning) or text.tokens is None or text.mask is None:
+        raise ValueError(
+            f"the text is {short(text)}, but this model hears embeddings, Conditioning(tokens=..., "
+            "mask=...), as the encoder's encode gives them: it draws sentences as a part of "
+            "Imagen(encoder, base=...)"
+        )
+    return heard(text, len(text.tokens), tokens=length)
 
 
 def silence(text: Conditioning) -> Conditioning:

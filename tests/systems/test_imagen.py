@@ -199,6 +199,12 @@ def test_captions_of_training_avoid_the_words_that_only_the_corpus_uses():
     assert not any(f" {word} " in f" {words} " for words in heard for word in PLAIN)
 
 
+def test_a_remembered_text_follows_the_stage_to_its_device():
+    system = ImagenStage(BASE).to("meta")
+    cond = system.condition(Remembering(reader()).encode([STAR, DISC]))
+    assert {part.device.type for part in cond[:3]} == {"meta"}
+
+
 # Larger pictures
 
 
@@ -398,6 +404,38 @@ def test_what_a_stage_cannot_do_gets_one_sentence(config, options, says):
         awake(ImagenStage(config)).generate(text(STAR, DISC), **options)
 
 
+TEXT = text(STAR, DISC)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (STAR, "the text is 'a red star', but this model hears embeddings"),
+        (4, "the text is 4, but .* as a part of Imagen"),
+        ([STAR], "hears embeddings"),
+        (TEXT._replace(mask=None), "hears embeddings"),
+        (Conditioning(vector=torch.zeros(2, 12)), "hears embeddings"),
+        (TEXT._replace(vector=torch.zeros(2, 12)), "has 'vector', for which .* no route"),
+        (TEXT._replace(image=pictures()), "has 'image', for which .* no route"),
+        (TEXT._replace(tokens=torch.zeros(2, 10, 24)), r"shape \(2, 10, 24\), .* \(2, 10, 16\)"),
+        (TEXT._replace(mask=TEXT.mask.float()), "mask is torch.float32"),
+    ],
+)
+def test_what_is_no_embedding_is_neither_drawn_nor_learned_from(given, says):
+    system = awake(ImagenStage(BASE))
+    for call in (lambda: system.generate(given), lambda: system.loss((pictures(), given))):
+        with pytest.raises(ValueError, match=f"^[^\n]*{says}[^\n]*$"):
+            call()
+
+
+@pytest.mark.parametrize("config", [BASE, SR32, SR64])
+def test_pictures_of_another_size_are_not_learned_from(config):
+    net = config.net
+    for wrong in (pictures(2, 2 * net.size), pictures(2, net.size // 2), torch.zeros(2, 1, 16, 16)):
+        with pytest.raises(ValueError, match=f"^[^\n]*, 3, {net.size}, {net.size}[^\n]*$"):
+            awake(ImagenStage(config)).loss((wrong, TEXT))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -429,6 +467,9 @@ def test_stages_that_do_not_fit_are_refused():
     other = T5(replace(READS, width=24))
     with pytest.raises(ValueError, match="tokens of length 16, .* have 24"):
         Imagen(other, base=base)
+    assert all(weight.requires_grad for weight in other.parameters())  # refused, not frozen
+    with pytest.raises(ValueError, match="stage base is a T5, but must be an ImagenStage"):
+        Imagen(reader(), base=other)
     with pytest.raises(ValueError, match="2 pictures and 1 texts"):
         base.loss((pictures(), text(STAR)))
 

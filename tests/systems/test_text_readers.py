@@ -39,6 +39,7 @@ def test_imagen_hears_a_clip_as_it_hears_a_t5():
     made = Imagen(CLIPReader(clip()), base=awake(ImagenStage(BASE)))
     assert last(made.generate([STAR, None], steps=2)).shape == (2, 3, 16, 16)
     assert embedded(Remembering(made.text), [STAR]).tokens.shape == (1, 5, 16)
+    assert last(made.generate([None, None], steps=1)).shape == (2, 3, 16, 16)  # nothing to read
     with pytest.raises(ValueError, match="zebra"):
         made.encode(["a zebra"])
 
