@@ -19,7 +19,7 @@ from labkit.casting import moved
 from labkit.conditioning import Conditioning
 from labkit.inputs import short, whole_number
 from labkit.nets.t5 import T5Config, T5Net
-from labkit.scenes.tokenizer import Tokenizer, Tokens, words_of
+from labkit.scenes.tokenizer import Tokenizer, Tokens, spaced, words_of
 from labkit.scenes.tokenizer import load as course_tokenizer
 
 BLANK = "___"  # in a text that `T5.fill` is given
@@ -59,6 +59,14 @@ class T5(nn.Module):
             )
         return tokenizer
 
+    @property
+    def sentinels(self) -> int:
+        """How many blanks it can tell apart: tokens down from the first sentinel that are no piece
+        of any text. A released tokenizer numbers them along, under names of their own."""
+        numbers = self.reads.pieces.get_vocab()
+        pieces = (number for name, number in numbers.items() if not name.startswith("<extra_id_"))
+        return self.config.sentinel - max(pieces)
+
     def encode(self, texts: str | Sequence[str]) -> Conditioning:
         """Texts as Imagen hears them: tokens (B, L, width), 0 where the mask (B, L) is False, which
         is behind the end of each; L is that of the longest. Without gradients.
@@ -93,39 +101,53 @@ class T5(nn.Module):
     def fill(self, text: str, most: int = 16) -> str:
         """The text with its blanks, written ___, filled by what is likeliest, word for word.
 
-        most: tokens that are written in all. Raises ValueError for a text without a blank, and for
-        a T5 without a decoder.
+        most: tokens that are written in all. Raises ValueError for a text without a blank, one with
+        more than there are sentinels, one that is too long, and for a T5 without a decoder.
         """
         self.needs_decoder()
         most = whole_number(most, "most", 1)
-        parts = text.split(BLANK) if isinstance(text, str) else []
+        parts = spaced(text).split(BLANK) if isinstance(text, str) else []
         if len(parts) < 2:
             raise ValueError(f"text is {short(text)}, but must be a sentence with a blank, {BLANK}")
         tokenizer, device, sentinel = self.reads, devices.of(self), self.config.sentinel
+        blanks = len(parts) - 1
+        if blanks > self.sentinels:
+            raise ValueError(
+                f"{short(text)} has {blanks} blanks, but this T5 can tell {self.sentinels} apart: "
+                "give a text with fewer"
+            )
         row: list[int] = []
         for blank, part in enumerate(parts):
             row += tokenizer.pieces.encode(part.strip()).ids if part.strip() else []
-            row += [sentinel - blank] * (blank < len(parts) - 1)
-        ids = torch.tensor([tokenizer.framed(row)], device=device)
+            row += [sentinel - blank] * (blank < blanks)
+        row = tokenizer.framed(row)
+        if len(row) > tokenizer.context:
+            raise ValueError(
+                f"{short(text)} has {len(row)} tokens with its blanks and its end, but at most "
+                f"{tokenizer.context} fit; say it in fewer words"
+            )
+        ids = torch.tensor([row], device=device)
         mask = torch.ones_like(ids, dtype=torch.bool)
         said, read = torch.tensor([[tokenizer.pad]], device=device), self.net(ids, mask)
         for _ in range(most):
             following = self.net.next(said, read, mask)[:, -1].argmax(1, keepdim=True)
-            if int(following) == tokenizer.end:
+            if int(following) in (tokenizer.end, sentinel - blanks):  # all blanks are filled
                 break
             said = torch.cat([said, following], dim=1)
         return self.filled(parts, said[0, 1:].tolist())
 
     def filled(self, parts: list[str], said: list[int]) -> str:
         """The parts of a text with what was said for the blanks between them."""
-        sentinels = [self.config.sentinel - blank for blank in range(len(parts) - 1)]
-        fillings = {mark: [] for mark in sentinels}
-        blank: list[int] = []  # what is said before the first sentinel fills nothing
+        first = self.config.sentinel
+        fillings = {first - blank: [] for blank in range(len(parts) - 1)}
+        marks = range(first - self.sentinels + 1, first + 1)
+        blank: list[int] = []  # what is said before any sentinel fills nothing
         for token in said:
-            blank = fillings.get(token, blank)
-            if token not in fillings:
+            if token in marks:  # one that the text does not have is filled in vain
+                blank = fillings.get(token, [])
+            else:
                 blank.append(token)
-        words = [self.reads.text_of(fillings[mark]) for mark in sentinels]
+        words = [self.reads.text_of(filling) for filling in fillings.values()]
         pairs = zip(parts, [*words, ""], strict=True)
         return " ".join(" ".join(f"{part} {word}" for part, word in pairs).split())
 

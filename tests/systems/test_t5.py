@@ -109,11 +109,34 @@ def test_a_file_holds_all_that_it_takes_to_read_again(tmp_path):
     assert torch.allclose(again.encode([DISC]).tokens, system.encode([DISC]).tokens, atol=2e-2)
 
 
+def test_a_sentinel_that_the_text_does_not_have_ends_the_filling_before_it():
+    system = reader()
+    red, blue, star = (system.reads.pieces.encode(word).ids[0] for word in ("red", "blue", "star"))
+    said = [1024, red, 1022, blue, 1023, star, 1024, blue]
+    assert system.filled(["a ", " and a ", ""], said) == "a red blue and a star"
+    speech = [1024, red, 1023, blue]
+    system.net.next = lambda said, *text: F.one_hot(
+        torch.tensor([[speech[said.shape[1] - 1]]]), 1025
+    )
+    assert system.fill("a ___ star") == "a red star"
+
+
+def test_there_are_as_many_blanks_as_tokens_behind_those_of_texts():
+    assert reader().sentinels == 16
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("a red star", "with a blank, ___"), (3, "text is 3"), (None, "text is None")],
+    [
+        ("a red star", "with a blank, ___"),
+        (3, "text is 3"),
+        (None, "text is None"),
+        ("___ " * 17, "17 blanks, but this T5 can tell 16 apart"),
+        ("red " * 40 + "___", "43 tokens with its blanks and its end, but at most 32 fit"),
+        ("a \ud800 ___", "half of a character"),
+    ],
 )
-def test_a_text_without_a_blank_is_refused(text, says):
+def test_a_text_without_a_blank_or_with_too_much_is_refused(text, says):
     with pytest.raises(ValueError, match=f"^[^\n]*{says}[^\n]*$"):
         reader().fill(text)
 
