@@ -15,13 +15,8 @@ def _text_diff(z: Tensor, before: Tensor, after: Tensor, theta: float) -> Tensor
     return slerp(z, F.normalize(after - before, dim=1), theta)
 
 
-def _wrong_diff(
-    change=lambda z, before, after: F.normalize(after - before, dim=1),
-    between=slerp,
-    share=lambda theta: theta,
-):
-    """A change by words in which one thing can be wrong."""
-    return lambda z, before, after, theta: between(z, change(z, before, after), share(theta))
+def _change(before: Tensor, after: Tensor) -> Tensor:
+    return F.normalize(after - before, dim=1)
 
 
 def _line(z1: Tensor, z2: Tensor, share: float) -> Tensor:
@@ -53,34 +48,38 @@ text_diff = Check(
     draw_inputs=_draw_diff,
     mistakes={
         "The difference is the wrong way round: from `before` to `after` leads after − before.": (
-            _wrong_diff(lambda z, before, after: F.normalize(before - after, dim=1))
+            lambda z, before, after, theta: slerp(z, _change(after, before), theta)
         ),
         "The difference of two unit vectors has not length 1; normalize it, or the arc ends "
-        "elsewhere.": _wrong_diff(lambda z, before, after: after - before),
+        "elsewhere.": lambda z, before, after, theta: slerp(z, after - before, theta),
         "You go towards the sentence `after` itself, with all that it says; the direction is what "
-        "differs, after − before.": _wrong_diff(lambda z, before, after: after),
+        "differs, after − before.": lambda z, before, after, theta: slerp(z, after, theta),
         "You take the difference between `after` and the picture; it is that of both sentences.": (
-            _wrong_diff(lambda z, before, after: F.normalize(after - z, dim=1))
+            lambda z, before, after, theta: slerp(z, _change(z, after), theta)
         ),
         "You go along the straight line, on which vectors are shorter than 1; slerp goes along "
-        "the arc.": _wrong_diff(between=_line),
+        "the arc.": lambda z, before, after, theta: _line(z, _change(before, after), theta),
         "You go along the straight line and normalize: the length is right, but not the share of "
-        "the angle. slerp takes sin((1−θ)ω)/sin ω and sin(θω)/sin ω.": _wrong_diff(
-            between=lambda z1, z2, share: F.normalize(_line(z1, z2, share), dim=1)
+        "the angle. slerp takes sin((1−θ)ω)/sin ω and sin(θω)/sin ω.": (
+            lambda z, before, after, theta: F.normalize(
+                _line(z, _change(before, after), theta), dim=1
+            )
         ),
-        "You add θ times the direction to z, and do not come back to length 1.": _wrong_diff(
-            between=lambda z1, z2, share: z1 + share * z2
+        "You add θ times the direction to z, and do not come back to length 1.": (
+            lambda z, before, after, theta: z + theta * _change(before, after)
         ),
         "You add θ times the direction to z and normalize; slerp goes the share θ of the angle.": (
-            _wrong_diff(between=lambda z1, z2, share: F.normalize(z1 + share * z2, dim=1))
+            lambda z, before, after, theta: F.normalize(z + theta * _change(before, after), dim=1)
         ),
-        "θ is exchanged with 1 − θ: at 0 the picture's embedding stays.": _wrong_diff(
-            share=lambda theta: 1 - theta
+        "θ is exchanged with 1 − θ: at 0 the picture's embedding stays.": (
+            lambda z, before, after, theta: slerp(z, _change(before, after), 1 - theta)
         ),
-        "You take θ for an angle; it is the share of the angle between both.": _wrong_diff(
-            between=_by_radians
+        "You take θ for an angle; it is the share of the angle between both.": (
+            lambda z, before, after, theta: _by_radians(z, _change(before, after), theta)
         ),
-        "One angle serves the whole batch; each row has its own.": _wrong_diff(between=_one_angle),
+        "One angle serves the whole batch; each row has its own.": (
+            lambda z, before, after, theta: _one_angle(z, _change(before, after), theta)
+        ),
     },
     tolerance=1e-4,  # arccos is steep where two vectors are alike
     against=slerp,
@@ -96,16 +95,9 @@ def _drop_each(
     return mask & (u >= p_caption)[:, None], v >= p_embedding
 
 
-def _wrong_drop(
-    said=lambda p_caption, p_embedding, u, v: u >= p_caption,
-    known=lambda p_caption, p_embedding, u, v: v >= p_embedding,
-):
-    """The same, in which either can be wrong."""
-
-    def drop_each(mask, *given):
-        return mask & said(*given)[:, None], known(*given)
-
-    return drop_each
+def _left(mask: Tensor, said: Tensor) -> Tensor:
+    """The captions of the rows that keep theirs."""
+    return mask & said[:, None]
 
 
 def _draw_drops(g: torch.Generator):
@@ -128,41 +120,41 @@ drop_each = Check(
     mistakes={
         "One number decides both, so that no row loses its embedding alone: u is for captions, v "
         "for embeddings.": [
-            _wrong_drop(known=lambda p, q, u, v: u >= q),
-            _wrong_drop(said=lambda p, q, u, v: v >= p),
-            _wrong_drop(known=lambda p, q, u, v: u >= p),
+            lambda mask, p, q, u, v: (_left(mask, u >= p), u >= q),
+            lambda mask, p, q, u, v: (_left(mask, v >= p), v >= q),
+            lambda mask, p, q, u, v: (_left(mask, u >= p), u >= p),
         ],
-        "You exchanged the two shares: captions are lost with p_caption.": _wrong_drop(
-            lambda p, q, u, v: u >= q, lambda p, q, u, v: v >= p
+        "You exchanged the two shares: captions are lost with p_caption.": (
+            lambda mask, p, q, u, v: (_left(mask, u >= q), v >= p)
         ),
         "You exchanged the two numbers: u belongs to the captions, v to the embeddings.": (
-            _wrong_drop(lambda p, q, u, v: v >= p, lambda p, q, u, v: u >= q)
+            lambda mask, p, q, u, v: (_left(mask, v >= p), u >= q)
         ),
         "No row loses both, so that there is no null to guide away from: what becomes of one does "
-        "not depend on the other.": _wrong_drop(known=lambda p, q, u, v: (v >= q) | (u < p)),
+        "not depend on the other.": (
+            lambda mask, p, q, u, v: (_left(mask, u >= p), (v >= q) | (u < p))
+        ),
         "An embedding is lost only where the caption is lost, too; each has its own chance.": (
-            _wrong_drop(known=lambda p, q, u, v: (v >= q) | (u >= p))
+            lambda mask, p, q, u, v: (_left(mask, u >= p), (v >= q) | (u >= p))
         ),
         "A caption is lost only where the embedding is lost, too; each has its own chance.": (
-            _wrong_drop(said=lambda p, q, u, v: (u >= p) | (v >= q))
+            lambda mask, p, q, u, v: (_left(mask, (u >= p) | (v >= q)), v >= q)
         ),
         "You lose them where the number is over the share, and so keep what should go.": (
-            _wrong_drop(lambda p, q, u, v: u < p, lambda p, q, u, v: v < q)
+            lambda mask, p, q, u, v: (_left(mask, u < p), v < q)
         ),
-        "You return which embeddings are lost; asked for is which are known.": _wrong_drop(
-            known=lambda p, q, u, v: v < q
+        "You return which embeddings are lost; asked for is which are known.": (
+            lambda mask, p, q, u, v: (_left(mask, u >= p), v < q)
         ),
-        "A row with exactly the share is kept: it is lost below, u < p, so that 0 loses none.": (
-            _wrong_drop(lambda p, q, u, v: u > p, lambda p, q, u, v: v > q)
-        ),
+        "A row whose number is exactly the share goes, too; it is lost below, u < p, so that 0 "
+        "loses none.": lambda mask, p, q, u, v: (_left(mask, u > p), v > q),
         "You decide once for the whole batch, by the first numbers; every row has its own.": (
-            _wrong_drop(
-                lambda p, q, u, v: (u[0] >= p).expand(len(u)),
-                lambda p, q, u, v: (v[0] >= q).expand(len(v)),
-            )
+            lambda mask, p, q, u, v: (mask & (u[0] >= p), (v[0] >= q).expand(len(v)))
         ),
-        "No embedding is lost.": _wrong_drop(known=lambda p, q, u, v: torch.ones_like(v) > 0),
-        "No caption is lost.": _wrong_drop(said=lambda p, q, u, v: torch.ones_like(u) > 0),
+        "No embedding is lost.": (
+            lambda mask, p, q, u, v: (_left(mask, u >= p), torch.ones_like(v).bool())
+        ),
+        "No caption is lost.": lambda mask, p, q, u, v: (mask.clone(), v >= q),
     },
     against="the rule: row b loses its caption where u[b] < p_caption, and its embedding where "
     "v[b] < p_embedding",

@@ -1,6 +1,7 @@
 """The checks of lesson 10 on embeddings as what a prior learns: their size, their codes, and which
 of several draws is kept."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import torch
@@ -14,8 +15,6 @@ from labkit.systems import diffusion_prior
 from labkit.systems.autoregressive_prior import AutoregressivePrior
 from labkit.systems.embedding_codes import PCA, Buckets
 
-PAPER = 17.2  # the paper's factor, for its 1024 dimensions
-
 
 def _unit(rows: int, D: int, g: torch.Generator) -> Tensor:
     return F.normalize(torch.randn(rows, D, generator=g), dim=1)
@@ -24,25 +23,14 @@ def _unit(rows: int, D: int, g: torch.Generator) -> Tensor:
 # As large as noise.
 
 
+def _larger(z: Tensor, std: float) -> Tensor:
+    return std * z.shape[1] ** 0.5 * z
+
+
 def _noised_embedding(
     schedule: NoiseSchedule, z: Tensor, t: int, eps: Tensor, std: float
 ) -> Tensor:
-    return schedule.diffuse(std * z.shape[1] ** 0.5 * z, t, eps)
-
-
-def _wrong_noised(
-    scaled=lambda z, std: std * z.shape[1] ** 0.5 * z,
-    signal=lambda a: a**0.5,
-    noise=lambda a: (1 - a) ** 0.5,
-    after=lambda x, z, std: x,
-):
-    """A noised embedding in which one thing can be wrong; a: ᾱ_t."""
-
-    def noised_embedding(schedule, z, t, eps, std):
-        a = schedule.alpha_bar[t].item()
-        return after(signal(a) * scaled(z, std) + noise(a) * eps, z, std)
-
-    return noised_embedding
+    return schedule.diffuse(_larger(z, std), t, eps)
 
 
 def _draw_noised(g: torch.Generator):
@@ -58,37 +46,53 @@ noised_embedding = Check(
     draw_inputs=_draw_noised,
     mistakes={
         "The unit vectors are noised as they are: an entry of theirs is about 1/√D, and little is "
-        "left of it beside noise of 1. Multiply them by std · √D first.": _wrong_noised(
-            lambda z, std: z
+        "left of it beside noise of 1. Multiply them by std · √D first.": (
+            lambda schedule, z, t, eps, std: schedule.diffuse(z, t, eps)
         ),
         "You multiply by std alone, which makes small entries smaller: the factor is std · √D.": (
-            _wrong_noised(lambda z, std: std * z)
+            lambda schedule, z, t, eps, std: schedule.diffuse(std * z, t, eps)
         ),
         "You multiply by √D alone, so that the entries have a standard deviation of 1; asked for "
-        "is std, as that of pixels.": _wrong_noised(lambda z, std: z.shape[1] ** 0.5 * z),
+        "is std, as that of pixels.": (
+            lambda schedule, z, t, eps, std: schedule.diffuse(_larger(z, 1.0), t, eps)
+        ),
         "You multiply by std · D; the entries of a unit vector are about 1/√D, so the factor has "
-        "a root: std · √D.": _wrong_noised(lambda z, std: std * z.shape[1] * z),
-        "You divide by √D; the entries are that small already: multiply.": _wrong_noised(
-            lambda z, std: std * z / z.shape[1] ** 0.5
+        "a root: std · √D.": (
+            lambda schedule, z, t, eps, std: schedule.diffuse(std * z.shape[1] * z, t, eps)
         ),
-        "17.2 is the paper's factor for 1024 dimensions; here it is std · √D.": _wrong_noised(
-            lambda z, std: PAPER * z
+        "You divide by √D; the entries are that small already: multiply.": (
+            lambda schedule, z, t, eps, std: schedule.diffuse(std * z / z.shape[1] ** 0.5, t, eps)
         ),
-        "Your √D is that of the batch: D is the last dimension.": _wrong_noised(
-            lambda z, std: std * z.shape[0] ** 0.5 * z
+        "17.2 is the paper's factor for 1024 dimensions; here it is std · √D.": (
+            lambda schedule, z, t, eps, std: schedule.diffuse(17.2 * z, t, eps)
+        ),
+        "Your √D is that of the batch: D is the last dimension.": (
+            lambda schedule, z, t, eps, std: schedule.diffuse(std * len(z) ** 0.5 * z, t, eps)
         ),
         "Each dimension is brought to that standard deviation over the batch by itself. One factor "
-        "for all leaves the angles as they are.": _wrong_noised(
-            lambda z, std: std * z / z.std(0, correction=0)
+        "for all leaves the angles as they are.": (
+            lambda schedule, z, t, eps, std: schedule.diffuse(
+                std * z / z.std(0, correction=0), t, eps
+            )
         ),
-        "You multiply noise and all: first the embedding is scaled, then noised.": _wrong_noised(
-            lambda z, std: z, after=lambda x, z, std: std * z.shape[1] ** 0.5 * x
+        "You multiply noise and all: first the embedding is scaled, then noised.": (
+            lambda schedule, z, t, eps, std: _larger(schedule.diffuse(z, t, eps), std)
         ),
         "The result is brought to unit length, and with it the noise: x_t stays as it is.": (
-            _wrong_noised(after=lambda x, z, std: F.normalize(x, dim=1))
+            lambda schedule, z, t, eps, std: F.normalize(
+                schedule.diffuse(_larger(z, std), t, eps), dim=1
+            )
         ),
-        "You took ᾱ_t where √ᾱ_t belongs.": _wrong_noised(signal=lambda a: a),
-        "You took 1 − ᾱ_t where its root belongs.": _wrong_noised(noise=lambda a: 1 - a),
+        "You took ᾱ_t where √ᾱ_t belongs.": (
+            lambda schedule, z, t, eps, std: (
+                schedule.signal(t, z) ** 2 * _larger(z, std) + schedule.noise(t, z) * eps
+            )
+        ),
+        "You took 1 − ᾱ_t where its root belongs.": (
+            lambda schedule, z, t, eps, std: (
+                schedule.signal(t, z) * _larger(z, std) + schedule.noise(t, z) ** 2 * eps
+            )
+        ),
     },
     against=NoiseSchedule.diffuse,
 )
@@ -107,24 +111,66 @@ def _codes_and_back(
     return codes, AutoregressivePrior.embedding(prior, codes)
 
 
-def _wrong_codes(
-    centered=lambda z, mean: z - mean,
-    cut=lambda at, count: at.floor().clamp(0, count - 1),
-    ranges=lambda low, high: (low, high),
-    number=lambda count: count,
-    middle=0.5,
-    moved=lambda x, mean: x + mean,
-    end=lambda x: F.normalize(x, dim=1),
-):
-    """Codes and back in which one thing can be wrong."""
+def _place(z: Tensor, mean: Tensor, axes: Tensor, low: Tensor, width: Tensor) -> Tensor:
+    """How many buckets of those widths lie below each coordinate, with a fraction."""
+    return ((z - mean) @ axes.T - low) / width
 
-    def codes_and_back(z, mean, axes, low, high, count):
-        low, high = ranges(low, high)
-        width = (high - low) / number(count)
-        codes = cut((centered(z, mean) @ axes.T - low) / width, count).long()
-        return codes, end(moved((low + (codes + middle) * width) @ axes, mean))
 
-    return codes_and_back
+def _middles(codes: Tensor, low: Tensor, width: Tensor) -> Tensor:
+    return low + (codes + 0.5) * width
+
+
+def _back(coordinates: Tensor, axes: Tensor, mean: Tensor) -> Tensor:
+    return F.normalize(coordinates @ axes + mean, dim=1)
+
+
+def _mean_left_out(z, mean, axes, low, high, count):
+    codes, _ = _codes_and_back(z, mean, axes, low, high, count)
+    return codes, F.normalize(_middles(codes, low, (high - low) / count) @ axes, dim=1)
+
+
+def _edge(z, mean, axes, low, high, count, further):
+    codes, _ = _codes_and_back(z, mean, axes, low, high, count)
+    return codes, _back(low + (codes + further) * (high - low) / count, axes, mean)
+
+
+def _rounded(z, mean, axes, low, high, count):
+    width = (high - low) / count
+    codes = _place(z, mean, axes, low, width).round().long().clamp(0, count - 1)
+    return codes, _back(_middles(codes, low, width), axes, mean)
+
+
+def _fewer(z, mean, axes, low, high, count):
+    width = (high - low) / (count - 1)
+    codes = _place(z, mean, axes, low, width).floor().long().clamp(0, count - 1)
+    return codes, _back(_middles(codes, low, width), axes, mean)
+
+
+def _not_clamped(z, mean, axes, low, high, count):
+    width = (high - low) / count
+    codes = _place(z, mean, axes, low, width).floor().long()
+    return codes, _back(_middles(codes, low, width), axes, mean)
+
+
+def _one_too_many(z, mean, axes, low, high, count):
+    width = (high - low) / count
+    codes = _place(z, mean, axes, low, width).floor().long().clamp(0, count)
+    return codes, _back(_middles(codes, low, width), axes, mean)
+
+
+def _from_one(z, mean, axes, low, high, count):
+    codes, back = _codes_and_back(z, mean, axes, low, high, count)
+    return codes + 1, back
+
+
+def _one_range(z, mean, axes, low, high, count):
+    low, high = low.amin().expand_as(low), high.amax().expand_as(high)
+    return _codes_and_back(z, mean, axes, low, high, count)
+
+
+def _of_any_length(z, mean, axes, low, high, count):
+    codes, _ = _codes_and_back(z, mean, axes, low, high, count)
+    return codes, _middles(codes, low, (high - low) / count) @ axes + mean
 
 
 def _draw_codes(g: torch.Generator):
@@ -139,8 +185,7 @@ def _draw_codes(g: torch.Generator):
     codes = torch.randint(0, count, (N, K), generator=g)
     codes[0, 0], codes[1, 1] = count + 1, -3
     inside = codes + 0.1 + 0.8 * torch.rand(N, K, generator=g)
-    values = low + inside * (high - low) / count
-    return mean + values @ axes, mean, axes, low, high, count
+    return mean + (low + inside * (high - low) / count) @ axes, mean, axes, low, high, count
 
 
 codes_and_back = Check(
@@ -148,35 +193,27 @@ codes_and_back = Check(
     reference=_codes_and_back,
     draw_inputs=_draw_codes,
     mistakes={
-        "The mean is not taken away before the projection.": _wrong_codes(
-            centered=lambda z, mean: z
+        "The mean is not taken away before the projection.": (
+            lambda z, mean, *found: _codes_and_back(z + mean, mean, *found)
         ),
-        "The mean is not added again on the way back.": _wrong_codes(moved=lambda x, mean: x),
+        "The mean is not added again on the way back.": _mean_left_out,
         "On the way back you take the lower edge of each bucket, so all errors go one way; its "
-        "middle is never further away than half a bucket.": _wrong_codes(middle=0.0),
-        "On the way back you take the upper edge of each bucket; take its middle.": _wrong_codes(
-            middle=1.0
+        "middle is never further away than half a bucket.": partial(_edge, further=0),
+        "On the way back you take the upper edge of each bucket; take its middle.": partial(
+            _edge, further=1
         ),
         "You round to the nearest edge; the number of a bucket is how many whole widths lie below: "
-        "floor.": _wrong_codes(cut=lambda at, count: at.round().clamp(0, count - 1)),
-        "You cut the range into count − 1 buckets, as if the codes were the edges.": _wrong_codes(
-            number=lambda count: count - 1
-        ),
+        "floor.": _rounded,
+        "You cut the range into count − 1 buckets, as if the codes were the edges.": _fewer,
         "A value outside the range gets a code that does not exist; it belongs to the first or the "
-        "last bucket: clamp.": _wrong_codes(cut=lambda at, count: at.floor()),
+        "last bucket: clamp.": _not_clamped,
         "The last code that you allow is `count`, which does not exist: 0 … count − 1.": (
-            _wrong_codes(cut=lambda at, count: at.floor().clamp(0, count))
+            _one_too_many
         ),
-        "The codes begin at 1; they are 0 … count − 1.": _wrong_codes(
-            cut=lambda at, count: at.floor().clamp(0, count - 1) + 1, middle=-0.5
-        ),
+        "The codes begin at 1; they are 0 … count − 1.": _from_one,
         "All components share one range; the later ones vary less, and would fall into few "
-        "buckets.": _wrong_codes(
-            ranges=lambda low, high: (low.amin().expand_as(low), high.amax().expand_as(high))
-        ),
-        "The embedding that comes back is no unit vector; bring it to length 1.": _wrong_codes(
-            end=lambda x: x
-        ),
+        "buckets.": _one_range,
+        "The embedding that comes back is no unit vector; bring it to length 1.": _of_any_length,
     },
     against=AutoregressivePrior.embedding,
 )
@@ -189,39 +226,36 @@ def _best_of(candidates: Tensor, text: Tensor) -> Tensor:
     return diffusion_prior.nearest(F.normalize(candidates, dim=2), text)
 
 
-def _kept(
-    score=lambda candidates, text: (F.normalize(candidates, dim=2) * text).sum(2),
-    best=lambda scores: scores.argmax(0),
-    end=lambda z: F.normalize(z, dim=1),
-):
-    """The best of several in which one thing can be wrong."""
-
-    def best_of(candidates, text):
-        index = best(score(candidates, text)).expand(len(text))
-        return end(candidates[index, torch.arange(len(text))])
-
-    return best_of
+def _cosines(candidates: Tensor, text: Tensor) -> Tensor:
+    return (F.normalize(candidates, dim=2) * text).sum(2)  # (n, B)
 
 
-def _farther(candidates: Tensor, text: Tensor) -> Tensor:
-    return -(candidates - text).square().sum(2)
+def _rows(candidates: Tensor, index: Tensor) -> Tensor:
+    """Candidate index[b] of each row b, at its own length."""
+    return candidates[index, torch.arange(candidates.shape[1])]
+
+
+def _kept(candidates: Tensor, index: Tensor) -> Tensor:
+    return F.normalize(_rows(candidates, index), dim=1)
+
+
+def _for_all(candidates: Tensor, scores: Tensor) -> Tensor:
+    """The same candidate for every row, that of the largest score, (n,)."""
+    return F.normalize(candidates[scores.argmax()], dim=1)
 
 
 def _draw_candidates(g: torch.Generator):
-    """Candidates of different lengths, as a sampler leaves them; for some rows the longest is not
-    the nearest, nor the same one for all."""
+    """Candidates of different lengths, as a sampler leaves them. In every other row the length
+    decides, if it may, for the one that lies farthest from the text."""
     n, B, D = size(g, 2, 4), size(g, 5, 8), size(g, 6, 11)
-    text = _unit(B, D, g)
-    candidates = torch.randn(n, B, D, generator=g)
-    candidates = candidates / candidates.norm(dim=2, keepdim=True)
-    rows = torch.arange(B)
-    cosine = (candidates * text).sum(2)
-    candidates = torch.where(cosine[..., None] < 0, -candidates, candidates)  # (n, B, D)
-    cosine = cosine.abs()
-    length = 0.5 + torch.rand(n, B, generator=g)
-    longest = cosine.argmin(0)  # of these the dot product is the largest, and also the distance
-    length[longest, rows] = 1.5 * (cosine.amax(0) / cosine[longest, rows]).clamp(max=40)
-    length[:, ::2] = 0.8  # and here no length decides
+    text, rows = _unit(B, D, g), torch.arange(B)
+    candidates = F.normalize(torch.randn(n, B, D, generator=g), dim=2)
+    cosine = (candidates * text).sum(2, keepdim=True)
+    candidates, cosine = torch.where(cosine < 0, -candidates, candidates), cosine[..., 0].abs()
+    length, farthest = 0.5 + torch.rand(n, B, generator=g), cosine.argmin(0)
+    enough = 1.5 * cosine.amax(0) / cosine[farthest, rows]
+    length[farthest, rows] = enough.clamp(max=40)
+    length[:, ::2] = 0.8
     return length[..., None] * candidates, text
 
 
@@ -232,24 +266,28 @@ best_of = Check(
     mistakes={
         "The candidates are compared at their own lengths, so that a long one wins; bring each to "
         "length 1 before the dot product, the text as well.": [
-            _kept(lambda candidates, text: (candidates * text).sum(2)),
-            _kept(_farther),
+            lambda candidates, text: _kept(candidates, (candidates * text).sum(2).argmax(0)),
+            lambda candidates, text: _kept(candidates, (candidates - text).norm(dim=2).argmin(0)),
         ],
-        "What you return has not length 1: CLIP's embeddings are unit vectors.": _kept(
-            end=lambda z: z
+        "What you return has not length 1: CLIP's embeddings are unit vectors.": (
+            lambda candidates, text: _rows(candidates, _cosines(candidates, text).argmax(0))
         ),
-        "You keep the farthest candidate.": _kept(best=lambda scores: scores.argmin(0)),
+        "You keep the farthest candidate.": (
+            lambda candidates, text: _kept(candidates, _cosines(candidates, text).argmin(0))
+        ),
         "You decide once for the whole batch; each row keeps its own best.": [
-            _kept(best=lambda scores: scores.mean(1).argmax()),
-            _kept(best=lambda scores: scores.amax(1).argmax()),
+            lambda candidates, text: _for_all(candidates, _cosines(candidates, text).mean(1)),
+            lambda candidates, text: _for_all(candidates, _cosines(candidates, text).amax(1)),
         ],
-        "You always keep the first candidate.": _kept(best=lambda scores: 0 * scores.argmax(0)),
-        "You average the candidates; that is a mean, which is no embedding of a picture. Keep one "
-        "of them.": lambda candidates, text: F.normalize(
-            F.normalize(candidates, dim=2).mean(0), dim=1
+        "You always keep the first candidate.": (
+            lambda candidates, text: F.normalize(candidates[0], dim=1)
         ),
-        "You keep the longest candidate; the nearest is asked for.": _kept(
-            lambda candidates, text: candidates.norm(dim=2)
+        "You average the candidates; that is a mean, which is no embedding of a picture. Keep one "
+        "of them.": (
+            lambda candidates, text: F.normalize(F.normalize(candidates, dim=2).mean(0), dim=1)
+        ),
+        "You keep the longest candidate; the nearest is asked for.": (
+            lambda candidates, text: _kept(candidates, candidates.norm(dim=2).argmax(0))
         ),
     },
     against=diffusion_prior.nearest,
