@@ -8,7 +8,7 @@ as a normal distribution near N(0, I) (KL), or by the nearest entry of a codeboo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -75,6 +75,14 @@ class AutoencoderConfig:
     def latent_shape(self) -> tuple[int, int, int]:
         """(channels, side, side) of a latent."""
         return (self.latent, self.size // self.f, self.size // self.f)
+
+    def differences(self, other: AutoencoderConfig) -> str:
+        """In what the other one differs, in words."""
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        odd = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        return ", ".join(
+            f"its {name} is {two} instead of {one}" for name, (one, two) in odd.items()
+        )
 
 
 class Posterior(NamedTuple):
@@ -173,12 +181,13 @@ class Autoencoder(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def moments(self, x: Tensor) -> Tensor:
-        """What the encoder says of pictures, (B, latent or 2 · latent, S / f, S / f). Raises
-        ValueError for pictures of another shape."""
+        """What the encoder says of pictures, (B, latent or 2 · latent, S / f, S / f), in their own
+        dtype: where autocast computes in bfloat16, whose 8 bits would also be those of the noise
+        and of all that is learned from it. Raises ValueError for pictures of another shape."""
         c = self.config
         sized_pictures(x, c.channels, c.size, self.quant_conv.weight, "this autoencoder")
-        x = F.pixel_unshuffle(x, c.fold).contiguous(memory_format=torch.channels_last)
-        return self.quant_conv(self.encoder(x))
+        h = F.pixel_unshuffle(x, c.fold).contiguous(memory_format=torch.channels_last)
+        return self.quant_conv(self.encoder(h)).to(x.dtype)
 
     def posterior(self, x: Tensor) -> Posterior:
         """q(z | x) of a KL autoencoder. Raises ValueError for one with a codebook."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from labkit.inputs import number, picture_batch, short, whole_number
+from labkit.inputs import number, picture_batch, whole_number
 from labkit.nets.autoencoder import Autoencoder, AutoencoderConfig, straight_through
 from labkit.nets.discriminator import PatchDiscriminator
 from labkit.systems.perceptual import PerceptualLoss
@@ -42,6 +42,12 @@ class FirstStageConfig:
             number(getattr(self, name), name, 0)
         for name in ("judge", "layers"):
             whole_number(getattr(self, name), name, 1)
+        if self.adversarial and self.net.size < 4 * 2**self.layers:
+            raise ValueError(
+                f"a discriminator of {self.layers} layers sees nothing in pictures of "
+                f"{self.net.size} pixels a side, but only from {4 * 2**self.layers} on: choose "
+                "fewer layers"
+            )
 
 
 def codebook_loss(z: Tensor, entries: Tensor, commitment: float) -> Tensor:
@@ -85,11 +91,8 @@ class FirstStage(nn.Module):
     def begin_from(self, earlier: FirstStage) -> None:
         """Takes over the autoencoder of an earlier run, such as one without a discriminator.
         Raises ValueError for another network."""
-        if earlier.config.net != self.config.net:
-            raise ValueError(
-                f"this autoencoder cannot begin from one of another network: "
-                f"{short(earlier.config.net)} for {short(self.config.net)}"
-            )
+        if odd := self.config.net.differences(earlier.config.net):
+            raise ValueError(f"this autoencoder cannot begin from one of another network: {odd}")
         self.autoencoder.load_state_dict(earlier.autoencoder.state_dict())
 
     @torch.no_grad()

@@ -10,7 +10,6 @@ or a class's. A smaller picture or known pixels are laid beside the latents (app
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -19,15 +18,14 @@ from torch import Tensor, nn
 from labkit import devices
 from labkit.conditioning import Conditioning
 from labkit.denoiser import MapX0, keep_known
-from labkit.inputs import number, picture_batch, short, whole_number
+from labkit.inputs import float_batch, picture_batch, short, whole_number
 from labkit.likelihood import training_loss
-from labkit.nets.autoencoder import Autoencoder, AutoencoderConfig
-from labkit.nets.transformer import TextConfig
+from labkit.nets.autoencoder import Autoencoder
 from labkit.sampler import State, ddim, from_noise
 from labkit.scenes.tokenizer import Tokenizer, words_of
 from labkit.systems.autoencoder import FirstStage
 from labkit.systems.captions import guided
-from labkit.systems.ddpm import DDPMConfig, build_denoiser
+from labkit.systems.ddpm import build_denoiser
 from labkit.systems.glide_inputs import (
     Prompt,
     known_pictures,
@@ -36,55 +34,7 @@ from labkit.systems.glide_inputs import (
     scaled_terms,
 )
 from labkit.systems.ldm_condition import Classes, Sentences
-
-
-@dataclass(frozen=True, kw_only=True)
-class LDMConfig(DDPMConfig):
-    """All that there is to choose about an `LDM`: net is the U-Net of the latents, net.tokens the
-    length of each token that it hears, net.image how many channels it sees beside them."""
-
-    autoencoder: AutoencoderConfig
-    schedule: str = "scaled_linear"
-    text: TextConfig | None = None  # of the transformer whose tokens the U-Net looks at
-    clip_text: bool = False  # it is CLIP's, and frozen (Stable Diffusion); else trained along
-    classes: int | None = None  # how many, where it hears a class and no text
-    p_uncond: float = 0.1  # of the training rows that lose their text or class
-    inpaints: bool = False  # sees the known pixels' latents, and where they are
-    upsamples: int | None = None  # sees a picture of that many pixels a side, which it makes larger
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name, kind in (("autoencoder", AutoencoderConfig), ("text", TextConfig)):
-            if isinstance(getattr(self, name), dict):  # from JSON
-                object.__setattr__(self, name, kind(**getattr(self, name)))
-        number(self.p_uncond, "p_uncond", 0, 1)
-        net, shape = self.net, self.autoencoder.latent_shape
-        if self.classes is not None:
-            whole_number(self.classes, "classes", 1)
-        if self.upsamples is not None:
-            whole_number(self.upsamples, "upsamples", 1, self.autoencoder.size - 1)
-        if self.text is not None and self.classes is not None:
-            raise ValueError("text and classes are both set, but a model hears one of them or none")
-        if self.clip_text and self.text is None:
-            raise ValueError("clip_text is set, but there is no text: say which transformer it is")
-        tokens = self.text.width if self.text else None
-        if self.classes is not None:  # a table of any width
-            tokens = whole_number(net.tokens, "net.tokens", 1)
-        for what, given, needed in (
-            ("channels", net.channels, shape[0]),
-            ("size", net.size, shape[1]),
-            ("tokens", net.tokens, tokens),
-            ("image", net.image, sum(self.beside.values())),
-        ):
-            if given != needed:
-                raise ValueError(f"net.{what} is {given}, but must be {needed} for this model")
-
-    @property
-    def beside(self) -> dict[str, int]:
-        """The channels of what the U-Net sees beside the latents, in their order."""
-        known = {"known": self.autoencoder.latent, "mask": 1} if self.inpaints else {}
-        low = {"low": self.autoencoder.channels} if self.upsamples is not None else {}
-        return known | low
+from labkit.systems.ldm_config import LDMConfig
 
 
 class LDM(nn.Module):
@@ -122,12 +72,12 @@ class LDM(nn.Module):
 
     def begin_from(self, first: FirstStage) -> None:
         """Takes over a trained autoencoder. Raises ValueError for one of another size or f."""
-        if first.config.net != self.config.autoencoder:
-            mine, other = self.config.autoencoder, first.config.net
+        mine, other = self.config.autoencoder, first.config.net
+        if odd := mine.differences(other):
             raise ValueError(
                 f"this model's latents are {mine.latent_shape}, 1/{mine.f} of {mine.size} pixels, "
                 f"and the autoencoder's {other.latent_shape}, 1/{other.f} of {other.size}, of "
-                f"another network: give the autoencoder of {short(mine)}"
+                f"another network ({odd}): give the one that belongs to this model"
             )
         self.autoencoder.load_state_dict(first.autoencoder.state_dict())
 
@@ -136,25 +86,40 @@ class LDM(nn.Module):
     def latents(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What is diffused, (B, latent, S / f, S / f), of about unit size: draws from the
         autoencoder's posterior, scaled. Raises ValueError for pictures of another size."""
+        self.check_measured()
         return self.scale * self.autoencoder.encode(pictures, generator)
 
     def decode(self, latents: Tensor) -> Tensor:
         """The pictures of scaled latents, (B, C, S, S). Raises ValueError for another shape."""
-        return self.autoencoder.decode(latents / self.scale)
+        self.check_measured()
+        return self.autoencoder.decode(float_batch(latents, "the latents") / self.scale)
 
-    def measured(self, z: Tensor) -> None:
+    def check_measured(self) -> None:
+        """Raises ValueError as long as no training has measured the scale."""
+        if not self.scale.isfinite():
+            raise ValueError(
+                "this model has not been trained, so it does not know how large its latents are: "
+                "train it, or set model.scale to one over their standard deviation"
+            )
+
+    def measure(self, z: Tensor) -> None:
         """The first batch of training says how large latents are."""
         self.scale.copy_(torch.where(self.scale.isfinite(), self.scale, 1 / z.float().std()))
+
+    def known_latents(self, image: Tensor, mask: Tensor) -> Tensor:
+        """The scaled latents of the known pixels, gray elsewhere, (B, latent, S / f, S / f)."""
+        return self.scale * self.autoencoder.mean(image * mask)
 
     def beside(self, known: Tensor | None, mask: Tensor | None, low: Tensor | None):
         """What the U-Net sees beside the latents, (B, net.image, S / f, S / f): the latents of the
         known pixels, gray elsewhere; where all of them are known, 1; and the smaller picture."""
         net, parts = self.config.net, {}
         if self.config.inpaints:
-            parts["known"] = self.scale * self.autoencoder.mean(known * mask)
+            parts["known"] = self.known_latents(known, mask)
             parts["mask"] = self.known_places(mask)
         if self.config.upsamples is not None:
-            parts["low"] = F.interpolate(low, size=(net.size, net.size), mode="bilinear")
+            small = F.pixel_unshuffle(low, self.config.squares)
+            parts["low"] = F.interpolate(small, size=(net.size, net.size), mode="bilinear")
         chosen = [parts[name] for name in self.config.beside]
         return torch.cat(chosen, dim=1) if chosen else None
 
@@ -174,25 +139,42 @@ class LDM(nn.Module):
     # Training
 
     def loss(self, batch: Tensor | tuple) -> Tensor:
-        """A scalar, for pictures (B, C, S, S) in [−1, 1], or (pictures, captions or labels (B,)),
-        and last masks (B, 1, S, S), 1 = known, if it inpaints: L_simple of the scaled latents. Each
-        row loses its caption or class with probability p_uncond."""
+        """A scalar, for pictures (B, C, S, S) in [−1, 1], or (pictures, captions or labels (B,),
+        masks (B, 1, S, S), smaller pictures (B, C, s, s)), of these what the model takes: L_simple
+        of the scaled latents. Each row loses its caption or class with probability p_uncond. masks:
+        1 = known. Without smaller pictures, the means of squares are seen. Raises ValueError for
+        what is missing, does not fit, or would not be heard."""
         pictures, *given = [batch] if isinstance(batch, Tensor) else batch
         picture_batch(pictures, "pictures")
         cond = self.training_condition(given, len(pictures))
-        mask = masks_of(given[bool(self.hears) :], pictures) if self.config.inpaints else None
+        mask = masks_of([given.pop(0)] if given else [], pictures) if self.config.inpaints else None
         low, side = None, self.config.upsamples
         if side is not None:
-            small = F.interpolate(pictures, size=(side, side), mode="area")
+            small = given.pop(0) if given else F.interpolate(pictures, (side, side), mode="area")
             low = low_pictures(small, side, pictures.shape[1], len(pictures))
+        if given:
+            raise ValueError(
+                f"the batch also has {short(given[0])}, which this model does not take: give "
+                f"{self.takes} alone"
+            )
         with torch.no_grad():
             z = self.autoencoder.encode(pictures)
             if self.training:
-                self.measured(z)
+                self.measure(z)
+            else:
+                self.check_measured()
             seen = self.beside(pictures, mask, low)
         return training_loss(self.denoiser, self.scale * z, cond._replace(image=seen))
 
-    def training_condition(self, given: Sequence, rows: int) -> Conditioning:
+    @property
+    def takes(self) -> str:
+        """What a batch of training holds, in words."""
+        others = {"masks": self.config.inpaints, "smaller pictures": self.config.upsamples}
+        kinds = {"pictures": True, self.hears: self.hears} | others
+        return ", ".join(kind for kind, there in kinds.items() if there)
+
+    def training_condition(self, given: list, rows: int) -> Conditioning:
+        """What the first of the given says, which is taken from them."""
         if self.condition is None:
             return Conditioning()
         if not given or len(given[0]) != rows:
@@ -200,7 +182,7 @@ class LDM(nn.Module):
                 f"the batch has {rows} pictures and {len(given[0]) if given else 'no'} "
                 f"{self.hears}, but each picture must come with its own"
             )
-        return self.condition(given[0], gone=torch.rand(rows) < self.config.p_uncond)
+        return self.condition(given.pop(0), gone=torch.rand(rows) < self.config.p_uncond)
 
     # Sampling
 
@@ -229,12 +211,8 @@ class LDM(nn.Module):
         Raises ValueError for what it cannot read, pictures of another size or range, guidance by a
         null that was never trained, and a model whose scale no training has measured.
         """
-        if not self.scale.isfinite():
-            raise ValueError(
-                "this model has not been trained, so it does not know how large its latents are: "
-                "train it, or set model.scale to one over their standard deviation"
-            )
-        terms, rows = self.terms(prompts, scale)
+        self.check_measured()
+        terms, rows = self.terms(prompts, scale, negative)
         pixels, place = self.config.autoencoder, devices.placed(self)
         image, mask = (part.to(**place) for part in known_pictures(known, pixels, rows))
         small = low_pictures(low, self.config.upsamples, pixels.channels, rows)
@@ -247,7 +225,7 @@ class LDM(nn.Module):
             denoise = MapX0(denoise, map_x0)
         if known is not None:
             with torch.no_grad():
-                z = self.scale * self.autoencoder.mean(image)
+                z = self.known_latents(image, mask)
             denoise = MapX0(denoise, keep_known(z, self.known_places(mask)))
         states = from_noise(
             denoise,
@@ -262,15 +240,18 @@ class LDM(nn.Module):
         keep = keep_known(image, mask)  # where nothing is known, all is as decoded
         return (state._replace(decode=lambda x0: keep(self.decode(x0))) for state in states)
 
-    def terms(self, prompts, scale: float | Tensor | None) -> tuple[list, int]:
+    def terms(self, prompts, scale: float | Tensor | None, negative=None) -> tuple[list, int]:
         """What guides and by how much, as `scaled_terms`, and for how many pictures. Raises
-        ValueError for a scale where nothing is heard."""
+        ValueError for a scale or a negative where nothing is heard."""
         if self.condition is None:
-            if scale is not None:
-                raise ValueError("this model hears no condition to guide it: leave out scale")
+            if scale is not None or negative is not None:
+                name = "negative" if scale is None else "scale"
+                raise ValueError(f"this model hears no condition to guide it: leave out {name}")
             return [], whole_number(prompts, "the number of pictures", 1)
         if scale is None:
             scale = 3.0 if self.config.p_uncond else 1.0
         prompts = prompts.tolist() if hasattr(prompts, "tolist") else prompts
+        if self.hears == "classes" and isinstance(prompts, int):
+            raise ValueError(f"prompts is {prompts}, but must be a class for each: [{prompts}]")
         terms = scaled_terms(prompts, scale)
         return terms, len(terms[0][0])

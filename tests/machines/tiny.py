@@ -96,7 +96,7 @@ SYSTEMS: dict[str, Callable[[], nn.Module]] = {
     ),
     "ldm": lambda: LDM(BY_LATENT),
     "ldm, smaller picture beside": lambda: LDM(
-        replace(BY_LATENT, net=replace(LATENT, tokens=16, image=3), upsamples=8)
+        replace(BY_LATENT, net=replace(LATENT, tokens=16, image=12), upsamples=8)
     ),
     "ldm, of classes": lambda: LDM(replace(BY_LATENT, text=None, classes=3)),
     "noisy guide": lambda: NoisyGuide(NoisyGuideConfig(NoisyClassifierConfig(NET, 3, 8), T=T)),

@@ -71,6 +71,14 @@ def stage_loss(stage, x):
     return stage.loss(x)
 
 
+def test_in_bfloat16_the_posterior_is_still_of_full_precision():
+    net, x = made().autoencoder, pictures()
+    with torch.autocast("cpu", torch.bfloat16):
+        posterior, z = net.posterior(x), made(VQ).autoencoder.encode(x)
+    kinds = {part.dtype for part in (*posterior, posterior.kl(), posterior.sample(), z)}
+    assert kinds == {torch.float32}
+
+
 def test_the_loss_is_the_sum_of_its_terms():
     x = pictures()
     for config in (KL, VQ, JUDGED):
@@ -170,11 +178,13 @@ def test_a_late_discriminator_begins_from_a_run_without_one():
     plain, judged = made(), FirstStage(JUDGED)
     judged.begin_from(plain)
     assert torch.equal(judged.reconstruct(pictures()), plain.reconstruct(pictures()))
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match="another network: its codebook is None instead of 12"):
         FirstStage(VQ).begin_from(plain)
 
 
 def test_bad_weights_and_bad_pictures_are_refused():
+    with pytest.raises(ValueError, match="sees nothing in pictures of 16 pixels"):
+        replace(JUDGED, layers=3)
     for change in ({"kl": -1}, {"adversarial": float("nan")}, {"judge": 0}, {"layers": 0.5}):
         with pytest.raises(ValueError, match=next(iter(change))):
             replace(KL, **change)

@@ -26,7 +26,7 @@ CONFIG = LDMConfig(net=NET, autoencoder=PIXELS, text=TEXT, T=50)
 PLAIN = replace(CONFIG, net=replace(NET, tokens=None), text=None)
 CLASSES = replace(CONFIG, text=None, classes=4)
 INPAINTS = replace(CONFIG, net=replace(NET, image=4), inpaints=True)
-UPSAMPLES = replace(CONFIG, net=replace(NET, image=3), upsamples=8)
+UPSAMPLES = replace(CONFIG, net=replace(NET, image=12), upsamples=8)
 STAR, DISC = "a red star", "a large blue disc on a mint background"
 
 
@@ -120,6 +120,7 @@ def test_it_takes_over_an_autoencoder_and_refuses_one_of_another_size_or_f():
         (replace(PIXELS, size=32), "1/4 of 32"),
         (replace(PIXELS, fold=1), "1/2 of 16"),
         (replace(PIXELS, latent=4), r"\(4, 4, 4\)"),
+        (replace(PIXELS, width=16), "its width is 16 instead of 8"),
     ):
         with pytest.raises(ValueError, match=says):
             system.begin_from(FirstStage(FirstStageConfig(other)))
@@ -195,6 +196,8 @@ def test_without_a_condition_it_is_told_how_many():
     assert loss(system.train(), pictures()).isfinite()
     with pytest.raises(ValueError, match="leave out scale"):
         system.generate(2, scale=2.0)
+    with pytest.raises(ValueError, match="leave out negative"):
+        system.generate(2, negative=STAR)
     with pytest.raises(ValueError, match="number of pictures"):
         system.generate(0)
 
@@ -221,6 +224,17 @@ def test_known_pixels_stay_bit_for_bit_and_the_others_are_drawn():
         drawn = last(system.generate([STAR, DISC], steps=3, known=(image, half_known()), eta=1.0))
         assert torch.equal(drawn.pictures[..., :8], image[..., :8])
         assert not torch.allclose(drawn.pictures[..., 8:], image[..., 8:], atol=0.05)
+
+
+def test_what_is_erased_has_no_part_in_the_picture():
+    for config in (CONFIG, INPAINTS):
+        system, image = awake(config), pictures()
+        other = torch.where(half_known().bool(), image, -image.roll(1, 0))
+        drawn = [
+            last(system.generate([STAR, DISC], steps=3, known=(x, half_known()))).x
+            for x in (image, other)
+        ]
+        assert torch.equal(*drawn)
 
 
 def test_a_place_of_the_latents_is_known_where_all_of_its_pixels_are():
@@ -252,12 +266,37 @@ def test_it_learns_to_inpaint_from_masks_of_its_batch():
 
 def test_an_upsampler_sees_the_smaller_picture():
     system, low = awake(UPSAMPLES), pictures(size=8)
-    assert system.beside(None, None, low).shape == (2, 3, 4, 4)
+    assert system.beside(None, None, low).shape == (2, 12, 4, 4)
     one, other = (
         last(system.generate([STAR, DISC], low=x, steps=2)).pictures for x in (low, low.flip(0))
     )
     assert one.shape == (2, 3, 16, 16) and not torch.allclose(one, other, atol=1e-3)
     assert loss(system.train(), (pictures(), [STAR, DISC])).isfinite()
+
+
+def test_an_upsampler_sees_all_of_a_smaller_picture_that_is_larger_than_the_latents():
+    system, low = awake(UPSAMPLES), pictures(size=8)
+    chess = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(4, 4)  # the same means of squares
+    assert not torch.allclose(*(system.beside(None, None, x) for x in (low, low + chess)))
+    small = awake(replace(CONFIG, net=replace(NET, image=3), upsamples=2))
+    assert small.beside(None, None, pictures(size=8)[..., :2, :2]).shape == (2, 3, 4, 4)
+
+
+def test_an_upsampler_learns_from_the_smaller_pictures_of_its_batch_where_there_are_some():
+    system, x, low = awake(UPSAMPLES).train(), pictures(), torch.zeros(2, 3, 8, 8)
+    captions, means = [STAR, DISC], torch.nn.functional.avg_pool2d(x, 2)
+    assert loss(system, (x, captions, means)) == loss(system, (x, captions))
+    assert loss(system, (x, captions, low)) != loss(system, (x, captions))
+    with pytest.raises(ValueError, match="low has shape"):
+        system.loss((x, captions, x))
+
+
+def test_training_in_bfloat16_diffuses_latents_and_noise_of_full_precision():
+    system, seen = awake().train(), []
+    system.denoiser.net.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert loss(system, (pictures(), [STAR, DISC])).dtype == torch.float32
+    assert seen == [torch.float32]
 
 
 def test_with_a_codebook_unrounded_latents_are_diffused_and_decoding_rounds_them():
@@ -305,8 +344,17 @@ def test_what_does_not_fit_gets_a_sentence(config, options, says):
 def test_latents_of_another_shape_and_an_untrained_model_get_a_sentence():
     with pytest.raises(ValueError, match=r"takes \(B, 3, 4, 4\)"):
         awake().decode(torch.zeros(1, 4, 4, 4))
-    with pytest.raises(ValueError, match="has not been trained"):
-        LDM(CONFIG).generate([STAR])
+    with pytest.raises(ValueError, match="torch tensor"):
+        awake().decode([1.0])
+    new = LDM(CONFIG).eval()
+    for call in (
+        lambda: new.generate([STAR]),
+        lambda: new.latents(pictures()),
+        lambda: new.decode(torch.zeros(1, 3, 4, 4)),
+        lambda: new.loss((pictures(), [STAR, DISC])),
+    ):
+        with pytest.raises(ValueError, match="has not been trained"):
+            call()
     with pytest.raises(ValueError, match="zebra"):
         awake().encode(["a zebra"])
     with pytest.raises(ValueError, match="from 0 to 3"):
@@ -315,6 +363,22 @@ def test_latents_of_another_shape_and_an_untrained_model_get_a_sentence():
         awake().loss((pictures(), [STAR]))
     with pytest.raises(ValueError, match="2 pictures and no classes"):
         awake(CLASSES).loss(pictures())
+    with pytest.raises(ValueError, match=r"a class for each: \[3\]"):
+        awake(CLASSES).generate(3)
+
+
+@pytest.mark.parametrize(
+    ("config", "more", "takes"),
+    [
+        (PLAIN, ([STAR, DISC],), "pictures"),
+        (CONFIG, ([STAR, DISC], torch.ones(2, 1, 16, 16)), "pictures, sentences"),
+        (INPAINTS, ([STAR, DISC], torch.ones(2, 1, 16, 16), 0), "sentences, masks"),
+        (UPSAMPLES, ([STAR, DISC], torch.zeros(2, 3, 8, 8), 0), "sentences, smaller pictures"),
+    ],
+)
+def test_nothing_of_a_batch_is_ignored(config, more, takes):
+    with pytest.raises(ValueError, match=f"does not take: give .*{takes} alone"):
+        awake(config).train().loss((pictures(), *more))
 
 
 @pytest.mark.parametrize(
@@ -327,6 +391,9 @@ def test_latents_of_another_shape_and_an_untrained_model_get_a_sentence():
         ({"classes": 3}, "text and classes are both set"),
         ({"inpaints": True}, "net.image is 0, but must be 4"),
         ({"upsamples": 16}, "upsamples is 16, but .* from 1 to 15"),
+        ({"upsamples": 6}, "upsamples is 6, but .* multiple"),
+        ({"upsamples": 8}, "net.image is 0, but must be 12"),
+        ({"net": replace(NET, learned_variance=True)}, "no 8-bit levels"),
         ({"clip_text": True, "text": None, "net": replace(NET, tokens=None)}, "clip_text"),
         ({"text": None, "classes": 3, "net": replace(NET, tokens=None)}, "net.tokens is None"),
     ],
