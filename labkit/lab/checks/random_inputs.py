@@ -60,6 +60,15 @@ def random_times(g: Generator, last: int = STEPS) -> tuple[int, int]:
     return (s + 1 if turn(g, 5) == 0 else whole(s + 5, last, g)), s
 
 
+def chances(g: Generator, rows: int) -> tuple[Tensor, float]:
+    """u (rows,) in [0, 1) and p: at least one number is below p, in turn but for p = 0, some are
+    above it, and one is p itself."""
+    u, order = torch.rand(rows, generator=g), torch.randperm(rows, generator=g)
+    edge = 0.0 if turn(g, 4) == 0 else between(0.2, 0.4, g)
+    u[order[:4]] = torch.tensor([0.1, 0.5, 0.9, edge])
+    return u, u[order[3]].item()
+
+
 class Given(TorchFunctionMode):
     """Inside `with Given(randn=z):` torch.randn gives z, so that a function of labkit that draws
     its own noise can be compared with one that is given it. Likewise rand and randint."""
@@ -71,12 +80,3 @@ class Given(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         given = self.numbers.get(getattr(func, "__name__", ""))
         return func(*args, **(kwargs or {})) if given is None else given
-
-
-def mistaken(function, **changes):
-    """`function` with some of its pieces exchanged; a piece may be computed from the arguments."""
-
-    def mistake(*args):
-        return function(*args, **{k: v(*args) if callable(v) else v for k, v in changes.items()})
-
-    return mistake
