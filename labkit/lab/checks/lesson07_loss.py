@@ -31,9 +31,8 @@ def _clip_loss(image: Tensor, text: Tensor, scale: float) -> Tensor:
     return contrastive_loss(_unit(image), _unit(text), scale)
 
 
-def _wrong_loss(ask=_halves, image_unit=_unit, text_unit=_unit, use=lambda scale: scale):
-    """The loss in which one thing can be wrong."""
-    return lambda image, text, scale: ask(use(scale) * image_unit(image) @ text_unit(text).T)
+def _logits(image: Tensor, text: Tensor, scale: float) -> Tensor:
+    return scale * _unit(image) @ _unit(text).T
 
 
 def _exp_and_log(logits: Tensor) -> Tensor:
@@ -72,51 +71,60 @@ clip_loss = Check(
     draw_inputs=_draw_pairs,
     mistakes={
         "You ask in one direction only, which text belongs to each picture; the columns ask which "
-        "picture belongs to each text. Take the mean of both.": _wrong_loss(_rows),
+        "picture belongs to each text. Take the mean of both.": (
+            lambda image, text, scale: _rows(_logits(image, text, scale))
+        ),
         "You ask in one direction only, which picture belongs to each text; the rows ask which "
         "text belongs to each picture. Take the mean of both.": (
-            _wrong_loss(lambda logits: _rows(logits.T))
+            lambda image, text, scale: _rows(_logits(image, text, scale).T)
         ),
         "The two halves are added; take their mean, so that chance stays at ln N.": (
-            _wrong_loss(lambda logits: _rows(logits) + _rows(logits.T))
+            lambda image, text, scale: 2 * _halves(_logits(image, text, scale))
         ),
         "Nothing is normalized: bring every row of both matrices to length 1 first, or long "
         "features get large logits in any direction.": (
-            _wrong_loss(image_unit=lambda rows: rows, text_unit=lambda rows: rows)
+            lambda image, text, scale: _halves(scale * image @ text.T)
         ),
         "The pictures' features are not normalized; every row needs length 1.": (
-            _wrong_loss(image_unit=lambda rows: rows)
+            lambda image, text, scale: _halves(scale * image @ _unit(text).T)
         ),
         "The texts' features are not normalized; every row needs length 1.": (
-            _wrong_loss(text_unit=lambda rows: rows)
+            lambda image, text, scale: _halves(scale * _unit(image) @ text.T)
         ),
         "You normalize down the batch; each row is a vector, and its length is what must be 1: "
-        "dimension 1.": _wrong_loss(
-            image_unit=lambda rows: F.normalize(rows, dim=0),
-            text_unit=lambda rows: F.normalize(rows, dim=0),
+        "dimension 1.": (
+            lambda image, text, scale: _halves(
+                scale * F.normalize(image, dim=0) @ F.normalize(text, dim=0).T
+            )
         ),
         "You divide by the scale, as if it were the temperature T; the scale is 1/T: multiply.": (
-            _wrong_loss(use=lambda scale: 1 / scale)
+            lambda image, text, scale: _halves(_logits(image, text, 1 / scale))
         ),
         "You take the exponential of the scale, as if it were its logarithm; it is the number "
-        "itself.": _wrong_loss(use=math.exp),
+        "itself.": (lambda image, text, scale: _halves(_logits(image, text, math.exp(scale)))),
         "You add up the rows; take their mean, so that chance stays at ln N.": (
-            _wrong_loss(_summed)
+            lambda image, text, scale: _summed(_logits(image, text, scale))
         ),
         "Your formula is right, but at a scale near 100 the exponentials leave float32 and their "
         "log is infinite or nan: cross_entropy on the logits, or logsumexp, does both at once.": [
-            _wrong_loss(_exp_and_log),
-            _wrong_loss(_softmax_and_log),
+            (lambda image, text, scale: _exp_and_log(_logits(image, text, scale))),
+            (lambda image, text, scale: _softmax_and_log(_logits(image, text, scale))),
         ],
         "The scale is missing: multiply the cosines by it, or no probability is near 1.": (
-            _wrong_loss(use=lambda scale: 1.0)
+            lambda image, text, scale: _halves(_logits(image, text, 1.0))
         ),
         "cross_entropy takes logits and makes its own softmax; yours is the second one.": (
-            _wrong_loss(lambda logits: (_rows(logits.softmax(1)) + _rows(logits.T.softmax(1))) / 2)
+            lambda image, text, scale: (
+                (
+                    _rows(_logits(image, text, scale).softmax(1))
+                    + _rows(_logits(image, text, scale).T.softmax(1))
+                )
+                / 2
+            )
         ),
         "You only pull pairs together, −mean of the diagonal; without the sum over the others "
         "below the fraction, equal vectors would have the best loss.": (
-            _wrong_loss(lambda logits: -logits.diagonal().mean())
+            lambda image, text, scale: -_logits(image, text, scale).diagonal().mean()
         ),
     },
     against=contrastive_loss,
@@ -186,12 +194,17 @@ def _others(same: Tensor) -> Tensor:
     return same & ~torch.eye(len(same), dtype=torch.bool)
 
 
-def _wrong_distinct(ask):
-    return lambda image, text, scale, same: ask(scale * image @ text.T, same)
+def _products(image: Tensor, text: Tensor, scale: float) -> Tensor:
+    return scale * image @ text.T
 
 
-def _far_masked(logits: Tensor, same: Tensor) -> Tensor:
+def _masked(logits: Tensor, same: Tensor) -> Tensor:
     return logits.masked_fill(_others(same), -torch.inf)
+
+
+def _of_single_captions(image: Tensor, text: Tensor, scale: float, same: Tensor) -> Tensor:
+    single = same.sum(1) == 1
+    return _halves(_products(image[single], text[single], scale))
 
 
 def _draw_twice(g: torch.Generator):
@@ -213,43 +226,69 @@ distinct_loss = Check(
     draw_inputs=_draw_twice,
     mistakes={
         "Duplicate captions still count as wrong answers: this is the plain loss.": (
-            _wrong_distinct(lambda logits, same: _halves(logits))
+            lambda image, text, scale, same: _halves(_products(image, text, scale))
         ),
         "You set the duplicates' logits to 0, but e⁰ = 1 still counts below the fraction; −∞ "
-        "leaves them out.": _wrong_distinct(
-            lambda logits, same: _halves(logits.masked_fill(_others(same), 0.0))
+        "leaves them out.": (
+            lambda image, text, scale, same: _halves(
+                _products(image, text, scale).masked_fill(_others(same), 0.0)
+            )
         ),
         "You leave the duplicates out of the rows only; the columns have them too.": (
-            _wrong_distinct(
-                lambda logits, same: (
-                    (_rows(logits.masked_fill(_others(same), -torch.inf)) + _rows(logits.T)) / 2
+            lambda image, text, scale, same: (
+                (
+                    _rows(_masked(_products(image, text, scale), same))
+                    + _rows(_products(image, text, scale).T)
                 )
+                / 2
             )
         ),
         "Your mask takes the diagonal too, the one right answer of each row: leave it in.": [
-            _wrong_distinct(lambda logits, same: _halves(logits.masked_fill(same, -1e4))),
-            _wrong_distinct(lambda logits, same: _halves(logits.masked_fill(same, -torch.inf))),
+            (
+                lambda image, text, scale, same: _halves(
+                    _products(image, text, scale).masked_fill(same, -1e4)
+                )
+            ),
+            (
+                lambda image, text, scale, same: _halves(
+                    _products(image, text, scale).masked_fill(same, -torch.inf)
+                )
+            ),
         ],
         "You leave the duplicates out of the columns only; the rows have them too.": (
-            _wrong_distinct(
-                lambda logits, same: (_rows(logits) + _rows(_far_masked(logits, same).T)) / 2
+            lambda image, text, scale, same: (
+                (
+                    _rows(_products(image, text, scale))
+                    + _rows(_masked(_products(image, text, scale), same).T)
+                )
+                / 2
             )
         ),
         "Your formula is right, but at a scale near 100 the exponentials leave float32 and their "
         "log is infinite or nan: cross_entropy on the logits, or logsumexp, does both at once.": [
-            _wrong_distinct(lambda logits, same: _exp_and_log(_far_masked(logits, same))),
-            _wrong_distinct(lambda logits, same: _softmax_and_log(_far_masked(logits, same))),
+            (
+                lambda image, text, scale, same: _exp_and_log(
+                    _masked(_products(image, text, scale), same)
+                )
+            ),
+            (
+                lambda image, text, scale, same: _softmax_and_log(
+                    _masked(_products(image, text, scale), same)
+                )
+            ),
         ],
         "The mask is the wrong way round: you leave out all other captions, and the "
-        "duplicates stay.": _wrong_distinct(
-            lambda logits, same: _halves(logits.masked_fill(~same, -torch.inf))
+        "duplicates stay.": (
+            lambda image, text, scale, same: _halves(
+                _products(image, text, scale).masked_fill(~same, -torch.inf)
+            )
         ),
         "You multiply the logits by the mask, which makes 0 of them, and e⁰ = 1 still counts; "
-        "fill in −∞.": _wrong_distinct(lambda logits, same: _halves(logits * ~same)),
-        "You take the rows with duplicates out of the batch; their own pair still counts: "
-        "leave out only the pairs that are no mistake.": _wrong_distinct(
-            lambda logits, same: _halves(logits[same.sum(1) == 1][:, same.sum(1) == 1])
+        "fill in −∞.": (
+            lambda image, text, scale, same: _halves(_products(image, text, scale) * ~same)
         ),
+        "You take the rows with duplicates out of the batch; their own pair still counts: "
+        "leave out only the pairs that are no mistake.": _of_single_captions,
     },
     against=_distinct_loss,
 )

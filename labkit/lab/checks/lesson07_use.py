@@ -73,7 +73,7 @@ end_state = Check(
             lambda states, tokens, end: states[:, 0]
         ),
         "You take the last end token, or the last one that is not 0; some tokenizers fill up with "
-        "the end token, so the first one counts.": (_last_end),
+        "the end token, so the first one counts.": _last_end,
         "You take the position before the end, the last word's; CLIP reads the end token's own "
         "state.": lambda states, tokens, end: _pick(states, (tokens == end).int().argmax(1) - 1),
         "You take the position after the end: padding.": [
@@ -117,8 +117,8 @@ def _ensemble(features: Tensor) -> Tensor:
     return zero_shot.class_vectors(_Encoded(features), [str(k) for k in range(K)], templates)
 
 
-def _wrong_ensemble(first=lambda x: F.normalize(x, dim=2), last=lambda x: F.normalize(x, dim=1)):
-    return lambda features: last(first(features).mean(1))
+def _mean_of_unit(features: Tensor) -> Tensor:
+    return F.normalize(features, dim=2).mean(1)  # (K, D)
 
 
 def _draw_features(g: torch.Generator):
@@ -133,26 +133,26 @@ ensemble = Check(
     draw_inputs=_draw_features,
     mistakes={
         "The average is not brought back to length 1: a mean of unit vectors is shorter than "
-        "they are, the more they disagree, and such a class would lose unfairly.": (
-            _wrong_ensemble(last=lambda mean: mean)
-        ),
+        "they are, the more they disagree, and such a class would lose unfairly.": _mean_of_unit,
         "The prompts are averaged at their own lengths, so the longest feature weighs most; "
-        "bring each to length 1 first.": _wrong_ensemble(first=lambda x: x),
+        "bring each to length 1 first.": (lambda features: F.normalize(features.mean(1), dim=1)),
         "Nothing is normalized: neither the prompts, nor the average.": (
-            _wrong_ensemble(first=lambda x: x, last=lambda mean: mean)
+            lambda features: features.mean(1)
         ),
         "You average over the classes; the templates are dimension 1.": (
             lambda features: F.normalize(F.normalize(features, dim=2).mean(0), dim=1)
         ),
         "You keep the first template only.": lambda features: F.normalize(features[:, 0], dim=1),
         "You normalize the templates against each other; a vector runs along the last dimension.": (
-            _wrong_ensemble(first=lambda x: F.normalize(x, dim=1))
+            lambda features: F.normalize(F.normalize(features, dim=1).mean(1), dim=1)
         ),
         "The average is normalized down the classes; each class needs length 1: dimension 1.": (
-            _wrong_ensemble(last=lambda mean: F.normalize(mean, dim=0))
+            lambda features: F.normalize(_mean_of_unit(features), dim=0)
         ),
         "You divide by the sum, as if the numbers were probabilities; length 1 means that their "
-        "squares sum to 1.": _wrong_ensemble(last=lambda mean: mean / mean.sum(1, keepdim=True)),
+        "squares sum to 1.": (
+            lambda features: _mean_of_unit(features) / _mean_of_unit(features).sum(1, keepdim=True)
+        ),
     },
     against=zero_shot.class_vectors,
 )
