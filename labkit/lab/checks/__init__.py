@@ -2,6 +2,13 @@
 
 Each lesson keeps its own in files here, named `lesson02_forward.py` and so on; a check is known
 by the name that it has in its file.
+
+A known mistake is a function of the learner's own arguments, and shows the wrong formula itself. It
+stands at the sentence that names it where it is one expression, and above, with a name, where it is
+more. What several mistakes share is an ordinary function of the numbers and tensors in the formula,
+to which a mistake gives a wrong one: `lambda x, beta, g: _noised(x, beta, _normal(x[0], g))`.
+Where only a number or a rule differs, it is `functools.partial` of one function. No function builds
+mistakes out of switches, or of pieces to exchange.
 """
 
 import difflib
