@@ -36,6 +36,25 @@ def lab(folder: Path | None, jupyter: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.option("--in", "folder", type=click.Path(path_type=Path), help="Your copy, if not here.")
+@click.option("--reset", is_flag=True, help="Forget all of it.")
+def progress(folder: Path | None, reset: bool) -> None:
+    """Show how many exercises you have passed, and questions answered, in each lesson."""
+    from labkit.lab import progress, progress_strip
+
+    try:
+        path = progress.find(folder)
+        if reset:
+            progress.reset(path)
+            click.echo(f"forgotten: {path}")
+        else:
+            say(progress_strip.table(progress.lessons(), progress.read(path)))
+            click.echo(f"kept in {path}" if path.exists() else "nothing is kept yet")
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{error}; --reset would begin anew") from None
+
+
+@main.command()
 def doctor() -> None:
     """Check the set-up; for each thing that is wrong, one line how to mend it."""
     from labkit.lab.doctor import examine, report

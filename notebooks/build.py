@@ -23,6 +23,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+from labkit.lab import course
+
 FOLDER = Path(__file__).resolve().parent
 SOURCES = FOLDER / "src"
 KERNEL = {"name": "labkit", "display_name": "labkit (course)", "language": "python"}
@@ -58,9 +60,10 @@ def read_source(name: str) -> NotebookNode:
 
 def execute(notebook: NotebookNode, timeout: float = 300) -> None:
     """Run all cells in a fresh kernel of this very environment, in the notebooks' folder."""
-    # Whoever builds may have start-up files of their own, or a hash seed per process.
+    # Whoever builds may have start-up files of their own, a hash seed per process, or progress.
     with tempfile.TemporaryDirectory() as blank:
-        environment = os.environ | {"IPYTHONDIR": blank, "PYTHONHASHSEED": "0"}
+        own = {"IPYTHONDIR": blank, "PYTHONHASHSEED": "0", course.PROGRESS: ""}
+        environment = os.environ | own
         client = NotebookClient(
             notebook,
             kernel_name="python3",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit.lab import course
 from tests.machines import lessons
 
 try:
@@ -73,6 +74,7 @@ class Parts:
 
 
 def pytest_configure(config):
+    os.environ.pop(course.PROGRESS, None)  # in a terminal of JupyterLab it is a learner's
     # As plugins, so that they also see the notebooks, which lie outside of tests/.
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     config.pluginmanager.register(Apart(run))

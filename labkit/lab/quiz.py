@@ -4,6 +4,8 @@ from html import escape
 
 import ipywidgets
 
+from labkit.lab import progress
+
 _RIGHT, _WRONG = "#009E73", "#D55E00"
 
 # ipywidgets keeps an option on one line and cuts off the rest; a long one should wrap.
@@ -50,10 +52,11 @@ class Quiz(ipywidgets.VBox):
             self.feedback.value = ""
             return
         color, word = (_RIGHT, "Right.") if self.correct else (_WRONG, "Not this one.")
+        trouble = progress.answered(self.question) if self.correct else ""
         self.feedback.value = (
             f'<div role="status" style="border-left: 5px solid {color}; padding: 4px 12px; '
             f'max-width: 46em; line-height: 1.45"><strong>{word}</strong> '
-            f"{self.options[change['new']]}</div>"
+            f"{self.options[change['new']]}</div>{escape(trouble)}"
         )
 
     def _repr_mimebundle_(self, **kwargs):
@@ -73,7 +76,8 @@ class Quiz(ipywidgets.VBox):
 
 
 def ask(question: str, options: dict[str, str], answer: str) -> Quiz:
-    """A question to put at the end of a cell; it is marked when an option is chosen.
+    """A question to put at the end of a cell; it is marked when an option is chosen, and a right
+    answer is kept where `labkit.lab.progress` says.
 
         ask("What does eta = 0 do?", {"It removes the noise": "...", "Nothing": "..."},
             answer="It removes the noise")

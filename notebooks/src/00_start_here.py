@@ -18,7 +18,7 @@ import torch
 
 from labkit import schedule, zoo
 from labkit.data import digits, openml, photos
-from labkit.lab import checks, course_map, doctor, plots, quiz, show_source
+from labkit.lab import checks, course_map, doctor, plots, progress_strip, quiz, show_source
 from labkit.lab.forward_plot import film, normal, pixels, scatter, show_picture
 from labkit.lab.widgets import Filmstrip, Redraw
 from labkit.mixture import GaussianMixture
@@ -257,6 +257,16 @@ plots.show(
     "classifier guidance, classifier-free guidance, CLIP, semantic guidance. Text to image: GLIDE, "
     "DALL·E 2, Imagen, latent diffusion. And back: cross attention.",
 )
+
+# %% [markdown]
+# ## How far you are
+#
+# Here a square is an exercise, and a circle is a question of a quiz. A square is filled when your function passes its check, a circle when you choose the right answer. Run the cell again to see what is new. (`labkit progress` shows the same in a terminal, and `labkit progress --reset` forgets it.)
+#
+# The marks are in the file `progress.json` beside your notebooks. You can restart a kernel or the computer and lose none. Nothing is sent anywhere.
+
+# %%
+progress_strip.show()
 
 # %% [markdown]
 # ## A GPU of your own

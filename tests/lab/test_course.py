@@ -70,6 +70,20 @@ def test_jupyterlab_asks_for_no_news_and_no_updates_and_keeps_the_learners_setti
     assert settings == {"fetchNews": "false", "checkForUpdates": False}
 
 
+def test_the_extensions_of_autograders_are_not_loaded():
+    enabled = Path(sys.prefix, "etc", "jupyter", "jupyter_server_config.d", "nbgrader.json")
+    theirs = json.loads(enabled.read_text())["ServerApp"]["jpserver_extensions"]
+    ours = json.loads((course.SETTINGS / "jupyter_server_config.d" / "labkit.json").read_text())
+    off = ours["ServerApp"]["jpserver_extensions"]
+    assert not any(off[name] for name in theirs)
+    asked = "from jupyterlab_server.config import get_page_config\n"
+    asked += "print(*get_page_config([])['disabledExtensions'])"
+    answer = subprocess.run(
+        [sys.executable, "-c", asked], env=course.environment(), capture_output=True, text=True
+    )
+    assert {"@jupyter/nbgrader", "ipylab"} <= set(answer.stdout.split())
+
+
 def test_no_lessons_and_an_impossible_folder_get_one_sentence(installed):
     Path("file").write_text("in the way")
     answer = CliRunner().invoke(main, ["lab", "--to", "file/mine"])
