@@ -3,7 +3,7 @@ broad the law of embeddings of one sentence is, and real pictures of a sentence 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,19 @@ def alike(z: Tensor) -> float:
     """The mean cosine of two different rows of unit vectors (N, D)."""
     N, total = len(z), z.double().sum(0)
     return ((total @ total - z.double().square().sum()) / (N * (N - 1))).item()
+
+
+def regression(text: Tensor, image: Tensor, ridge: float = 1e-4) -> Callable[[Tensor], Tensor]:
+    """The affine map from embeddings of sentences (N, D) to those of their pictures (N, D) of the
+    least mean squared error, to be called on sentences (M, D). Of a sentence that fits many
+    pictures it gives about their mean, (M, D), which is shorter than 1. ridge: how much large
+    weights cost, for each row; without it, sentences that span less than D dimensions had no one
+    answer."""
+    centers = text.double().mean(0), image.double().mean(0)
+    x, y = text - centers[0], image - centers[1]
+    square = x.T @ x + ridge * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
+    weight = torch.linalg.solve(square, x.T @ y)  # (D, D)
+    return lambda text: ((text - centers[0]) @ weight + centers[1]).to(text.dtype)
 
 
 def across_gap(image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,6 +55,23 @@ def test_rows_are_as_alike_as_their_pairs():
     assert dalle2_plot.alike(z[:1].expand(5, -1)) == pytest.approx(1)
 
 
+def test_a_regression_finds_what_the_sentence_decides_and_else_the_mean_which_is_shorter():
+    text = unit(200, seed=1)
+    decided = F.normalize(text @ torch.linalg.qr(unit(6, seed=2)).Q, dim=1)
+    found = dalle2_plot.regression(text, decided)(text)
+    assert found.dtype == text.dtype and (F.normalize(found, dim=1) * decided).sum(1).min() > 0.999
+    two = text[:4].repeat(100, 1)  # each sentence fits pictures of two kinds, at right angles
+    kinds = torch.stack([torch.eye(6)[0], torch.eye(6)[1]]).repeat_interleave(200, 0)
+    mean = dalle2_plot.regression(two, kinds)(text[:4])
+    torch.testing.assert_close(mean, kinds.mean(0).expand(4, -1), atol=1e-3, rtol=0)
+    assert mean.norm(dim=1).max() < 0.8
+
+
+def test_sentences_that_all_lie_in_a_plane_have_an_answer():
+    text = F.normalize(unit(50, seed=3) * torch.tensor([1.0, 1, 0, 0, 0, 0]), dim=1)
+    assert dalle2_plot.regression(text, unit(50))(text).isfinite().all()
+
+
 def test_the_gap_lies_along_the_first_axis_and_the_breadth_along_the_second():
     gap, broad = torch.eye(6)[0], torch.eye(6)[1]
     spread = 0.01 * torch.randn(2, 400, 6, generator=torch.Generator().manual_seed(1))
