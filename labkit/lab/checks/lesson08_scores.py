@@ -24,14 +24,25 @@ Encode = Callable[[Tensor, int], Tensor]  # (x (B, C, H, W), t) → unit vectors
 # The Gram matrix, one for each picture.
 
 
-def _wrong_gram(ready=lambda maps: maps.flatten(2), divide=lambda B, C, HW: C * HW):
-    """Gram matrices in which one thing can be wrong."""
+def _together(maps: Tensor) -> Tensor:
+    return maps.flatten(0, 1).flatten(1)  # (B·C, H·W)
 
-    def gram_matrix(maps):
-        rows = ready(maps)
-        return rows @ rows.mT / divide(len(maps), maps.shape[1], maps[0, 0].numel())
 
-    return gram_matrix
+def _of_the_batch(maps: Tensor) -> Tensor:
+    return _together(maps) @ _together(maps).T / maps[0].numel()
+
+
+def _of_the_batch_by_its_size(maps: Tensor) -> Tensor:
+    return _together(maps) @ _together(maps).T / maps.numel()
+
+
+def _regrouped(maps: Tensor) -> Tensor:
+    rows = maps.reshape(len(maps), -1, maps.shape[1]).mT
+    return rows @ rows.mT / maps[0].numel()
+
+
+def _covariance(maps: Tensor) -> Tensor:
+    return gram(maps - maps.mean((2, 3), keepdim=True))
 
 
 def _draw_maps(g: torch.Generator):
@@ -48,11 +59,9 @@ gram_matrix = Check(
     mistakes={
         "You make one big matrix of the whole batch, (B·C, B·C), as the authors' released code "
         "does: each picture's gradient would depend on the others in its batch. Keep the batch "
-        "apart, (B, C, H·W).": _wrong_gram(lambda maps: maps.flatten(0, 1).flatten(1)),
+        "apart, (B, C, H·W).": _of_the_batch,
         "You make one big matrix of the whole batch, and divide by the whole batch; each picture "
-        "has its own: (B, C, C), divided by C·H·W.": _wrong_gram(
-            lambda maps: maps.flatten(0, 1).flatten(1), lambda B, C, HW: B * C * HW
-        ),
+        "has its own: (B, C, C), divided by C·H·W.": _of_the_batch_by_its_size,
         "You add up the Gram matrices of the batch; each picture has its own: (B, C, C).": (
             lambda maps: gram(maps).sum(0)
         ),
@@ -64,19 +73,17 @@ gram_matrix = Check(
             maps.flatten(2).mT @ maps.flatten(2) / maps[0].numel()
         ),
         "reshape(B, H·W, C) does not transpose a tensor, it only regroups the numbers: the "
-        "channels are mixed up. Use flatten(2), which is (B, C, H·W).": _wrong_gram(
-            lambda maps: maps.reshape(len(maps), -1, maps.shape[1]).mT
-        ),
+        "channels are mixed up. Use flatten(2), which is (B, C, H·W).": _regrouped,
         "The division by C·H·W is missing, so that the scale of the score depends on the size of "
-        "the maps.": _wrong_gram(divide=lambda B, C, HW: 1),
-        "You divide by H·W; divide by C·H·W.": _wrong_gram(divide=lambda B, C, HW: HW),
+        "the maps.": (lambda maps: maps.flatten(2) @ maps.flatten(2).mT),
+        "You divide by H·W; divide by C·H·W.": (
+            lambda maps: maps.flatten(2) @ maps.flatten(2).mT / maps[0, 0].numel()
+        ),
         "You divide by B·C·H·W: a picture's style does not depend on how many others there are.": (
-            _wrong_gram(divide=lambda B, C, HW: B * C * HW)
+            lambda maps: gram(maps) / len(maps)
         ),
         "You subtract each channel's mean first: that is a covariance. A Gram matrix keeps how "
-        "strong each feature is.": _wrong_gram(
-            lambda maps: maps.flatten(2) - maps.flatten(2).mean(2, keepdim=True)
-        ),
+        "strong each feature is.": _covariance,
         "squeeze() also removes the batch dimension of a single picture, (C, C); keep (1, C, C).": (
             lambda maps: gram(maps).squeeze()
         ),
@@ -106,25 +113,33 @@ def _content_score(
         return _Seeing(encode, schedule).content(reference)(x, t)
 
 
-def _wrong_content(
-    noised=lambda schedule, picture, t, eps: schedule.diffuse(picture, t, eps),
-    seen_at=lambda t: t,
-    own=lambda schedule, x, t, eps: x,
-    end=lambda a, b: (a * b).sum(1),
-):
-    """The content score in which one thing can be wrong."""
-
-    def content_score(encode, schedule, x, t, reference, eps):
-        picture = noised(schedule, reference.expand_as(x), t, eps)
-        return end(encode(own(schedule, x, t, eps), t), encode(picture, seen_at(t)))
-
-    return content_score
+def _cosines(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(1)  # of unit vectors, row by row
 
 
-def _mixed(schedule: NoiseSchedule, picture: Tensor, t: int, eps: Tensor) -> Tensor:
-    """Diffused without the roots."""
-    share = schedule.alpha_bar[t].to(picture.dtype)
-    return share * picture + (1 - share) * eps
+def _noised(schedule: NoiseSchedule, x: Tensor, t: int, reference: Tensor, eps: Tensor) -> Tensor:
+    return schedule.diffuse(reference.expand_as(x), t, eps)
+
+
+def _one_time_too_early(encode, schedule, x, t, reference, eps):
+    return _cosines(encode(x, t), encode(_noised(schedule, x, t - 1, reference, eps), t))
+
+
+def _shown_at_0(encode, schedule, x, t, reference, eps):
+    return _cosines(encode(x, t), encode(_noised(schedule, x, t, reference, eps), 0))
+
+
+def _without_roots(encode, schedule, x, t, reference, eps):
+    share = schedule.alpha_bar[t].item()
+    return _cosines(encode(x, t), encode(share * reference + (1 - share) * eps, t))
+
+
+def _all_with_all(encode, schedule, x, t, reference, eps):
+    return encode(x, t) @ encode(_noised(schedule, x, t, reference, eps), t).T
+
+
+def _distance(encode, schedule, x, t, reference, eps):
+    return (encode(x, t) - encode(_noised(schedule, x, t, reference, eps), t)).norm(dim=1)
 
 
 def _draw_content(g: torch.Generator):
@@ -148,37 +163,37 @@ content_score = Check(
     draw_inputs=_draw_content,
     mistakes={
         "The reference stays clean, while x_t is noisy: the encoder at time t never learned what a "
-        "clean picture looks like. Noise it to the same t.": _wrong_content(
-            lambda schedule, picture, t, eps: picture
+        "clean picture looks like. Noise it to the same t.": (
+            lambda encode, schedule, x, t, reference, eps: _cosines(
+                encode(x, t), encode(reference, t)
+            )
         ),
         "The reference stays clean and is shown at time 0; its vector is then compared with one of "
-        "a noisy picture. Noise it to the same t.": _wrong_content(
-            lambda schedule, picture, t, eps: picture, lambda t: 0
+        "a noisy picture. Noise it to the same t.": (
+            lambda encode, schedule, x, t, reference, eps: _cosines(
+                encode(x, t), encode(reference, 0)
+            )
         ),
         "The reference is noised to t, but the encoder is given time 0: give it the same "
-        "t.": _wrong_content(seen_at=lambda t: 0),
+        "t.": _shown_at_0,
         "The reference is noised to t − 1: ᾱ has an entry for time 0, so that of time t stands at "
-        "t.": _wrong_content(
-            lambda schedule, picture, t, eps: schedule.diffuse(picture, t - 1, eps)
-        ),
+        "t.": _one_time_too_early,
         "You noise x_t once more; it is as noisy as t says already. Only the reference is clean.": (
-            _wrong_content(own=lambda schedule, x, t, eps: schedule.diffuse(x, t, eps))
+            lambda encode, schedule, x, t, reference, eps: _content_score(
+                encode, schedule, schedule.diffuse(x, t, eps), t, reference, eps
+            )
         ),
-        "The roots are missing: √ᾱ_t and √(1−ᾱ_t), or use schedule.diffuse.": (
-            _wrong_content(_mixed)
-        ),
+        "The roots are missing: √ᾱ_t and √(1−ᾱ_t), or use schedule.diffuse.": _without_roots,
         "This is a mean over the batch: every row would get the B-th part of its gradient. One "
-        "number per row: sum over dimension 1.": _wrong_content(
-            end=lambda a, b: (a * b).sum(1).mean()
-        ),
+        "number per row: sum over dimension 1.": (lambda *given: _content_score(*given).mean()),
         "You compare every row with every row, (B, B); compare each x_t with its own reference.": (
-            _wrong_content(end=lambda a, b: a @ b.T)
+            _all_with_all
         ),
         "You give 1 minus the cosine, which is a distance; a score grows with the likeness.": (
-            _wrong_content(end=lambda a, b: 1 - (a * b).sum(1))
+            lambda *given: 1 - _content_score(*given)
         ),
         "You give the distance of the two vectors; a score grows with the likeness: the cosine.": (
-            _wrong_content(end=lambda a, b: (a - b).norm(dim=1))
+            _distance
         ),
     },
     against=NoisyCLIP.content,
@@ -192,13 +207,6 @@ def _weighted_score(
     scores: Sequence[Callable], weights: Sequence[float], x: Tensor, t: int
 ) -> Tensor:
     return weighted(*zip(weights, scores))(x, t)
-
-
-def _wrong_weights(use=lambda weights: weights, end=lambda total: total):
-    def weighted_score(scores, weights, x, t):
-        return end(sum(w * score(x, t) for w, score in zip(use(weights), scores)))
-
-    return weighted_score
 
 
 def _draw_weighted(g: torch.Generator):
@@ -221,25 +229,31 @@ weighted_score = Check(
     draw_inputs=_draw_weighted,
     mistakes={
         "You make the weights sum to 1, so that two scores weigh no more than one, and no scale "
-        "is left. Each weight is a scale of its own.": _wrong_weights(
-            lambda weights: [w / sum(weights) for w in weights]
+        "is left. Each weight is a scale of its own.": (
+            lambda scores, weights, x, t: _weighted_score(scores, weights, x, t) / sum(weights)
         ),
         "You take the mean of the terms; their sum is asked for.": (
-            _wrong_weights(lambda weights: [w / len(weights) for w in weights])
+            lambda scores, weights, x, t: _weighted_score(scores, weights, x, t) / len(scores)
         ),
         "You lose the sign of a negative weight: it is what pushes away.": (
-            _wrong_weights(lambda weights: map(abs, weights))
+            lambda scores, weights, x, t: sum(
+                abs(w) * score(x, t) for w, score in zip(weights, scores)
+            )
         ),
-        "The weights are missing.": _wrong_weights(lambda weights: [1.0] * len(weights)),
+        "The weights are missing.": (
+            lambda scores, weights, x, t: sum(score(x, t) for score in scores)
+        ),
         "The weights are in the wrong order: weight i belongs to score i.": (
-            _wrong_weights(lambda weights: weights[::-1])
+            lambda scores, weights, x, t: _weighted_score(scores, weights[::-1], x, t)
         ),
-        "Only the first score counts.": _wrong_weights(lambda weights: weights[:1]),
+        "Only the first score counts.": (
+            lambda scores, weights, x, t: weights[0] * scores[0](x, t)
+        ),
         "You sum over the batch as well; give one number per row, (B,).": (
-            _wrong_weights(end=lambda total: total.sum())
+            lambda scores, weights, x, t: _weighted_score(scores, weights, x, t).sum()
         ),
         "You average over the batch; give one number per row, (B,).": (
-            _wrong_weights(end=lambda total: total.mean())
+            lambda scores, weights, x, t: _weighted_score(scores, weights, x, t).mean()
         ),
         "You multiply the scores, each to the power of its weight; their logarithms were added "
         "already: a score is a log-probability, so add.": lambda scores, weights, x, t: torch.stack(
