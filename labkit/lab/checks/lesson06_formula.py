@@ -1,29 +1,21 @@
 """The checks of lesson 06 on the formula: its w, what hides in it, and several conditions."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from labkit.conditioning import Conditioning
-from labkit.denoiser import Prediction, from_eps
 from labkit.guidance import ClassifierFree, Composed
+from labkit.lab.checks.answered import SaysEps
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import between, sizes, turn, whole
 from labkit.schedule import NoiseSchedule, linear
 
 
-class Fixed:
-    """A denoiser that has answered already: eps_c for the first rows of a batch, eps_u after it."""
-
-    schedule = linear(100)
-
-    def __init__(self, eps_c: Tensor, eps_u: Tensor, schedule: NoiseSchedule | None = None):
-        self.answers, self.schedule = torch.cat([eps_c, eps_u]), schedule or self.schedule
-
-    def __call__(self, x: Tensor, t: int, cond: Conditioning | None = None) -> Prediction:
-        return from_eps(self.schedule, x, t, self.answers)
+def says_both(eps_c: Tensor, eps_u: Tensor, schedule: NoiseSchedule | None = None) -> SaysEps:
+    """Says eps_c for the first rows of a batch, and eps_u for those after it."""
+    return SaysEps(schedule or linear(100), torch.cat([eps_c, eps_u]))
 
 
 NULL = Conditioning(vector=torch.zeros(1, 1))
@@ -31,7 +23,9 @@ NULL = Conditioning(vector=torch.zeros(1, 1))
 
 def guide(eps_c: Tensor, eps_u: Tensor, scale: float) -> Tensor:
     cond = Conditioning(vector=torch.ones(1, 1))
-    return ClassifierFree(Fixed(eps_c, eps_u), NULL, scale)(torch.zeros_like(eps_c), 50, cond).eps
+    return ClassifierFree(says_both(eps_c, eps_u), NULL, scale)(
+        torch.zeros_like(eps_c), 50, cond
+    ).eps
 
 
 # The paper's formula, with the paper's w.
@@ -81,30 +75,28 @@ def _implicit_gradient(eps_c: Tensor, eps_u: Tensor, alpha_bar: float) -> Tensor
     return -(eps_c - eps_u) / math.sqrt(1 - alpha_bar)
 
 
-def _wrong_implicit(divide=lambda alpha_bar: math.sqrt(1 - alpha_bar), sign=-1):
-    return lambda eps_c, eps_u, alpha_bar: sign * (eps_c - eps_u) / divide(alpha_bar)
-
-
 implicit_gradient = Check(
     "implicit_gradient",
     reference=_implicit_gradient,
     draw_inputs=lambda g: (*torch.randn(2, *sizes(g, 4), generator=g), between(0.1, 0.7, g)),
     mistakes={
-        "The sign is wrong: a score is minus eps over √(1−ᾱ_t).": _wrong_implicit(sign=1),
+        "The sign is wrong: a score is minus eps over √(1−ᾱ_t).": (
+            lambda c, u, a: (c - u) / math.sqrt(1 - a)
+        ),
         "You forgot to divide by √(1−ᾱ_t): this is a difference of noises, not yet of scores.": (
-            _wrong_implicit(lambda alpha_bar: 1.0)
+            lambda c, u, a: u - c
         ),
         "This is the difference as it is: a score is minus eps over √(1−ᾱ_t), so the sign is wrong "
-        "and the root is missing.": _wrong_implicit(lambda alpha_bar: 1.0, sign=1),
+        "and the root is missing.": (lambda c, u, a: c - u),
         "You multiply by √(1−ᾱ_t); to turn noise into a score, divide.": (
-            _wrong_implicit(lambda alpha_bar: 1 / math.sqrt(1 - alpha_bar))
+            lambda c, u, a: (u - c) * math.sqrt(1 - a)
         ),
-        "The root is missing: √(1−ᾱ_t).": _wrong_implicit(lambda alpha_bar: 1 - alpha_bar),
+        "The root is missing: √(1−ᾱ_t).": (lambda c, u, a: (u - c) / (1 - a)),
         "You divide by √ᾱ_t, the share of the picture; the noise's share is √(1−ᾱ_t).": (
-            _wrong_implicit(math.sqrt)
+            lambda c, u, a: (u - c) / math.sqrt(a)
         ),
         "This is the conditional score, ∇log p(x_t|y); the classifier's is its difference from "
-        "the unconditional one.": lambda c, u, alpha_bar: -c / math.sqrt(1 - alpha_bar),
+        "the unconditional one.": (lambda c, u, a: -c / math.sqrt(1 - a)),
     },
     against="Bayes' rule on the two scores",
 )
@@ -115,19 +107,8 @@ implicit_gradient = Check(
 
 def _compose(eps_u: Tensor, wanted: list[Tensor], scales: list[float]) -> Tensor:
     cond = Conditioning(vector=torch.ones(1, 1))
-    composed = Composed(Fixed(eps_u, torch.cat(wanted)), NULL, [(cond, s) for s in scales])
+    composed = Composed(says_both(eps_u, torch.cat(wanted)), NULL, [(cond, s) for s in scales])
     return composed(torch.zeros_like(eps_u), 50).eps
-
-
-def _wrong_compose(end: Callable):
-    """end: (eps_u, sum of scaled eps, sum of scales, number, sum of |scale| differences)."""
-
-    def compose(eps_u, wanted, scales):
-        total = sum(scale * eps for scale, eps in zip(scales, wanted))
-        absolute = sum(abs(scale) * (eps - eps_u) for scale, eps in zip(scales, wanted))
-        return end(eps_u, total, sum(scales), len(scales), absolute)
-
-    return compose
 
 
 def _one_after_another(eps_u, wanted, scales):
@@ -160,19 +141,21 @@ compose = Check(
     draw_inputs=_draw_compose,
     mistakes={
         "You never subtract eps_u: each condition contributes s(eps_i − eps_u), its difference.": (
-            _wrong_compose(lambda u, total, scales, n, absolute: u + total)
+            lambda u, wanted, scales: u + sum(s * e for s, e in zip(scales, wanted))
         ),
         "You count eps_u once for each condition; it is the start, and counts once.": (
-            _wrong_compose(lambda u, total, scales, n, absolute: n * u + total - scales * u)
+            lambda u, wanted, scales: sum(u + s * (e - u) for s, e in zip(scales, wanted))
         ),
         "You take the mean of the differences; each has its scale already, so take their sum.": (
-            _wrong_compose(lambda u, total, scales, n, absolute: u + (total - scales * u) / n)
+            lambda u, wanted, scales: (
+                u + sum(s * (e - u) for s, e in zip(scales, wanted)) / len(scales)
+            )
         ),
         "You lose the sign of a negative scale: it is what pushes away.": (
-            _wrong_compose(lambda u, total, scales, n, absolute: u + absolute)
+            lambda u, wanted, scales: u + sum(abs(s) * (e - u) for s, e in zip(scales, wanted))
         ),
         "eps_u is missing at the front: this is the sum of the differences alone.": (
-            _wrong_compose(lambda u, total, scales, n, absolute: total - scales * u)
+            lambda u, wanted, scales: sum(s * (e - u) for s, e in zip(scales, wanted))
         ),
         "You use the first condition only.": (
             lambda u, wanted, scales: u + scales[0] * (wanted[0] - u)

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from labkit.conditioning import Conditioning
-from labkit.denoiser import MapX0, Prediction, clip
+from labkit.denoiser import MapX0, Prediction, clip, from_eps, from_x0
 from labkit.guidance import ClassifierFree
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.lesson06_formula import NULL, Fixed
-from labkit.lab.checks.random_inputs import Given, between, size, sizes, turn, whole
+from labkit.lab.checks.lesson06_formula import NULL, says_both
+from labkit.lab.checks.random_inputs import Given, between, chances, size, sizes, turn, whole
 from labkit.schedule import NoiseSchedule, linear
 
 # Dropping the label, row by row.
@@ -20,15 +20,11 @@ def _drop_labels(vector: Tensor, null: Tensor, p: float, u: Tensor) -> Tensor:
 
 
 def _draw_drop(g: torch.Generator):
-    """Rows of which some stay and some go; one number is p itself, and p may also be 0. A vector
-    need not be one-hot."""
+    """Rows of which some stay and some go. A vector need not be one-hot."""
     classes, rows = size(g, 2, 7) + 10 * turn(g, 2), size(g, 4, 12)
     vector = torch.randn(rows, classes, generator=g)
-    u = torch.rand(rows, generator=g)
-    order = torch.randperm(rows, generator=g)
-    edge = 0.0 if turn(g, 4) == 0 else between(0.2, 0.4, g)
-    u[order[:4]] = torch.tensor([0.1, 0.5, 0.9, edge])
-    return vector, torch.randn(classes, generator=g), u[order[3]].item(), u
+    u, p = chances(g, rows)
+    return vector, torch.randn(classes, generator=g), p, u
 
 
 drop_labels = Check(
@@ -86,28 +82,42 @@ def _guide_channels(out_c: Tensor, out_u: Tensor, scale: float) -> Tensor:
     return torch.cat([pred.eps, pred.var_frac], dim=1)
 
 
-def _wrong_channels(keep=lambda c, u, s: c, axis: int = 1, eps=lambda c, u, s: u + s * (c - u)):
-    """Guided channels in which one thing can be wrong; keep: what becomes of the variance."""
-
-    def guide_channels(out_c, out_u, scale):
-        (eps_c, var_c), (eps_u, var_u) = out_c.chunk(2, dim=axis), out_u.chunk(2, dim=axis)
-        return torch.cat([eps(eps_c, eps_u, scale), keep(var_c, var_u, scale)], dim=axis)
-
-    return guide_channels
+def _guided(c: Tensor, u: Tensor, scale: float) -> Tensor:
+    return u + scale * (c - u)
 
 
-def _eps_alone(c: Tensor, u: Tensor, s: float) -> Tensor:
-    half = c.shape[1] // 2
-    return u[:, :half] + s * (c[:, :half] - u[:, :half])
+def _halves(out: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
+    """What stands for eps, and what for the variance."""
+    return out.chunk(2, dim=dim)
 
 
-def _second_half(c: Tensor, u: Tensor, s: float) -> Tensor:
-    half = c.shape[1] // 2
-    return torch.cat([c[:, :half], u[:, half:] + s * (c[:, half:] - u[:, half:])], 1)
+def _unconditional_variance(out_c, out_u, scale):
+    eps = _guided(_halves(out_c)[0], _halves(out_u)[0], scale)
+    return torch.cat([eps, _halves(out_u)[1]], dim=1)
 
 
-def _rgb_only(c: Tensor, u: Tensor, s: float) -> Tensor:
-    return torch.cat([u[:, :3] + s * (c[:, :3] - u[:, :3]), c[:, 3:]], 1)
+def _average_variance(out_c, out_u, scale):
+    eps = _guided(_halves(out_c)[0], _halves(out_u)[0], scale)
+    return torch.cat([eps, (_halves(out_c)[1] + _halves(out_u)[1]) / 2], dim=1)
+
+
+def _by_the_paper_s_w(out_c, out_u, scale):
+    eps = (1 + scale) * _halves(out_c)[0] - scale * _halves(out_u)[0]
+    return torch.cat([eps, _halves(out_c)[1]], dim=1)
+
+
+def _second_half(out_c, out_u, scale):
+    variance = _guided(_halves(out_c)[1], _halves(out_u)[1], scale)
+    return torch.cat([_halves(out_c)[0], variance], dim=1)
+
+
+def _split_rows(out_c, out_u, scale):
+    eps = _guided(_halves(out_c, 2)[0], _halves(out_u, 2)[0], scale)
+    return torch.cat([eps, _halves(out_c, 2)[1]], dim=2)
+
+
+def _rgb_only(out_c, out_u, scale):
+    return torch.cat([_guided(out_c[:, :3], out_u[:, :3], scale), out_c[:, 3:]], dim=1)
 
 
 def _draw_channels(g: torch.Generator):
@@ -121,26 +131,22 @@ guide_channels = Check(
     draw_inputs=_draw_channels,
     mistakes={
         "You guide the variance as well; only the first half of the channels, eps, is guided. "
-        "The rest says how large the noise of a step is, and must stay in its range.": (
-            _wrong_channels(lambda c, u, s: u + s * (c - u))
-        ),
+        "The rest says how large the noise of a step is, and must stay in its range.": _guided,
         "You keep the unconditional variance; keep the conditional one, as the released code "
-        "does.": _wrong_channels(lambda c, u, s: u),
-        "You average the two variances; keep the conditional one.": (
-            _wrong_channels(lambda c, u, s: (c + u) / 2)
+        "does.": _unconditional_variance,
+        "You average the two variances; keep the conditional one.": _average_variance,
+        "You return eps alone; the variance's channels have to come along.": (
+            lambda c, u, scale: _guided(_halves(c)[0], _halves(u)[0], scale)
         ),
-        "You return eps alone; the variance's channels have to come along.": _eps_alone,
-        "You count on three channels of eps; there may be any number: half of those that come.": (
+        "You assume three channels of eps; there may be any number: take half of the channels.": (
             _rgb_only
         ),
         "You guide the second half of the channels and keep the first; eps comes first.": (
             _second_half
         ),
-        "You split the rows of the picture, not its channels: those are dimension 1.": (
-            _wrong_channels(axis=2)
-        ),
+        "You split the rows of the picture, not its channels: those are dimension 1.": _split_rows,
         "Your scale is the paper's w: here 1 means just the condition, eps_u + s(eps_c − eps_u).": (
-            _wrong_channels(eps=lambda c, u, s: (1 + s) * c - s * u)
+            _by_the_paper_s_w
         ),
     },
     against=ClassifierFree,
@@ -154,22 +160,44 @@ def _guide_then_clip(
     schedule: NoiseSchedule, x: Tensor, t: int, eps_c: Tensor, eps_u: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
     cond = Conditioning(vector=torch.ones(1, 1))
-    guided = ClassifierFree(Fixed(eps_c, eps_u, schedule), NULL, scale)
+    guided = ClassifierFree(says_both(eps_c, eps_u, schedule), NULL, scale)
     pred = MapX0(guided, clip)(x, t, cond)
     return pred.x0, pred.eps
 
 
-def _wrong_clip(first=lambda x0: x0, last=clip, again=True, use=lambda scale: scale):
-    """Guidance and clipping in which one thing can be wrong."""
+def _guess(schedule: NoiseSchedule, x: Tensor, t: int, eps: Tensor) -> Tensor:
+    return from_eps(schedule, x, t, eps).x0
 
-    def guide_then_clip(schedule, x, t, eps_c, eps_u, scale):
-        signal, noise = schedule.signal(t, x), schedule.noise(t, x)
-        c, u = (first((x - noise * eps) / signal) for eps in (eps_c, eps_u))
-        x0 = u + use(scale) * (c - u)
-        eps = (x - signal * (last(x0) if again else x0)) / noise
-        return last(x0), eps
 
-    return guide_then_clip
+def _eps(schedule: NoiseSchedule, x: Tensor, t: int, x0: Tensor) -> Tensor:
+    return from_x0(schedule, x, t, x0).eps
+
+
+def _clip_both_first(schedule, x, t, eps_c, eps_u, scale):
+    c, u = (clip(_guess(schedule, x, t, eps)) for eps in (eps_c, eps_u))
+    x0 = _guided(c, u, scale)
+    return x0, _eps(schedule, x, t, x0)
+
+
+def _clip_twice(schedule, x, t, eps_c, eps_u, scale):
+    c, u = (clip(_guess(schedule, x, t, eps)) for eps in (eps_c, eps_u))
+    x0 = clip(_guided(c, u, scale))
+    return x0, _eps(schedule, x, t, x0)
+
+
+def _keep_eps(schedule, x, t, eps_c, eps_u, scale):
+    eps = _guided(eps_c, eps_u, scale)
+    return clip(_guess(schedule, x, t, eps)), eps
+
+
+def _clip_nothing(schedule, x, t, eps_c, eps_u, scale):
+    eps = _guided(eps_c, eps_u, scale)
+    return _guess(schedule, x, t, eps), eps
+
+
+def _clip_eps(schedule, x, t, eps_c, eps_u, scale):
+    eps = clip(_guided(eps_c, eps_u, scale))
+    return _guess(schedule, x, t, eps), eps
 
 
 def _draw_clip(g: torch.Generator):
@@ -188,21 +216,20 @@ guide_then_clip = Check(
     tolerance=1e-4,
     mistakes={
         "You clip the two guesses before guidance, which then leaves the range again: guide "
-        "first, clip what comes out.": _wrong_clip(first=clip, last=lambda x0: x0),
+        "first, clip what comes out.": _clip_both_first,
         "You clip the two guesses before guidance and the result once more; what guidance would "
-        "have done beyond the edge is lost. Clip once, at the end.": _wrong_clip(first=clip),
+        "have done beyond the edge is lost. Clip once, at the end.": _clip_twice,
         "x0 is right, but eps still belongs to the picture before it was clipped; derive it "
-        "again: (x − √ᾱ_t x0)/√(1−ᾱ_t).": _wrong_clip(again=False),
-        "Nothing is clipped.": _wrong_clip(last=lambda x0: x0),
+        "again: (x − √ᾱ_t x0)/√(1−ᾱ_t).": _keep_eps,
+        "Nothing is clipped.": _clip_nothing,
         "You use the paper's w: here 1 means just the condition, so take "
-        "eps_u + scale(eps_c − eps_u).": _wrong_clip(use=lambda scale: 1 + scale),
+        "eps_u + scale(eps_c − eps_u).": (
+            lambda schedule, x, t, c, u, scale: _guide_then_clip(schedule, x, t, c, u, 1 + scale)
+        ),
         "x0 and eps have changed places: return (x0, eps).": (
-            lambda *args: _wrong_clip()(*args)[::-1]
+            lambda *given: _guide_then_clip(*given)[::-1]
         ),
-        "You clip eps; it is x0 that has a range.": lambda schedule, x, t, c, u, scale: (
-            (x - schedule.noise(t, x) * clip(u + scale * (c - u))) / schedule.signal(t, x),
-            clip(u + scale * (c - u)),
-        ),
+        "You clip eps; it is x0 that has a range.": _clip_eps,
     },
     against=MapX0,
 )
