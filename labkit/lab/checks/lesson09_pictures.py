@@ -1,22 +1,19 @@
-"""The checks of lesson 09 on pictures beside x: known pixels, and a smaller picture."""
+"""The checks of lesson 09 on inpainting: known pixels beside x, and held at every step."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from labkit.conditioning import Conditioning
-from labkit.data.pictures import quantize
-from labkit.denoiser import MapX0, Prediction, from_x0, keep_known
+from labkit.denoiser import MapX0, from_x0, keep_known
+from labkit.lab.checks.answered import SaysX0
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import between, random_schedule, size, sizes, turn, whole
+from labkit.lab.checks.random_inputs import random_schedule, size, sizes, turn, whole
 from labkit.schedule import NoiseSchedule
 from labkit.systems.glide import GLIDE
 
 
-def _beside(beside: dict[str, int], side: int, **given) -> Tensor:
+def pictures_beside(beside: dict[str, int], side: int, **given) -> Tensor:
     """What a GLIDE of that configuration lays beside x."""
     config = SimpleNamespace(
         inpaints="known" in beside,
@@ -31,35 +28,58 @@ def _beside(beside: dict[str, int], side: int, **given) -> Tensor:
 # Seven channels at the entrance, and a first convolution that takes them.
 
 
+def _side_by_side(*parts: Tensor) -> Tensor:
+    return torch.cat(parts, dim=1)
+
+
+def _new(weight: Tensor) -> Tensor:
+    """The zeros of the new channels, one more than x has."""
+    return weight.new_zeros(len(weight), weight.shape[1] + 1, *weight.shape[2:])
+
+
+def _wider(weight: Tensor) -> Tensor:
+    return _side_by_side(weight, _new(weight))
+
+
 def _inpaint_entrance(x: Tensor, image: Tensor, mask: Tensor, weight: Tensor):
     C = x.shape[1]
-    beside = _beside({"known": C, "mask": 1}, x.shape[-1], known=image, mask=mask)
-    zeros = weight.new_zeros(weight.shape[0], C + 1, *weight.shape[2:])
-    return torch.cat([x, beside], dim=1), torch.cat([weight, zeros], dim=1)
+    beside = pictures_beside({"known": C, "mask": 1}, x.shape[-1], known=image, mask=mask)
+    return torch.cat([x, beside], dim=1), _wider(weight)
 
 
-def _wrong_entrance(
-    known=lambda x, image, mask: image * mask,
-    shown=lambda mask: mask,
-    order=lambda x, known, mask: torch.cat([x, known, mask], dim=1),
-    new=torch.zeros_like,
-    join=lambda old, new: torch.cat([old, new], dim=1),
-):
-    """The entrance in which one thing can be wrong."""
+def _laid(x: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    return _side_by_side(x, image * mask, mask)
 
-    def inpaint_entrance(x, image, mask, weight):
-        inputs = order(x, known(x, image, mask), shown(mask))
-        extra = weight[:, :1].repeat(1, inputs.shape[1] - weight.shape[1], 1, 1)
-        return inputs, join(weight, new(extra))
 
-    return inpaint_entrance
+def _known_in_x(x: Tensor, image: Tensor, mask: Tensor, weight: Tensor):
+    return _laid(x * (1 - mask) + image * mask, image, mask), _wider(weight)
+
+
+def _mask_not_shown(x: Tensor, image: Tensor, mask: Tensor, weight: Tensor):
+    return _side_by_side(x, image * mask), _side_by_side(weight, _new(weight)[:, 1:])
+
+
+def _copies(x: Tensor, image: Tensor, mask: Tensor, weight: Tensor):
+    first = weight[:, :1].expand_as(_new(weight))
+    return _laid(x, image, mask), _side_by_side(weight, first)
+
+
+def _divided(x: Tensor, image: Tensor, mask: Tensor, weight: Tensor):
+    C = weight.shape[1]
+    return _laid(x, image, mask), _side_by_side(weight * C / (2 * C + 1), _new(weight))
+
+
+def _known_mask(g: torch.Generator, B: int, H: int, W: int) -> Tensor:
+    """A mask (B, 1, H, W), in which both occur."""
+    mask = (torch.rand(B, 1, H, W, generator=g) < 0.5).float()
+    mask[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
+    return mask
 
 
 def _draw_entrance(g: torch.Generator):
     B, C, H, _ = sizes(g, 4)
     x, image = torch.randn(B, C, H, H, generator=g), torch.rand(B, C, H, H, generator=g) * 2 - 1
-    mask = (torch.rand(B, 1, H, H, generator=g) < 0.5).float()
-    mask[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
+    mask = _known_mask(g, B, H, H)
     kernel = 1 + 2 * turn(g, 3)
     weight = torch.randn(size(g, 2, 6), C, kernel, kernel, generator=g)
     return x, image, mask, weight
@@ -71,44 +91,62 @@ inpaint_entrance = Check(
     draw_inputs=_draw_entrance,
     mistakes={
         "The picture is not masked: in training the network would see what it has to fill in, and "
-        "copy it.": _wrong_entrance(known=lambda x, image, mask: image),
+        "copy it.": (
+            lambda x, image, mask, weight: (_side_by_side(x, image, mask), _wider(weight))
+        ),
         "You show the erased pixels, where the mask is 0; the known ones are image · mask.": (
-            _wrong_entrance(known=lambda x, image, mask: image * (1 - mask))
+            lambda x, image, mask, weight: (
+                _side_by_side(x, image * (1 - mask), mask),
+                _wider(weight),
+            )
         ),
-        "Where nothing is known you put −1, which is black; GLIDE puts 0.": _wrong_entrance(
-            known=lambda x, image, mask: torch.where(mask == 1, image, -1.0)
+        "Where nothing is known you put −1, which is black; GLIDE puts 0.": (
+            lambda x, image, mask, weight: (
+                _side_by_side(x, torch.where(mask == 1, image, -1.0), mask),
+                _wider(weight),
+            )
         ),
-        "Where nothing is known you put x_t; it is there already, GLIDE puts 0.": _wrong_entrance(
-            known=lambda x, image, mask: torch.where(mask == 1, image, x)
+        "Where nothing is known you put x_t; it is there already, GLIDE puts 0.": (
+            lambda x, image, mask, weight: (
+                _side_by_side(x, torch.where(mask == 1, image, x), mask),
+                _wider(weight),
+            )
         ),
-        "The mask is turned round: 1 is known.": _wrong_entrance(shown=lambda mask: 1 - mask),
-        "The mask stands before the known pixels; the order is x, known, mask.": _wrong_entrance(
-            order=lambda x, known, mask: torch.cat([x, mask, known], dim=1)
+        "The mask is turned round: 1 is known.": (
+            lambda x, image, mask, weight: (
+                _side_by_side(x, image * mask, 1 - mask),
+                _wider(weight),
+            )
         ),
-        "x does not come first; the old weights belong to the first channels.": _wrong_entrance(
-            order=lambda x, known, mask: torch.cat([known, mask, x], dim=1)
+        "The mask stands before the known pixels; the order is x, known, mask.": (
+            lambda x, image, mask, weight: (_side_by_side(x, mask, image * mask), _wider(weight))
+        ),
+        "x does not come first; the old weights belong to the first channels.": (
+            lambda x, image, mask, weight: (_side_by_side(image * mask, mask, x), _wider(weight))
         ),
         "The mask is not shown: a known pixel that is gray (0) would look like an erased one.": (
-            _wrong_entrance(order=lambda x, known, mask: torch.cat([x, known], dim=1))
+            _mask_not_shown
         ),
         "You replace the known pixels of x by those of the picture; x stays as noisy as it is, "
-        "the known ones stand beside it.": _wrong_entrance(
-            order=lambda x, known, mask: torch.cat([x * (1 - mask) + known, known, mask], dim=1)
-        ),
+        "the known ones stand beside it.": _known_in_x,
         "The new weights are copies of old ones; with zeros the network first does what it did "
-        "before.": _wrong_entrance(new=lambda extra: extra),
+        "before.": _copies,
         "The new weights are ones; with zeros the network first does what it did before.": (
-            _wrong_entrance(new=torch.ones_like)
+            lambda x, image, mask, weight: (
+                _laid(x, image, mask),
+                _side_by_side(weight, _new(weight) + 1),
+            )
         ),
         "The new weights stand before the old ones, which then see other channels.": (
-            _wrong_entrance(join=lambda old, new: torch.cat([new, old], dim=1))
+            lambda x, image, mask, weight: (
+                _laid(x, image, mask),
+                _side_by_side(_new(weight), weight),
+            )
         ),
-        "All weights are zero; the old ones stay.": _wrong_entrance(
-            join=lambda old, new: torch.cat([0 * old, new], dim=1)
+        "All weights are zero; the old ones stay.": (
+            lambda x, image, mask, weight: (_laid(x, image, mask), 0 * _wider(weight))
         ),
-        "The old weights are divided among all channels; they stay as they are.": _wrong_entrance(
-            join=lambda old, new: torch.cat([old * old.shape[1] / (2 * old.shape[1] + 1), new], 1)
-        ),
+        "The old weights are divided among all channels; they stay as they are.": _divided,
     },
     against=GLIDE.beside,
 )
@@ -117,20 +155,10 @@ inpaint_entrance = Check(
 # Known pixels are held at every step.
 
 
-class _Says:
-    """A denoiser that has already answered."""
-
-    def __init__(self, schedule: NoiseSchedule, x0: Tensor):
-        self.schedule, self.x0 = schedule, x0
-
-    def __call__(self, x: Tensor, t: int, cond: Conditioning | None = None) -> Prediction:
-        return from_x0(self.schedule, x, t, self.x0)
-
-
 def _hold_known(
     schedule: NoiseSchedule, x: Tensor, t: int, x0: Tensor, image: Tensor, mask: Tensor
 ) -> tuple[Tensor, Tensor]:
-    pred = MapX0(_Says(schedule, x0), keep_known(image, mask))(x, t)
+    pred = MapX0(SaysX0(schedule, x0), keep_known(image, mask))(x, t)
     return pred.x0, pred.eps
 
 
@@ -138,24 +166,18 @@ def _mix(mask: Tensor, known: Tensor, free: Tensor) -> Tensor:
     return mask * known + (1 - mask) * free
 
 
-def _wrong_hold(
-    held=lambda schedule, x, t, x0, image, mask: _mix(mask, image, x0),
-    says=lambda held, x0: held,
-):
-    """Held pixels in which one thing can be wrong; says: which x0 the eps belongs to."""
-
-    def hold_known(*given):
-        schedule, x, t, x0, *_ = given
-        kept = held(*given)
-        return kept, from_x0(schedule, x, t, says(kept, x0)).eps
-
-    return hold_known
+def _of(schedule: NoiseSchedule, x: Tensor, t: int, x0: Tensor) -> tuple[Tensor, Tensor]:
+    """This x0, and the eps that belongs to it."""
+    return x0, from_x0(schedule, x, t, x0).eps
 
 
-def _noised(schedule: NoiseSchedule, x: Tensor, t: int, x0: Tensor, image: Tensor, mask: Tensor):
-    """The known pixels in the noise that the prediction finds."""
+def _eps_of_the_old(schedule, x, t, x0, image, mask):
+    return _mix(mask, image, x0), from_x0(schedule, x, t, x0).eps
+
+
+def _known_with_noise(schedule, x, t, x0, image, mask):
     eps = from_x0(schedule, x, t, x0).eps
-    return schedule.diffuse(image.expand_as(x), t, eps)
+    return _of(schedule, x, t, _mix(mask, schedule.diffuse(image, t, eps), x0))
 
 
 def _draw_hold(g: torch.Generator):
@@ -163,9 +185,7 @@ def _draw_hold(g: torch.Generator):
     schedule, t = random_schedule(g), whole(5, 30, g)
     x = torch.randn(B, C, H, W, generator=g)
     x0, image = (torch.rand(n, C, H, W, generator=g) * 2 - 1 for n in (B, B))
-    mask = (torch.rand(B, 1, H, W, generator=g) < 0.5).float()
-    mask[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
-    return schedule, x, t, x0, image, mask
+    return schedule, x, t, x0, image, _known_mask(g, B, H, W)
 
 
 hold_known = Check(
@@ -173,106 +193,31 @@ hold_known = Check(
     reference=_hold_known,
     draw_inputs=_draw_hold,
     mistakes={
-        "The mask is turned round: 1 is known, and there the picture stays.": _wrong_hold(
-            lambda schedule, x, t, x0, image, mask: _mix(1 - mask, image, x0)
+        "The mask is turned round: 1 is known, and there the picture stays.": (
+            lambda schedule, x, t, x0, image, mask: _of(schedule, x, t, _mix(1 - mask, image, x0))
         ),
         "eps still belongs to the old x̂0: compute it again from the new one, or DDIM steps towards "
-        "the old picture.": _wrong_hold(says=lambda held, x0: x0),
+        "the old picture.": _eps_of_the_old,
         "You put known pixels with noise into the guess; x̂0 is the clean picture, so the clean "
-        "pixels belong there.": _wrong_hold(
-            lambda *given: _mix(given[-1], _noised(*given), given[3])
+        "pixels belong there.": _known_with_noise,
+        "You put x_t where nothing is known; the guess x̂0 stays there.": (
+            lambda schedule, x, t, x0, image, mask: _of(schedule, x, t, _mix(mask, image, x))
         ),
-        "You put x_t where nothing is known; the guess x̂0 stays there.": _wrong_hold(
-            lambda schedule, x, t, x0, image, mask: _mix(mask, image, x)
+        "The known pixels are half the picture and half the guess; they are known.": (
+            lambda schedule, x, t, x0, image, mask: _of(
+                schedule, x, t, _mix(mask, (image + x0) / 2, x0)
+            )
         ),
-        "The known pixels are half the picture and half the guess; they are known.": _wrong_hold(
-            lambda schedule, x, t, x0, image, mask: _mix(mask, (image + x0) / 2, x0)
+        "The free pixels are 0; the guess stays there.": (
+            lambda schedule, x, t, x0, image, mask: _of(schedule, x, t, mask * image)
         ),
-        "The free pixels are 0; the guess stays there.": _wrong_hold(
-            lambda schedule, x, t, x0, image, mask: mask * image
+        "Every row is held to the first picture; each has its own.": (
+            lambda schedule, x, t, x0, image, mask: _of(schedule, x, t, _mix(mask, image[:1], x0))
         ),
-        "Every row is held to the first picture; each has its own.": _wrong_hold(
-            lambda schedule, x, t, x0, image, mask: _mix(mask, image[:1], x0)
-        ),
-        "Nothing is held: the guess comes back as it was.": _wrong_hold(
-            lambda schedule, x, t, x0, image, mask: x0
+        "Nothing is held: the guess comes back as it was.": (
+            lambda schedule, x, t, x0, image, mask: _of(schedule, x, t, x0)
         ),
     },
     tolerance=1e-4,  # what is small is divided by √(1−ᾱ_t)
     against=MapX0,
-)
-
-
-# A smaller picture beside x.
-
-
-def _low_beside(x: Tensor, low: Tensor) -> Tensor:
-    C, side = x.shape[1], x.shape[-1]
-    return torch.cat([x, _beside({"low": C}, side, low=quantize(low))], dim=1)
-
-
-def _larger(low: Tensor, side: int, mode: str = "bilinear", **options) -> Tensor:
-    return F.interpolate(low, size=(side, side), mode=mode, **options)
-
-
-def _wrong_low(
-    rounded: Callable[[Tensor], Tensor] = quantize,
-    larger: Callable[[Tensor, int], Tensor] = _larger,
-    after: Callable[[Tensor], Tensor] = lambda low: low,
-    order=lambda x, low: torch.cat([x, low], dim=1),
-):
-    """The upsampler's input in which one thing can be wrong."""
-    return lambda x, low: order(x, after(larger(rounded(low), x.shape[-1])))
-
-
-def _levels(low: Tensor) -> Tensor:
-    return (low + 1) * 127.5
-
-
-def _draw_low(g: torch.Generator):
-    """Pictures whose smaller form leaves [−1, 1] here and there, as samples do."""
-    B, C, _ = sizes(g, 3)
-    side, times = size(g, 3, 6), 2 + turn(g, 2)
-    low = torch.rand(B, C, side, side, generator=g) * 2 - 1
-    low[0, 0, 0, :2] = torch.tensor([between(1.1, 1.4, g), between(-1.4, -1.1, g)])
-    return torch.randn(B, C, times * side, times * side, generator=g), low
-
-
-low_beside = Check(
-    "low_beside",
-    reference=_low_beside,
-    draw_inputs=_draw_low,
-    mistakes={
-        "The small picture is not rounded to the 256 levels of a file, as it was in training.": (
-            _wrong_low(lambda low: low.clamp(-1, 1))
-        ),
-        "The small picture is neither rounded nor cut off at [−1, 1].": _wrong_low(lambda low: low),
-        "What lies outside [−1, 1] is not cut off: a file holds the levels 0 … 255.": _wrong_low(
-            lambda low: _levels(low).round() / 127.5 - 1
-        ),
-        "You cut the levels' fractions off; round them to the nearest one.": _wrong_low(
-            lambda low: _levels(low).floor().clamp(0, 255) / 127.5 - 1
-        ),
-        "You take 128 levels for half of the range, so that 1 becomes 256; 255 levels span "
-        "[−1, 1]: (low + 1) · 127.5.": _wrong_low(
-            lambda low: ((low + 1) * 128).round().clamp(0, 255) / 128 - 1
-        ),
-        "You round after making the picture large; first it is rounded, as a file of its own "
-        "size.": _wrong_low(lambda low: low, after=quantize),
-        "You repeat pixels (nearest); make the picture large by bilinear interpolation.": (
-            _wrong_low(larger=lambda low, side: _larger(low, side, "nearest"))
-        ),
-        "You interpolate by cubic curves, which overshoot; GLIDE interpolates bilinearly.": (
-            _wrong_low(larger=lambda low, side: _larger(low, side, "bicubic"))
-        ),
-        "With align_corners=True the outer pixels' centers meet, which shifts the picture; leave "
-        "it out.": _wrong_low(larger=lambda low, side: _larger(low, side, align_corners=True)),
-        "The small picture stands before x; x comes first.": _wrong_low(
-            order=lambda x, low: torch.cat([low, x], dim=1)
-        ),
-        "You add the small picture to x; it stands beside it, in channels of its own.": _wrong_low(
-            order=lambda x, low: x + low
-        ),
-    },
-    against=GLIDE.beside,
 )

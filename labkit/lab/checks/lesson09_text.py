@@ -6,44 +6,51 @@ from torch import Tensor
 from labkit.conditioning import Conditioning
 from labkit.guidance import ClassifierFree
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.lesson06_formula import Fixed
-from labkit.lab.checks.random_inputs import between, size, sizes, turn
+from labkit.lab.checks.lesson06_formula import says_both
+from labkit.lab.checks.random_inputs import between, chances, size, sizes, turn
 from labkit.nets.attention import attend
 
 # Attention over the text and the pixels at once.
-
-
-def _look(q: Tensor, k: Tensor, v: Tensor, turned=lambda logits: logits.softmax(2)) -> Tensor:
-    return turned(q @ k.mT / q.shape[2] ** 0.5) @ v
 
 
 def _one_softmax(q: Tensor, k: Tensor, v: Tensor, text_k: Tensor, text_v: Tensor) -> Tensor:
     return attend(q, torch.cat([text_k, k], dim=1), torch.cat([text_v, v], dim=1), heads=1)
 
 
-def _wrong_softmax(turned=lambda logits, L: logits.softmax(2), scale=lambda D: D**-0.5):
-    """Attention over both in which one thing can be wrong; L: how many keys are the text's."""
-
-    def one_softmax(q, k, v, text_k, text_v):
-        k, v = torch.cat([text_k, k], dim=1), torch.cat([text_v, v], dim=1)
-        return turned(scale(q.shape[2]) * q @ k.mT, text_k.shape[1]) @ v
-
-    return one_softmax
+def _look(weights: Tensor, text_v: Tensor, v: Tensor) -> Tensor:
+    """What the pixels find with these weights (B, N, L + N), the text's first."""
+    return weights @ torch.cat([text_v, v], dim=1)
 
 
-def _two_softmaxes(logits: Tensor, L: int) -> Tensor:
-    return torch.cat([logits[..., :L].softmax(2), logits[..., L:].softmax(2)], dim=2)
+def _logits(q: Tensor, k: Tensor, text_k: Tensor) -> Tensor:
+    """q · k of every pixel with all keys, not yet divided: (B, N, L + N)."""
+    return q @ torch.cat([text_k, k], dim=1).mT
 
 
-def _earlier_only(logits: Tensor, L: int) -> Tensor:
-    N = logits.shape[1]
-    later = torch.ones(N, N, dtype=torch.bool).triu(1)
-    hidden = torch.cat([torch.zeros(N, L, dtype=torch.bool), later], dim=1)
-    return logits.masked_fill(hidden, -torch.inf).softmax(2)
+def _scaled(q: Tensor, k: Tensor, text_k: Tensor) -> Tensor:
+    return _logits(q, k, text_k) / q.shape[2] ** 0.5
+
+
+def _two_softmaxes(q, k, v, text_k, text_v):
+    logits, L = _scaled(q, k, text_k), text_k.shape[1]
+    return logits[..., :L].softmax(2) @ text_v + logits[..., L:].softmax(2) @ v
+
+
+def _earlier_only(q, k, v, text_k, text_v):
+    N, L = q.shape[1], text_k.shape[1]
+    hidden = torch.ones(N, L + N, dtype=torch.bool).triu(L + 1)
+    logits = _scaled(q, k, text_k).masked_fill(hidden, -torch.inf)
+    return _look(logits.softmax(2), text_v, v)
+
+
+def _values_exchanged(q, k, v, text_k, text_v):
+    return _look(_scaled(q, k, text_k).softmax(2), v, text_v)
 
 
 def _text_alone(q, k, v, text_k, text_v):
-    return _look(q, text_k, text_v) if text_k.shape[1] else torch.zeros_like(q)
+    if text_k.shape[1] == 0:
+        return torch.zeros_like(q)
+    return attend(q, text_k, text_v, heads=1)
 
 
 def _draw_attention(g: torch.Generator):
@@ -60,35 +67,41 @@ one_softmax = Check(
     draw_inputs=_draw_attention,
     mistakes={
         "You take two softmaxes and add what both find, so that each pixel's weights sum to 2, and "
-        "it cannot leave the text out. One softmax runs over all keys.": _wrong_softmax(
-            _two_softmaxes
-        ),
+        "it cannot leave the text out. One softmax runs over all keys.": _two_softmaxes,
         "You take two softmaxes and the mean of what both find: the text always gets half. One "
-        "softmax runs over all keys.": _wrong_softmax(
-            lambda logits, L: _two_softmaxes(logits, L) / 2
-        ),
+        "softmax runs over all keys.": lambda *given: _two_softmaxes(*given) / 2,
         "The pixels do not see the text: put its keys and values before theirs.": (
-            lambda q, k, v, text_k, text_v: _look(q, k, v)
+            lambda q, k, v, text_k, text_v: attend(q, k, v, heads=1)
         ),
         "The pixels see the text alone, which is cross-attention; their own keys and values stay "
         "beside it.": _text_alone,
-        "The factor 1/√D is missing.": _wrong_softmax(scale=lambda D: 1.0),
-        "You divide by D; divide by its root.": _wrong_softmax(scale=lambda D: 1 / D),
-        "You multiply by √D; divide by it.": _wrong_softmax(scale=lambda D: D**0.5),
+        "The factor 1/√D is missing.": (
+            lambda q, k, v, text_k, text_v: _look(_logits(q, k, text_k).softmax(2), text_v, v)
+        ),
+        "You divide by D; divide by its root.": (
+            lambda q, k, v, text_k, text_v: _look(
+                (_logits(q, k, text_k) / q.shape[2]).softmax(2), text_v, v
+            )
+        ),
+        "You multiply by √D; divide by it.": (
+            lambda q, k, v, text_k, text_v: _look(
+                (_logits(q, k, text_k) * q.shape[2] ** 0.5).softmax(2), text_v, v
+            )
+        ),
         "The softmax runs over the queries; what each pixel gives to all keys has to sum to 1, the "
-        "last dimension.": _wrong_softmax(lambda logits, L: logits.softmax(1)),
-        "There is no softmax: the products themselves are no weights.": _wrong_softmax(
-            lambda logits, L: logits
+        "last dimension.": (
+            lambda q, k, v, text_k, text_v: _look(_scaled(q, k, text_k).softmax(1), text_v, v)
+        ),
+        "There is no softmax: the products themselves are no weights.": (
+            lambda q, k, v, text_k, text_v: _look(_scaled(q, k, text_k), text_v, v)
         ),
         "You hide the later pixels, as a language model hides later words; a picture has no such "
-        "order.": _wrong_softmax(_earlier_only),
+        "order.": _earlier_only,
         "Keys and values have changed places.": lambda q, k, v, text_k, text_v: _one_softmax(
             q, v, k, text_v, text_k
         ),
         "The text's values are put behind those of the pixels, and its keys before theirs: each "
-        "weight meets the value of another key.": lambda q, k, v, text_k, text_v: _look(
-            q, torch.cat([text_k, k], dim=1), torch.cat([v, text_v], dim=1)
-        ),
+        "weight meets the value of another key.": _values_exchanged,
     },
     against=attend,
 )
@@ -102,15 +115,12 @@ def _empty_captions(mask: Tensor, p: float, u: Tensor) -> Tensor:
 
 
 def _draw_captions(g: torch.Generator):
-    """Captions of different lengths; some rows stay and some go, one number is p itself, and p may
-    also be 0."""
+    """Captions of different lengths, of which some are emptied and some stay."""
     rows, length = size(g, 5, 11), size(g, 4, 9)
     lengths = torch.randint(3, length + 1, (rows,), generator=g)
-    u, order = torch.rand(rows, generator=g), torch.randperm(rows, generator=g)
-    edge = 0.0 if turn(g, 4) == 0 else between(0.2, 0.4, g)
-    u[order[:4]] = torch.tensor([0.1, 0.5, 0.9, edge])
-    lengths[order[0]] = 3
-    return torch.arange(length) < lengths[:, None], u[order[3]].item(), u
+    u, p = chances(g, rows)
+    lengths[u.argmin()] = 3
+    return torch.arange(length) < lengths[:, None], p, u
 
 
 def _keep_first(mask: Tensor, p: float, u: Tensor, number: int) -> Tensor:
@@ -156,20 +166,15 @@ def _guide_away(
     away = torch.where(has.view(-1, 1, 1, 1), eps_negative, eps_empty)
     text, null = (Conditioning(vector=torch.full((1, 1), float(row))) for row in (1, 0))
     x = torch.zeros_like(eps_text)
-    return ClassifierFree(Fixed(eps_text, away), null, scale)(x, 50, text).eps
+    return ClassifierFree(says_both(eps_text, away), null, scale)(x, 50, text).eps
 
 
-def _wrong_away(
-    away=lambda u, n, has: torch.where(has.view(-1, 1, 1, 1), n, u),
-    guide=lambda c, away, u, n, s: away + s * (c - away),
-):
-    """Guidance by a negative prompt in which one thing can be wrong."""
+def _guided(text: Tensor, away: Tensor, scale: float) -> Tensor:
+    return away + scale * (text - away)
 
-    def guide_away(eps_text, eps_empty, eps_negative, has, scale):
-        chosen = away(eps_empty, eps_negative, has)
-        return guide(eps_text, chosen, eps_empty, eps_negative, scale)
 
-    return guide_away
+def _chosen(empty: Tensor, negative: Tensor, has: Tensor) -> Tensor:
+    return torch.where(has.view(-1, 1, 1, 1), negative, empty)
 
 
 def _draw_away(g: torch.Generator):
@@ -186,28 +191,26 @@ guide_away = Check(
     draw_inputs=_draw_away,
     mistakes={
         "Every row is led away from the negative prompt; where `has` is False the empty one stays "
-        "the null.": _wrong_away(away=lambda u, n, has: n),
+        "the null.": (lambda c, u, n, has, s: _guided(c, n, s)),
         "The negative prompt is not used: where `has` is True it takes the null's place.": (
-            _wrong_away(away=lambda u, n, has: u)
+            lambda c, u, n, has, s: _guided(c, u, s)
         ),
-        "You exchanged the two cases: `has` says which rows have a negative prompt.": _wrong_away(
-            away=lambda u, n, has: torch.where(has.view(-1, 1, 1, 1), u, n)
+        "You exchanged the two cases: `has` says which rows have a negative prompt.": (
+            lambda c, u, n, has, s: _guided(c, _chosen(n, u, has), s)
         ),
         "You begin at the empty prompt: that is composing, with the negative prompt as a second "
         "term. Here its prediction takes the null's place, as the beginning too.": (
-            _wrong_away(guide=lambda c, away, u, n, s: u + s * (c - away))
+            lambda c, u, n, has, s: u + s * (c - _chosen(u, n, has))
         ),
         "The number is GLIDE's scale, 1 = no guidance; you took it for the paper's w, which is one "
-        "less.": _wrong_away(guide=lambda c, away, u, n, s: c + s * (c - away)),
+        "less.": (lambda c, u, n, has, s: _guided(c, _chosen(u, n, has), s + 1)),
         "The difference is the wrong way round: this leads away from the sentence.": (
-            _wrong_away(guide=lambda c, away, u, n, s: away + s * (away - c))
+            lambda c, u, n, has, s: _guided(c, _chosen(u, n, has), -s)
         ),
         "`has` is broadcast over the columns of the pictures instead of over the rows of the "
-        "batch: view(-1, 1, 1, 1).": lambda c, u, n, has, s: _guided(torch.where(has, n, u), c, s),
+        "batch: view(-1, 1, 1, 1).": (
+            lambda c, u, n, has, s: _guided(c, torch.where(has, n, u), s)
+        ),
     },
     against=ClassifierFree,
 )
-
-
-def _guided(away: Tensor, text: Tensor, scale: float) -> Tensor:
-    return away + scale * (text - away)
