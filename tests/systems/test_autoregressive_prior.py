@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from labkit import train
 from labkit.systems.autoregressive_prior import AutoregressivePrior
 from labkit.systems.prior_inputs import read
 from tests.systems.test_priors import CODES, STAR, awake, clip, pairs, unit
@@ -58,10 +59,19 @@ def test_codes_that_were_never_found_are_neither_learned_nor_drawn():
     assert not system.clip_mark.any()
 
 
-def test_its_targets_are_the_same_where_training_rounds():
-    system, seen = awake(replace(CODES, net=replace(CODES.net, buckets=1024))), []
-    system.net.register_forward_pre_hook(lambda module, args: seen.append(args[-1]))
-    batch = pairs(64)
-    with torch.autocast("cpu", torch.bfloat16):
-        system.loss(batch)
-    assert torch.equal(seen[0], system.codes(batch[0]))
+@pytest.mark.parametrize("precision", train.PRECISIONS)
+def test_its_targets_are_exact_whatever_the_precision_of_training(precision):
+    system, seen = awake(replace(CODES, net=replace(CODES.net, buckets=1024, dots=16))), []
+    system.net.register_forward_pre_hook(lambda module, args: seen.append(args[-2:]))
+    image, *texts = batch = pairs(64)
+    *_, step = train.train(system, lambda generator: batch, 1, precision=precision)
+    (dot, codes), pca, buckets = seen[0], system.pca, system.buckets
+    low, high = buckets.low.double(), buckets.high.double()
+    at = ((image.double() - pca.mean) @ pca.axes.T.double() - low) / (high - low) * 1024
+    expected = at.floor().long().clamp(0, 1023)
+    between = (at - at.round()).abs() > 1e-3  # else it is float32 that decides
+    assert between.double().mean() > 0.9
+    assert torch.equal(codes[between], expected[between])
+    dots = (image.double() * texts[0]).sum(1)
+    assert torch.equal(dot, torch.bucketize(dots, system.dot_edges.double()))
+    assert codes.dtype == dot.dtype == torch.long and step.step == 1
