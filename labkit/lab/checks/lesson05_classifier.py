@@ -79,29 +79,45 @@ sharpen = Check(
 def _noisy_log_posterior(
     means: Tensor, std: Tensor, weights: Tensor, x: Tensor, alpha_bar: float
 ) -> Tensor:
-    schedule = NoiseSchedule(torch.tensor([1.0, alpha_bar]))
+    schedule = NoiseSchedule(torch.tensor([1.0, alpha_bar], dtype=torch.float64))
     noisy = GaussianMixture(means, std, weights).diffused(schedule, 1)
     return noisy.log_joint(x).log_softmax(1)
 
 
-def _wrong_posterior(
-    shrink=math.sqrt,
-    variance=lambda alpha_bar, std: alpha_bar * std**2 + 1 - alpha_bar,
-    prior=True,
-    volume=True,
-    half=0.5,
-    end=lambda joint: joint.log_softmax(1),
-):
-    """The posterior of the noisy mixture in which one thing can be wrong."""
+def _square(x: Tensor, centers: Tensor) -> Tensor:
+    """The squared distances of the points from the centers, (B, K)."""
+    return (x[:, None] - centers).square().sum(2)
 
-    def log_posterior(means, std, weights, x, alpha_bar):
-        spread = variance(alpha_bar, std)  # (K,)
-        square = (x[:, None] - shrink(alpha_bar) * means).square().sum(2)  # (B, K)
-        joint = -half * square / spread
-        joint = joint - 0.5 * x.shape[1] * spread.log() if volume else joint
-        return end(joint + weights.log() if prior else joint)
 
-    return log_posterior
+def _variance(std: Tensor, alpha_bar: float) -> Tensor:
+    return alpha_bar * std**2 + 1 - alpha_bar  # (K,)
+
+
+def _joint(weights: Tensor, x: Tensor, centers: Tensor, variance: Tensor) -> Tensor:
+    """log p(k, x) but for a constant, (B, K)."""
+    volume = -x.shape[1] / 2 * variance.log()
+    return weights.log() + volume - _square(x, centers) / (2 * variance)
+
+
+def _right_joint(means, std, weights, x, alpha_bar) -> Tensor:
+    return _joint(weights, x, math.sqrt(alpha_bar) * means, _variance(std, alpha_bar))
+
+
+def _of_variance(means, weights, x, alpha_bar, variance: Tensor) -> Tensor:
+    return _joint(weights, x, math.sqrt(alpha_bar) * means, variance).log_softmax(1)
+
+
+def _of_volume(means, std, weights, x, alpha_bar, volume: Tensor) -> Tensor:
+    """The posterior with this in the place of −D/2 log variance."""
+    square = _square(x, math.sqrt(alpha_bar) * means)
+    joint = weights.log() + volume - square / (2 * _variance(std, alpha_bar))
+    return joint.log_softmax(1)
+
+
+def _of_exponent(means, std, weights, x, alpha_bar, exponent: Tensor) -> Tensor:
+    """The posterior with this in the place of −‖x_t − √ᾱ means‖² / (2 variance)."""
+    volume = -x.shape[1] / 2 * _variance(std, alpha_bar).log()
+    return (weights.log() + volume + exponent).log_softmax(1)
 
 
 def _draw_posterior(g: torch.Generator):
@@ -114,46 +130,43 @@ def _draw_posterior(g: torch.Generator):
     return means, 0.3 + std, weights / weights.sum(), x.requires_grad_(), between(0.2, 0.8, g)
 
 
-def _joint(means, std, weights, x, alpha_bar, volume=None) -> Tensor:
-    """log p(k, x_t) but for a constant, with what stands for −D/2 log variance."""
-    variance = alpha_bar * std**2 + 1 - alpha_bar  # (K,)
-    square = (x[:, None] - math.sqrt(alpha_bar) * means).square().sum(2)  # (B, K)
-    volume = -x.shape[1] / 2 * variance.log() if volume is None else volume(variance)
-    return weights.log() + volume - square / (2 * variance)
-
-
 def _stds_added(means, std, weights, x, alpha_bar) -> Tensor:
     spread = math.sqrt(alpha_bar) * std + math.sqrt(1 - alpha_bar)
-    square = (x[:, None] - math.sqrt(alpha_bar) * means).square().sum(2)
-    joint = weights.log() - x.shape[1] * spread.log() - square / (2 * spread**2)
-    return joint.log_softmax(1)
+    return _of_variance(means, weights, x, alpha_bar, spread**2)
 
 
 def _distance_unsquared(means, std, weights, x, alpha_bar) -> Tensor:
-    variance = alpha_bar * std**2 + 1 - alpha_bar
-    square = (x[:, None] - math.sqrt(alpha_bar) * means).square().sum(2)
-    joint = _joint(means, std, weights, x, alpha_bar)
-    return (joint + (square - square.sqrt()) / (2 * variance)).log_softmax(1)
+    distance = _square(x, math.sqrt(alpha_bar) * means).sqrt()
+    exponent = -distance / (2 * _variance(std, alpha_bar))
+    return _of_exponent(means, std, weights, x, alpha_bar, exponent)
 
 
 def _mean_square(means, std, weights, x, alpha_bar) -> Tensor:
-    variance = alpha_bar * std**2 + 1 - alpha_bar
-    square = (x[:, None] - math.sqrt(alpha_bar) * means).square().sum(2)
-    joint = _joint(means, std, weights, x, alpha_bar)
-    return (joint + (square - square / x.shape[1]) / (2 * variance)).log_softmax(1)
+    square = (x[:, None] - math.sqrt(alpha_bar) * means).square().mean(2)
+    exponent = -square / (2 * _variance(std, alpha_bar))
+    return _of_exponent(means, std, weights, x, alpha_bar, exponent)
+
+
+def _half_missing(means, std, weights, x, alpha_bar) -> Tensor:
+    exponent = -_square(x, math.sqrt(alpha_bar) * means) / _variance(std, alpha_bar)
+    return _of_exponent(means, std, weights, x, alpha_bar, exponent)
 
 
 def _weights_as_they_are(means, std, weights, x, alpha_bar) -> Tensor:
-    joint = _joint(means, std, weights, x, alpha_bar)
+    joint = _right_joint(means, std, weights, x, alpha_bar)
     return (joint - weights.log() + weights).log_softmax(1)
 
 
+def _no_prior(means, std, weights, x, alpha_bar) -> Tensor:
+    return (_right_joint(means, std, weights, x, alpha_bar) - weights.log()).log_softmax(1)
+
+
 def _softmax_and_log(means, std, weights, x, alpha_bar) -> Tensor:
-    return _joint(means, std, weights, x, alpha_bar).softmax(1).log()
+    return _right_joint(means, std, weights, x, alpha_bar).softmax(1).log()
 
 
 def _underflowing(means, std, weights, x, alpha_bar) -> Tensor:
-    joint = _joint(means, std, weights, x, alpha_bar).exp()
+    joint = _right_joint(means, std, weights, x, alpha_bar).exp()
     return (joint / joint.sum(1, keepdim=True)).log()
 
 
@@ -161,39 +174,55 @@ noisy_log_posterior = Check(
     "noisy_log_posterior",
     reference=_noisy_log_posterior,
     draw_inputs=_draw_posterior,
-    tolerance=1e-6,
+    tolerance=1e-9,
     mistakes={
         "This is the classifier of clean points: x_t is noisy, so its classes lie at √ᾱ·means, "
-        "with variance ᾱ·std² + 1 − ᾱ.": _wrong_posterior(
-            lambda alpha_bar: 1.0, lambda alpha_bar, std: std**2
+        "with variance ᾱ·std² + 1 − ᾱ.": (
+            lambda means, std, weights, x, a: _joint(weights, x, means, std**2).log_softmax(1)
         ),
         "The means have not shrunk: at time t class k lies at √ᾱ·means[k].": (
-            _wrong_posterior(lambda alpha_bar: 1.0)
+            lambda means, std, weights, x, a: _joint(
+                weights, x, means, _variance(std, a)
+            ).log_softmax(1)
         ),
-        "The means shrink by ᾱ; the root is missing: √ᾱ.": _wrong_posterior(
-            lambda alpha_bar: alpha_bar
+        "The means shrink by ᾱ; the root is missing: √ᾱ.": (
+            lambda means, std, weights, x, a: _joint(
+                weights, x, a * means, _variance(std, a)
+            ).log_softmax(1)
         ),
         "The variance lacks the noise: it is ᾱ·std² + 1 − ᾱ.": (
-            _wrong_posterior(variance=lambda alpha_bar, std: alpha_bar * std**2)
+            lambda means, std, weights, x, a: _of_variance(means, weights, x, a, a * std**2)
         ),
         "You multiply std², by √ᾱ or by nothing; a variance shrinks by the square of √ᾱ: "
-        "ᾱ·std² + 1 − ᾱ.": _wrong_posterior(variance=lambda alpha_bar, std: std**2 + 1 - alpha_bar),
-        "Bayes' prior is missing: add log weights[k] before you normalize.": (
-            _wrong_posterior(prior=False)
+        "ᾱ·std² + 1 − ᾱ.": (
+            lambda means, std, weights, x, a: _of_variance(means, weights, x, a, std**2 + 1 - a)
         ),
+        "Bayes' prior is missing: add log weights[k] before you normalize.": _no_prior,
         "The classes differ in width, so the factor in front of each Gaussian does not cancel: "
-        "subtract D/2 times the log of its variance.": _wrong_posterior(volume=False),
+        "subtract D/2 times the log of its variance.": (
+            lambda means, std, weights, x, a: _of_volume(means, std, weights, x, a, 0.0)
+        ),
         "You add the standard deviations, √ᾱ·std + √(1−ᾱ); of independent parts the variances add: "
         "ᾱ·std² + 1 − ᾱ.": _stds_added,
         "The factor in front of each Gaussian has the power D: subtract D/2 times the log of its "
         "variance, in any number D of dimensions.": [
-            lambda *args: _joint(*args, lambda variance: -variance.log()).log_softmax(1),
-            lambda *args: _joint(*args, lambda variance: -0.5 * variance.log()).log_softmax(1),
-            lambda *args: _joint(
-                *args, lambda variance: -args[3].shape[1] * variance.log()
-            ).log_softmax(1),
+            (
+                lambda means, std, weights, x, a: _of_volume(
+                    means, std, weights, x, a, -_variance(std, a).log()
+                )
+            ),
+            (
+                lambda means, std, weights, x, a: _of_volume(
+                    means, std, weights, x, a, -0.5 * _variance(std, a).log()
+                )
+            ),
+            (
+                lambda means, std, weights, x, a: _of_volume(
+                    means, std, weights, x, a, -x.shape[1] * _variance(std, a).log()
+                )
+            ),
         ],
-        "You add the weights as they are; it is their logs that belong into a log-probability.": (
+        "You add the weights as they are; a log-probability needs their logs.": (
             _weights_as_they_are
         ),
         "Your formula is right, but far from the classes densities and probabilities underflow to "
@@ -202,19 +231,21 @@ noisy_log_posterior = Check(
             _softmax_and_log,
         ],
         "You normalize down the batch; the classes of a row must sum to 1: dimension 1.": (
-            _wrong_posterior(end=lambda joint: joint.log_softmax(0))
+            lambda means, std, weights, x, a: _right_joint(means, std, weights, x, a).log_softmax(0)
         ),
         "The distance in the exponent is not squared.": _distance_unsquared,
         "You take the mean of the squares over the dimensions; a squared distance is their sum.": (
             _mean_square
         ),
-        "The ½ in the exponent is missing.": _wrong_posterior(half=1.0),
+        "The ½ in the exponent is missing.": _half_missing,
         "You return probabilities; the log was asked for.": (
-            _wrong_posterior(end=lambda joint: joint.softmax(1))
+            lambda means, std, weights, x, a: _right_joint(means, std, weights, x, a).softmax(1)
         ),
         "This is log p(k, x_t), the numerator of Bayes' rule; normalize over the classes "
-        "(log_softmax over dimension 1).": _wrong_posterior(
-            end=lambda joint: joint - math.log(2 * math.pi)
+        "(log_softmax over dimension 1).": (
+            lambda means, std, weights, x, a: (
+                _right_joint(means, std, weights, x, a) - math.log(2 * math.pi)
+            )
         ),
     },
     against=GaussianMixture.diffused,

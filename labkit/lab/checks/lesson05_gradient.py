@@ -1,6 +1,7 @@
 """The checks of lesson 05 on what a classifier is asked: its gradient, and "this or that"."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,10 @@ def _class_gradient(classifier, x: Tensor, y: Tensor) -> Tensor:
     return guidance.gradient(log_prob, x, 1)
 
 
-def _wrong_gradient(read, total=torch.sum):
-    """The gradient of another number than log p(y|x)."""
-
-    def class_gradient(classifier, x, y):
-        x = x.detach().requires_grad_(True)
-        return torch.autograd.grad(total(read(classifier(x), y)), x)[0]
-
-    return class_gradient
+def _slope(number: Callable, x: Tensor) -> Tensor:
+    """The gradient of number(x) by x."""
+    x = x.detach().requires_grad_(True)
+    return torch.autograd.grad(number(x), x)[0]
 
 
 def _pick(values: Tensor, y: Tensor) -> Tensor:
@@ -55,8 +52,8 @@ def _draw_classifier(g: torch.Generator):
     return ToyClassifier(D, K, g), torch.randn(B, D, generator=g), y
 
 
-def _all_in_every_row(logits: Tensor, y: Tensor) -> Tensor:
-    return logits.log_softmax(1)[:, y]
+def _log_p(classifier, x: Tensor) -> Tensor:
+    return classifier(x).log_softmax(1)  # (B, K)
 
 
 class_gradient = Check(
@@ -66,45 +63,45 @@ class_gradient = Check(
     mistakes={
         "You take softmax where log_softmax belongs: the gradient of p is p times the gradient of "
         "log p, so it vanishes where the classifier is sure that it is not y.": (
-            _wrong_gradient(lambda logits, y: _pick(logits.softmax(1), y))
+            lambda f, x, y: _slope(lambda x: _pick(f(x).softmax(1), y).sum(), x)
         ),
         "You take the logit itself, not its log_softmax: without the denominator nothing pushes "
-        "away from the other classes.": _wrong_gradient(_pick),
+        "away from the other classes.": (lambda f, x, y: _slope(lambda x: _pick(f(x), y).sum(), x)),
         "The sign is wrong: this is the gradient of the cross-entropy, which trains away from "
-        "mistakes; guidance climbs log p(y|x).": _wrong_gradient(
-            lambda logits, y: -_pick(logits.log_softmax(1), y)
+        "mistakes; guidance climbs log p(y|x).": (
+            lambda f, x, y: _slope(lambda x: -_pick(_log_p(f, x), y).sum(), x)
         ),
         "You take the mean over the batch, so every row's gradient is divided by the number of "
         "rows; take the sum: each row's gradient is its own.": (
-            _wrong_gradient(lambda logits, y: _pick(logits.log_softmax(1), y), torch.mean)
+            lambda f, x, y: _slope(lambda x: _pick(_log_p(f, x), y).mean(), x)
         ),
         "You sum log p over all the classes; pick the one in y for each row.": (
-            _wrong_gradient(lambda logits, y: logits.log_softmax(1))
+            lambda f, x, y: _slope(lambda x: _log_p(f, x).sum(), x)
         ),
         "Every row climbs towards y[0]; each has its own class: gather, or [range(B), y].": (
-            _wrong_gradient(lambda logits, y: logits.log_softmax(1)[:, y[0]])
+            lambda f, x, y: _slope(lambda x: _log_p(f, x)[:, y[0]].sum(), x)
         ),
         "You climb towards the class that each point looks most like already, not towards y.": (
-            _wrong_gradient(lambda logits, y: logits.log_softmax(1).max(1).values)
+            lambda f, x, y: _slope(lambda x: _log_p(f, x).amax(1).sum(), x)
         ),
         "[:, y] picks all classes of the batch in every row, (B, B); gather, or [range(B), y], "
-        "picks one for each.": _wrong_gradient(_all_in_every_row),
+        "picks one for each.": (lambda f, x, y: _slope(lambda x: _log_p(f, x)[:, y].sum(), x)),
         "Your formula is right, but where the classifier is sure that it is not y, softmax "
         "underflows to 0, and the gradient of log 0 is nan: log_softmax does both at once.": (
-            _wrong_gradient(lambda logits, y: _pick(logits.softmax(1), y).log())
+            lambda f, x, y: _slope(lambda x: _pick(f(x).softmax(1), y).log().sum(), x)
         ),
         "The softmax runs down the batch; the classes are dimension 1.": (
-            _wrong_gradient(lambda logits, y: _pick(logits.log_softmax(0), y))
+            lambda f, x, y: _slope(lambda x: _pick(f(x).log_softmax(0), y).sum(), x)
         ),
         "You take the sigmoid of a logit; these classes exclude one another: log_softmax.": (
-            _wrong_gradient(lambda logits, y: nn.functional.logsigmoid(_pick(logits, y)))
+            lambda f, x, y: _slope(lambda x: nn.functional.logsigmoid(_pick(f(x), y)).sum(), x)
         ),
         "Only the first row gets a gradient; sum log p over all rows.": (
-            _wrong_gradient(lambda logits, y: _pick(logits.log_softmax(1), y)[:1])
+            lambda f, x, y: _slope(lambda x: _pick(_log_p(f, x), y)[0], x)
         ),
         "You add a small number before the log, and the gradient vanishes where the classifier is "
         "sure that it is not y: log_softmax needs none.": (
-            _wrong_gradient(lambda logits, y: (_pick(logits.softmax(1), y) + 1e-8).log())
+            lambda f, x, y: _slope(lambda x: (_pick(f(x).softmax(1), y) + 1e-8).log().sum(), x)
         ),
     },
     against=guidance.gradient,
@@ -118,8 +115,12 @@ def _either_class(logits: Tensor, a: int, b: int) -> Tensor:
     return logits.log_softmax(1)[:, [a, b]].logsumexp(1)
 
 
-def _wrong_either(join, read=lambda logits: logits.log_softmax(1)):
-    return lambda logits, a, b: join(read(logits)[:, a], read(logits)[:, b])
+def _log(logits: Tensor, k: int) -> Tensor:
+    return logits.log_softmax(1)[:, k]
+
+
+def _p(logits: Tensor, k: int) -> Tensor:
+    return logits.softmax(1)[:, k]
 
 
 def _draw_either(g: torch.Generator):
@@ -137,39 +138,45 @@ either_class = Check(
     draw_inputs=_draw_either,
     mistakes={
         "You add the logs, which multiplies the probabilities: that asks for both at once. Add "
-        "the probabilities, then take the log.": _wrong_either(lambda a, b: a + b),
+        "the probabilities, then take the log.": (
+            lambda logits, a, b: _log(logits, a) + _log(logits, b)
+        ),
         "You take the mean of the logs, half of asking for both at once; add the probabilities, "
-        "then take the log.": _wrong_either(lambda a, b: (a + b) / 2),
+        "then take the log.": (lambda logits, a, b: (_log(logits, a) + _log(logits, b)) / 2),
         "You return the probability; guidance climbs its log.": (
-            _wrong_either(lambda a, b: a.exp() + b.exp())
+            lambda logits, a, b: _p(logits, a) + _p(logits, b)
         ),
         "You take the larger of the two, which jumps where they cross; add the probabilities.": (
-            _wrong_either(torch.maximum)
+            lambda logits, a, b: torch.maximum(_log(logits, a), _log(logits, b))
         ),
         'You take the mean of the probabilities: "a or b" is their sum (its gradient is the '
         "same, its value is not).": [
-            _wrong_either(lambda a, b: torch.logaddexp(a, b) - math.log(2)),
-            _wrong_either(lambda a, b: ((a.exp() + b.exp()) / 2).log()),
+            (lambda logits, a, b: _either_class(logits, a, b) - math.log(2)),
+            (lambda logits, a, b: ((_p(logits, a) + _p(logits, b)) / 2).log()),
         ],
         "You add up logits that were never normalized: log_softmax first, over all the classes.": (
-            _wrong_either(torch.logaddexp, lambda logits: logits)
+            lambda logits, a, b: torch.logaddexp(logits[:, a], logits[:, b])
         ),
         "Your formula is right, but where the classifier is sure that it is neither, both "
         "probabilities underflow to 0, and log 0 is −∞: logsumexp of the two log_softmax's.": (
-            _wrong_either(lambda a, b: (a.exp() + b.exp()).log())
+            lambda logits, a, b: (_p(logits, a) + _p(logits, b)).log()
         ),
         "You normalize over the two classes only, so nothing pushes away from the others.": (
             lambda logits, a, b: logits[:, [a, b]].log_softmax(1).logsumexp(1)
         ),
         "Two classes of one classifier exclude one another, so nothing is to be subtracted: "
         "p_a + p_b.": [
-            _wrong_either(lambda a, b: (a.exp() + b.exp() - a.exp() * b.exp()).log()),
-            _wrong_either(lambda a, b: (1 - (1 - a.exp()) * (1 - b.exp())).log()),
+            (
+                lambda logits, a, b: (
+                    _p(logits, a) + _p(logits, b) - _p(logits, a) * _p(logits, b)
+                ).log()
+            ),
+            (lambda logits, a, b: (1 - (1 - _p(logits, a)) * (1 - _p(logits, b))).log()),
         ],
         "The softmax runs down the batch; the classes are dimension 1.": (
-            _wrong_either(torch.logaddexp, lambda logits: logits.log_softmax(0))
+            lambda logits, a, b: logits.log_softmax(0)[:, [a, b]].logsumexp(1)
         ),
-        "This is a alone; add the probability of b.": _wrong_either(lambda a, b: a),
+        "This is a alone; add the probability of b.": (lambda logits, a, b: _log(logits, a)),
     },
     against="logsumexp of the two log-probabilities",
 )

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from labkit import guidance
-from labkit.conditioning import Conditioning
-from labkit.denoiser import Prediction, from_eps, from_x0
+from labkit.denoiser import from_x0
+from labkit.lab.checks.answered import SaysEps
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import (
     Given,
@@ -22,27 +22,10 @@ from labkit.schedule import NoiseSchedule
 # Algorithm 2.
 
 
-class _Says:
-    """A denoiser that has already answered."""
-
-    def __init__(self, schedule: NoiseSchedule, eps: Tensor):
-        self.schedule, self.eps = schedule, eps
-
-    def __call__(self, x: Tensor, t: int, cond: Conditioning | None = None) -> Prediction:
-        return from_eps(self.schedule, x, t, self.eps)
-
-
 def _shift_eps(eps: Tensor, gradient: Tensor, alpha_bar: float, scale: float) -> Tensor:
-    says = _Says(NoiseSchedule(torch.tensor([1.0, alpha_bar])), eps)
+    says = SaysEps(NoiseSchedule(torch.tensor([1.0, alpha_bar])), eps)
     guide = guidance.ScoreGuidance(says, lambda x, t: (x * gradient).flatten(1).sum(1), scale)
     return guide(torch.zeros_like(eps), 1).eps
-
-
-def _wrong_shift(factor=lambda alpha_bar: math.sqrt(1 - alpha_bar), sign=-1, use=lambda s: s):
-    """Algorithm 2's line in which one thing can be wrong."""
-    return lambda eps, gradient, alpha_bar, scale: (
-        eps + sign * use(scale) * factor(alpha_bar) * gradient
-    )
 
 
 shift_eps = Check(
@@ -55,35 +38,37 @@ shift_eps = Check(
     ),
     mistakes={
         "√(1−ᾱ_t) is missing: the gradient is a score, and eps is −√(1−ᾱ_t) times a score.": (
-            _wrong_shift(lambda alpha_bar: 1.0)
+            lambda eps, gradient, a, scale: eps - scale * gradient
         ),
-        "The root is missing: √(1−ᾱ_t), not 1−ᾱ_t.": _wrong_shift(lambda alpha_bar: 1 - alpha_bar),
+        "The root is missing: √(1−ᾱ_t), not 1−ᾱ_t.": (
+            lambda eps, gradient, a, scale: eps - scale * (1 - a) * gradient
+        ),
         "You take √ᾱ_t, the share of the picture; eps is measured in noise: √(1−ᾱ_t).": (
-            _wrong_shift(math.sqrt)
+            lambda eps, gradient, a, scale: eps - scale * math.sqrt(a) * gradient
         ),
         "You divide by √(1−ᾱ_t), which turns eps into a score; here a score becomes eps: "
-        "multiply.": _wrong_shift(lambda alpha_bar: (1 - alpha_bar) ** -0.5),
+        "multiply.": (lambda eps, gradient, a, scale: eps - scale / math.sqrt(1 - a) * gradient),
         "This is the change of x̂0, (1−ᾱ_t)/√ᾱ_t; eps changes by √(1−ᾱ_t).": (
-            _wrong_shift(lambda alpha_bar: (1 - alpha_bar) / math.sqrt(alpha_bar))
+            lambda eps, gradient, a, scale: eps - scale * (1 - a) / math.sqrt(a) * gradient
         ),
         "You divide by √ᾱ_t as well; the factor is √(1−ᾱ_t) alone.": (
-            _wrong_shift(lambda alpha_bar: math.sqrt((1 - alpha_bar) / alpha_bar))
+            lambda eps, gradient, a, scale: eps - scale * math.sqrt((1 - a) / a) * gradient
         ),
         "You multiply eps by the scale too; the scale belongs to the gradient alone.": (
-            lambda eps, gradient, alpha_bar, scale: (
-                scale * (eps - math.sqrt(1 - alpha_bar) * gradient)
-            )
+            lambda eps, gradient, a, scale: scale * (eps - math.sqrt(1 - a) * gradient)
         ),
         "The sign is wrong: this moves away from the class. eps points away from the picture, so "
-        "a gradient towards the class is subtracted.": _wrong_shift(sign=1),
+        "a gradient towards the class is subtracted.": (
+            lambda eps, gradient, a, scale: eps + scale * math.sqrt(1 - a) * gradient
+        ),
         "The scale is missing, as it is in the paper's printed line; multiply the gradient by s.": (
-            _wrong_shift(use=lambda scale: 1.0)
+            lambda eps, gradient, a, scale: eps - math.sqrt(1 - a) * gradient
         ),
         "You took the scale for w + 1: here 1 means the classifier as it is, not twice.": (
-            _wrong_shift(use=lambda scale: scale + 1)
+            lambda eps, gradient, a, scale: eps - (scale + 1) * math.sqrt(1 - a) * gradient
         ),
         "You use scale − 1, which is for a model that knows the class already; this eps does "
-        "not.": _wrong_shift(use=lambda scale: scale - 1),
+        "not.": (lambda eps, gradient, a, scale: eps - (scale - 1) * math.sqrt(1 - a) * gradient),
     },
     against=guidance.ScoreGuidance,
 )
@@ -109,29 +94,17 @@ def _guided_mean(
         )
 
 
-def _wrong_mean(spread=lambda beta: beta, sign=1, use=lambda s: s, kind="stride", plus=True):
-    """The shifted mean in which one thing can be wrong."""
-
-    def guided_mean(schedule, x0, x, t, s, gradient, scale):
-        mean, small = schedule.posterior(x0, x, t, s)
-        beta = 1 - schedule.alpha_bar[t] / schedule.alpha_bar[s]
-        beta = {
-            "stride": beta,
-            "step": schedule.beta[t],
-            "small": small,
-            "marginal": 1 - schedule.alpha_bar[t],
-            "difference": schedule.alpha_bar[s] - schedule.alpha_bar[t],
-            "eps": beta / (1 - beta).sqrt(),
-        }[kind].item()
-        return plus * mean + sign * use(scale) * spread(beta) * gradient
-
-    return guided_mean
+def _beta(schedule: NoiseSchedule, t: int, s: int) -> float:
+    return 1 - (schedule.alpha_bar[t] / schedule.alpha_bar[s]).item()
 
 
-def _shift_of(which: str):
-    """The shift, added to what is not the posterior's mean."""
-    shift = _wrong_mean(plus=False)
-    return lambda schedule, x0, x, *rest: {"x": x, "x0": x0}[which] + shift(schedule, x0, x, *rest)
+def _small(schedule: NoiseSchedule, t: int, s: int) -> float:
+    at_t, at_s = schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item()
+    return (1 - at_s) / (1 - at_t) * _beta(schedule, t, s)
+
+
+def _mean(schedule: NoiseSchedule, x0: Tensor, x: Tensor, t: int, s: int) -> Tensor:
+    return schedule.posterior(x0, x, t, s)[0]
 
 
 def _draw_mean(g: torch.Generator):
@@ -145,30 +118,68 @@ guided_mean = Check(
     draw_inputs=_draw_mean,
     mistakes={
         "You multiply the gradient by σ, the standard deviation; completing the square gives Σ, "
-        "the variance.": _wrong_mean(math.sqrt),
+        "the variance.": (
+            lambda schedule, x0, x, t, s, slope, scale: (
+                _mean(schedule, x0, x, t, s) + scale * math.sqrt(_beta(schedule, t, s)) * slope
+            )
+        ),
         "Σ is the variance of one single step, β_t; this step leads to s: Σ = 1 − ᾱ_t/ᾱ_s.": (
-            _wrong_mean(kind="step")
+            lambda schedule, x0, x, t, s, slope, scale: (
+                _mean(schedule, x0, x, t, s) + scale * schedule.beta[t].item() * slope
+            )
         ),
         "You take the posterior's own variance, β̃; here Σ = 1 − ᾱ_t/ᾱ_s was asked for.": (
-            _wrong_mean(kind="small")
+            lambda schedule, x0, x, t, s, slope, scale: (
+                _mean(schedule, x0, x, t, s) + scale * _small(schedule, t, s) * slope
+            )
         ),
         "You move the mean as Algorithm 2 does, by β/√α times the gradient; Algorithm 1 moves it "
-        "by Σ.": _wrong_mean(kind="eps"),
-        "The sign is wrong: the mean moves up the gradient of log p(y|x).": _wrong_mean(sign=-1),
-        "The scale is missing.": _wrong_mean(use=lambda scale: 1.0),
+        "by Σ.": (
+            lambda schedule, x0, x, t, s, slope, scale: (
+                _mean(schedule, x0, x, t, s)
+                + scale * _beta(schedule, t, s) / math.sqrt(1 - _beta(schedule, t, s)) * slope
+            )
+        ),
+        "The sign is wrong: the mean moves up the gradient of log p(y|x).": (
+            lambda schedule, x0, x, t, s, slope, scale: (
+                _mean(schedule, x0, x, t, s) - scale * _beta(schedule, t, s) * slope
+            )
+        ),
+        "The scale is missing.": (
+            lambda schedule, x0, x, t, s, slope, scale: (
+                _mean(schedule, x0, x, t, s) + _beta(schedule, t, s) * slope
+            )
+        ),
         "The gradient is not multiplied by Σ: a step with little noise would move as far as one "
-        "with much noise.": _wrong_mean(lambda beta: 1.0),
+        "with much noise.": (
+            lambda schedule, x0, x, t, s, slope, scale: _mean(schedule, x0, x, t, s) + scale * slope
+        ),
         "Σ = 1 − ᾱ_t is the variance of x_t given x_0; the step from t to s has 1 − ᾱ_t/ᾱ_s.": (
-            _wrong_mean(kind="marginal")
+            lambda schedule, x0, x, t, s, slope, scale: (
+                _mean(schedule, x0, x, t, s) + scale * (1 - schedule.alpha_bar[t].item()) * slope
+            )
         ),
         "You subtract ᾱ_t from ᾱ_s; the variance of the step has their quotient: 1 − ᾱ_t/ᾱ_s.": (
-            _wrong_mean(kind="difference")
+            lambda schedule, x0, x, t, s, slope, scale: (
+                _mean(schedule, x0, x, t, s)
+                + scale * (schedule.alpha_bar[s] - schedule.alpha_bar[t]).item() * slope
+            )
         ),
         "You multiply the gradient by √β̃, a standard deviation, and of the posterior; here "
-        "Σ = 1 − ᾱ_t/ᾱ_s.": _wrong_mean(math.sqrt, kind="small"),
-        "You add the shift to x; it moves the posterior's mean.": _shift_of("x"),
-        "You add the shift to x0; it moves the posterior's mean.": _shift_of("x0"),
-        "This is the shift alone; add it to the posterior's mean.": _wrong_mean(plus=False),
+        "Σ = 1 − ᾱ_t/ᾱ_s.": (
+            lambda schedule, x0, x, t, s, slope, scale: (
+                _mean(schedule, x0, x, t, s) + scale * math.sqrt(_small(schedule, t, s)) * slope
+            )
+        ),
+        "You add the shift to x; it moves the posterior's mean.": (
+            lambda schedule, x0, x, t, s, slope, scale: x + scale * _beta(schedule, t, s) * slope
+        ),
+        "You add the shift to x0; it moves the posterior's mean.": (
+            lambda schedule, x0, x, t, s, slope, scale: x0 + scale * _beta(schedule, t, s) * slope
+        ),
+        "This is the shift alone; add it to the posterior's mean.": (
+            lambda schedule, x0, x, t, s, slope, scale: scale * _beta(schedule, t, s) * slope
+        ),
     },
     against=guidance.mean_shift,
 )
