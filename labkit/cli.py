@@ -16,6 +16,26 @@ def main() -> None:
     """The course on diffusion models, and the package under it."""
 
 
+def sentence(error: Exception) -> click.ClickException:
+    """An error of ours, as one line on the terminal."""
+    return click.ClickException(str(error))
+
+
+class File(click.Path):
+    """The path of a file or folder, where "~" is the home folder."""
+
+    def __init__(self):
+        super().__init__(path_type=Path)
+
+    def convert(self, value, param, ctx):
+        if not value:
+            self.fail("it is empty, but must be the path of a file or folder", param, ctx)
+        try:
+            return super().convert(value, param, ctx).expanduser()
+        except RuntimeError as error:
+            self.fail(f"{value}: {error}", param, ctx)
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="Where your copy goes.")
 @click.argument("jupyter", nargs=-1, type=click.UNPROCESSED)
@@ -55,6 +75,22 @@ def progress(folder: Path | None, reset: bool) -> None:
 
 
 @main.command()
+@click.argument("lesson")
+@click.option("--format", type=click.Choice(["nbgrader", "otter"]), required=True)
+@click.option("--to", "folder", type=File(), required=True, help="Where it is written.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the hidden tests.")
+def assignment(lesson: str, format: str, folder: Path, seed: int | None) -> None:
+    """Turn the exercises of LESSON, such as 01, into an assignment for an autograder."""
+    from labkit.lab import assignment
+
+    try:
+        for path in assignment.write(lesson, format, folder, seed):
+            say(f"{path} is written")
+    except (ValueError, OSError) as error:
+        raise sentence(error) from None
+
+
+@main.command()
 def doctor() -> None:
     """Check the set-up; for each thing that is wrong, one line how to mend it."""
     from labkit.lab.doctor import examine, report
@@ -62,11 +98,6 @@ def doctor() -> None:
     findings = examine()
     report(findings)
     sys.exit(any(finding.verdict == "fault" for finding in findings))
-
-
-def sentence(error: Exception) -> click.ClickException:
-    """An error of ours, as one line on the terminal."""
-    return click.ClickException(str(error))
 
 
 def where(name: str | None):
@@ -77,21 +108,6 @@ def where(name: str | None):
     if name is None and (other := devices.faster()):
         click.echo(f"running on the CPU; {other} is here and faster: --device {other}", err=True)
     return devices.named(name or "cpu")
-
-
-class File(click.Path):
-    """The path of a file or folder, where "~" is the home folder."""
-
-    def __init__(self):
-        super().__init__(path_type=Path)
-
-    def convert(self, value, param, ctx):
-        if not value:
-            self.fail("it is empty, but must be the path of a file or folder", param, ctx)
-        try:
-            return super().convert(value, param, ctx).expanduser()
-        except RuntimeError as error:
-            self.fail(f"{value}: {error}", param, ctx)
 
 
 DEVICE = click.option(
