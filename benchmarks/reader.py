@@ -1,6 +1,6 @@
 """What the attribute reader has right, on clean, blurred and noisy pictures that it never saw.
 
-    python -m benchmarks.reader [--scenes 2000]
+    python -m benchmarks.reader [--scenes 2000] [--reader reader-scenes-b]
 
 The table stands in `labkit.scenes.reader`: every score of generated scenes rests on it.
 """
@@ -36,9 +36,10 @@ def noisy(pictures: Tensor, std: float) -> Tensor:
     return (pictures + std * noise).clamp(-1, 1)
 
 
-def table(count: int, seed: int = 1_000_003) -> dict[str, dict[str, float]]:
-    """The share that is right of each attribute, for each kind of picture."""
-    scenes, reader = draw(count, seed, "all"), zoo.load("reader-scenes")
+def table(name: str, count: int, seed: int = 1_000_003) -> dict[str, dict[str, float]]:
+    """The share of each attribute that the reader of that name has right, for each kind of
+    picture."""
+    scenes, reader = draw(count, seed, "all"), zoo.load(name)
     pictures = render(scenes, 32)
     kinds = {"clean": pictures}
     kinds |= {f"blurred, Gaussian of {std:g} px": blurred(pictures, std) for std in (0.6, 1.0)}
@@ -49,8 +50,10 @@ def table(count: int, seed: int = 1_000_003) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=2_000)
+    parser.add_argument("--reader", default="reader-scenes")
+    given = parser.parse_args()
     print(f"{'pictures':28}" + "".join(f"{name:>12}" for name in COLUMNS))
-    for kind, scores in table(parser.parse_args().scenes).items():
+    for kind, scores in table(given.reader, given.scenes).items():
         print(f"{kind:28}" + "".join(f"{scores[name]:12.1%}" for name in COLUMNS))
 
 

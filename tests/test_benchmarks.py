@@ -15,6 +15,7 @@ from benchmarks import (
     race,
     reader,
     sdg_sweep,
+    text_to_scenes,
 )
 from benchmarks.__main__ import table
 from benchmarks.contenders import CHUNK, Labkit, sizes
@@ -127,11 +128,31 @@ def test_an_evaluator_of_photos_never_learns_from_the_pictures_it_is_asked_about
 
 
 def test_the_reader_has_less_right_the_worse_it_sees():
-    rows = list(reader.table(60).values())
+    rows = list(reader.table("reader-scenes", 60).values())
     clean, *blurs = rows[:3]
     assert clean["everything"] > 0.95
     assert clean["fill"] >= blurs[0]["fill"] > blurs[1]["fill"] - 0.05
     assert rows[5]["everything"] < clean["everything"]
+
+
+def test_two_readers_judge_spoiled_pictures_alike_and_their_greatest_difference_is_told(capsys):
+    """What looks like samples: shapes partly blurred, partly another's."""
+    truth = [scenes.draw(100, seed, "all") for seed in (1, 2)]
+    asked = [scenes.captions(one, 0) for one in truth]
+    spoiled = []
+    for one in truth:
+        pictures = scenes.render(one, 32)
+        pictures[:30, :, :, 16:] = pictures[:30].roll(1, 0)[:, :, :, 16:]
+        spoiled.append(reader.blurred(pictures, 0.6))
+    table = text_to_scenes.Table()
+    table.row("spoiled", [*zip(spoiled, asked)])
+    table.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| spoiled", "| second"]
+    assert lines[2] != lines[3]  # they are two
+    assert len(table.apart) == len(text_to_scenes.COLUMNS)
+    assert max(table.apart.values()) < 0.03
+    assert lines[4].endswith(f"by {100 * max(table.apart.values()):.1f} points")
 
 
 def test_a_blur_keeps_the_mean_and_smears_a_point():

@@ -107,4 +107,12 @@ RECIPES = {
         training={"steps": 1_000, "lr": 4e-3, "weight_decay": 0.05, "ema": 0.995},
         minutes=4,
     ),
+    "reader-scenes-b": Recipe(
+        about="a second reader, built and trained apart, that must agree with the first",
+        system=Reader,
+        config=ReaderConfig(width=24, deep=48, close=48),
+        batches=augmented_scene_batches,
+        training={"steps": 1_500, "lr": 3e-3, "weight_decay": 0.02, "ema": 0.996, "seed": 1},
+        minutes=4,
+    ),
 }

@@ -7,7 +7,8 @@ the grid, since its center is where the outer one's is. The second look cuts eve
 one size, and names its shape, color and fill (as Faster R-CNN does, Ren et al. 2015).
 
 What the shipped `reader-scenes` has right, in % of the objects of 2,000 scenes it never saw
-(`python -m benchmarks.reader`):
+(`python -m benchmarks.reader`; `reader-scenes-b`, smaller and trained apart from it, is a second
+judge for `benchmarks.text_to_scenes`):
 
     pictures                      shape   color    size    fill
     clean                         100.0   100.0   100.0   100.0

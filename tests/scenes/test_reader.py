@@ -129,14 +129,17 @@ def test_what_is_no_picture_for_it_is_refused_in_one_sentence(net, pictures, mes
     assert "\n" not in str(caught.value)
 
 
-# The shipped one
+# The shipped ones
 
-NAME = "reader-scenes"
+
+@pytest.fixture(scope="module", params=["reader-scenes", "reader-scenes-b"])
+def name(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def reader():
-    return zoo.load(NAME)
+def reader(name):
+    return zoo.load(name)
 
 
 @pytest.fixture(scope="module", params=["train", "unseen"])
@@ -146,8 +149,8 @@ def held_out(request, reader):
     return truth, reader.read(scenes.render(truth, 32)), request.param
 
 
-def test_it_is_small(reader):
-    assert (zoo.WEIGHTS / f"{NAME}.safetensors").stat().st_size < 2e6
+def test_it_is_small(name):
+    assert (zoo.WEIGHTS / f"{name}.safetensors").stat().st_size < 2e6
 
 
 def test_it_reads_every_attribute_of_clean_renders(held_out):
