@@ -175,3 +175,13 @@ def test_a_scale_that_is_kept_above_1_is_refused():
         return scale_by_minimum(logit_scale, gradient, lr).clamp(min=0)
 
     assert not checks.step_scale(above)
+
+
+def test_the_state_of_a_single_text_keeps_its_batch_dimension():
+    def squeezed(states, tokens, end):
+        places = (tokens == end).int().argmax(1)[:, None, None]
+        return states.gather(1, places.expand(-1, 1, states.shape[2])).squeeze()
+
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert "squeeze()" in checks.end_state(squeezed).mistake

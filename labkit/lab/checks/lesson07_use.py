@@ -46,8 +46,9 @@ def _mean_to_end(states: Tensor, tokens: Tensor, end: int) -> Tensor:
 
 def _draw_texts(g: torch.Generator):
     """Texts between begin and end, in turn one of them up to the edge, filled up with 0 or, as some
-    tokenizers do, with the end token again. The numbers of words lie below and above the end's."""
-    B, L, D = size(g, 3, 5), size(g, 8, 11), size(g, 3, 7)
+    tokenizers do, with the end token again. The numbers of words lie below and above the end's.
+    Once in each check there is a single text."""
+    B, L, D = 1 if turn(g, 5) == 0 else size(g, 3, 5), size(g, 8, 11), size(g, 3, 7)
     end = whole(10, 40, g)
     tokens = torch.full((B, L), end if is_odd(g) else 0)
     lengths = torch.randperm(L - 3, generator=g)[:B] + 1  # of words
@@ -87,6 +88,9 @@ end_state = Check(
         "You average all positions, padding included.": lambda states, tokens, end: states.mean(1),
         "You average the text's positions; CLIP takes one of them, the end token's, which has seen "
         "all the others.": _mean_to_end,
+        "squeeze() also removes the batch dimension of a single text, (D,); keep (1, D).": (
+            lambda states, tokens, end: _end_state(states, tokens, end).squeeze()
+        ),
         "You average the states of all end tokens; the first one counts.": (
             lambda states, tokens, end: (
                 (states * (tokens == end)[..., None]).sum(1) / (tokens == end).sum(1, keepdim=True)
