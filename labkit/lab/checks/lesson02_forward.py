@@ -1,7 +1,6 @@
 """The checks of lesson 02 on the forward process: a step, and the jump."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,17 +17,8 @@ def _normal(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=x.dtype)
 
 
-def _step(keep: Callable, add: Callable, draw: Callable = _normal) -> Callable:
-    """A step that multiplies x by keep(β), and adds add(β) times what `draw` draws."""
-
-    def noising_step(x, beta, generator):
-        return keep(beta) * x + add(beta) * draw(x, generator)
-
-    return noising_step
-
-
-def _kept(beta: float) -> float:
-    return math.sqrt(1 - beta)
+def _noised(x: Tensor, beta: float, noise: Tensor) -> Tensor:
+    return math.sqrt(1 - beta) * x + math.sqrt(beta) * noise
 
 
 noising_step = Check(
@@ -42,39 +32,39 @@ noising_step = Check(
     ),
     mistakes={
         "The noise has the standard deviation β: β is a variance, so multiply by √β.": (
-            _step(_kept, lambda beta: beta)
+            lambda x, beta, g: math.sqrt(1 - beta) * x + beta * _normal(x, g)
         ),
         "The noise comes from rand, which is uniform on 0 … 1 and never negative; draw it with "
-        "randn.": _step(_kept, math.sqrt, lambda x, g: torch.rand(x.shape, generator=g)),
+        "randn.": lambda x, beta, g: _noised(x, beta, torch.rand(x.shape, generator=g)),
         "You add noise without shrinking x first, so the variance grows without end; multiply x "
-        "by √(1−β).": _step(lambda beta: 1, math.sqrt),
+        "by √(1−β).": lambda x, beta, g: x + math.sqrt(beta) * _normal(x, g),
         "You shrink x by 1−β, without the root: the variance of x then shrinks by (1−β)².": (
-            _step(lambda beta: 1 - beta, math.sqrt)
+            lambda x, beta, g: (1 - beta) * x + math.sqrt(beta) * _normal(x, g)
         ),
         "Signal and noise have changed places: √(1−β) belongs to x, √β to the noise.": (
-            _step(math.sqrt, _kept)
+            lambda x, beta, g: math.sqrt(beta) * x + math.sqrt(1 - beta) * _normal(x, g)
         ),
         "You take β for a standard deviation; it is a variance: √β times the noise, √(1−β) times "
-        "x.": _step(lambda beta: math.sqrt(1 - beta**2), lambda beta: beta),
+        "x.": lambda x, beta, g: math.sqrt(1 - beta**2) * x + beta * _normal(x, g),
         "Both roots are missing: x takes √(1−β), and the noise √β.": (
-            _step(lambda beta: 1 - beta, lambda beta: beta)
+            lambda x, beta, g: (1 - beta) * x + beta * _normal(x, g)
         ),
         "You add no noise: √β times a fresh draw of randn is missing.": (
-            _step(_kept, math.sqrt, lambda x, g: torch.zeros_like(x))
+            lambda x, beta, g: math.sqrt(1 - beta) * x
         ),
         "You add noise twice, which doubles its variance; once is enough.": (
-            _step(_kept, math.sqrt, lambda x, g: _normal(x, g) + _normal(x, g))
+            lambda x, beta, g: _noised(x, beta, _normal(x, g) + _normal(x, g))
         ),
         "You take two steps, each with its own noise; this function is one step.": (
-            lambda x, beta, g: _step(_kept, math.sqrt)(_step(_kept, math.sqrt)(x, beta, g), beta, g)
+            lambda x, beta, g: _noised(_noised(x, beta, _normal(x, g)), beta, _normal(x, g))
         ),
         "You draw one row of noise for all rows of the batch, or one number for each row; give "
         "randn the whole shape of x.": [
-            _step(_kept, math.sqrt, lambda x, g: _normal(x[0], g)),
-            _step(_kept, math.sqrt, lambda x, g: _normal(x[:, :1], g)),
+            lambda x, beta, g: _noised(x, beta, _normal(x[0], g)),
+            lambda x, beta, g: _noised(x, beta, _normal(x[:, :1], g)),
         ],
         "You draw one number for the whole batch; every entry needs noise of its own: give randn "
-        "the shape of x.": _step(_kept, math.sqrt, lambda x, g: _normal(x[0, 0], g)),
+        "the shape of x.": lambda x, beta, g: _noised(x, beta, _normal(x[0, 0], g)),
     },
     samples=1000,
     against=GaussianChain.step,
@@ -88,27 +78,21 @@ def _jump(x0: Tensor, t: Tensor, alpha_bar: Tensor, eps: Tensor) -> Tensor:
     return NoiseSchedule(alpha_bar).diffuse(x0, t, eps)
 
 
-def _mixed(signal: Callable, noise: Callable, shape=(-1, 1, 1, 1), back: int = 0) -> Callable:
-    """A jump with the factors signal(ᾱ) and noise(ᾱ), of this shape, at the time t − back."""
+def _left(alpha_bar: Tensor, t: Tensor) -> Tensor:
+    return alpha_bar[t].view(-1, 1, 1, 1)  # ᾱ_t of each picture
 
-    def jump(x0, t, alpha_bar, eps):
-        left = alpha_bar[t - back].view(shape)
-        return signal(left).to(x0.dtype) * x0 + noise(left).to(x0.dtype) * eps
 
-    return jump
+def _signal(alpha_bar: Tensor, t: Tensor) -> Tensor:
+    return _left(alpha_bar, t).sqrt()
+
+
+def _noise(alpha_bar: Tensor, t: Tensor) -> Tensor:
+    return (1 - _left(alpha_bar, t)).sqrt()
 
 
 def _of_one_step(x0: Tensor, t: Tensor, alpha_bar: Tensor, eps: Tensor) -> Tensor:
     alpha = torch.cat([alpha_bar[:1], alpha_bar[1:] / alpha_bar[:-1]])
-    return _mixed(torch.sqrt, _noise)(x0, t, alpha, eps)
-
-
-def _noise(left: Tensor) -> Tensor:
-    return (1 - left).sqrt()
-
-
-def _at_one_time(x0: Tensor, t: Tensor, alpha_bar: Tensor, eps: Tensor) -> Tensor:
-    return _mixed(torch.sqrt, _noise)(x0, t[:1].expand(len(t)), alpha_bar, eps)
+    return _signal(alpha, t) * x0 + _noise(alpha, t) * eps
 
 
 def _draw_jump(g: torch.Generator):
@@ -128,46 +112,44 @@ jump = Check(
     tolerance=1e-5,
     mistakes={
         "You multiply by ᾱ_t and 1−ᾱ_t, which are variances; x takes their roots.": (
-            _mixed(lambda left: left, lambda left: 1 - left)
+            lambda x0, t, a, eps: _left(a, t) * x0 + (1 - _left(a, t)) * eps
         ),
         "The signal is multiplied by ᾱ_t; the root is missing: √ᾱ_t.": (
-            _mixed(lambda left: left, _noise)
+            lambda x0, t, a, eps: _left(a, t) * x0 + _noise(a, t) * eps
         ),
         "The noise is multiplied by 1−ᾱ_t; the root is missing: √(1−ᾱ_t).": (
-            _mixed(torch.sqrt, lambda left: 1 - left)
+            lambda x0, t, a, eps: _signal(a, t) * x0 + (1 - _left(a, t)) * eps
         ),
         "The noise is 1−√ᾱ_t; signal and noise do not add up to 1, their squares do: √(1−ᾱ_t).": (
-            _mixed(torch.sqrt, lambda left: 1 - left.sqrt())
+            lambda x0, t, a, eps: _signal(a, t) * x0 + (1 - _signal(a, t)) * eps
         ),
         "Your times are off by one: alpha_bar[0] is ᾱ_0 = 1, so ᾱ_t is alpha_bar[t], not "
-        "alpha_bar[t − 1].": _mixed(torch.sqrt, _noise, back=1),
+        "alpha_bar[t − 1].": lambda x0, t, a, eps: _signal(a, t - 1) * x0 + _noise(a, t - 1) * eps,
         "Your times are off by one: ᾱ_t is alpha_bar[t], not alpha_bar[t + 1].": [
-            _mixed(torch.sqrt, _noise, back=-1),
-            lambda x0, t, alpha_bar, eps: _jump(
-                x0, (t + 1).clamp(max=len(alpha_bar) - 1), alpha_bar, eps
-            ),
+            lambda x0, t, a, eps: _signal(a, t + 1) * x0 + _noise(a, t + 1) * eps,
+            lambda x0, t, a, eps: _jump(x0, (t + 1).clamp(max=len(a) - 1), a, eps),
         ],
         "You use the time of the first picture for all; each picture has its own: alpha_bar[t].": (
-            _at_one_time
+            lambda x0, t, a, eps: _signal(a, t[:1]) * x0 + _noise(a, t[:1]) * eps
         ),
         "The factor of the noise is missing: √(1−ᾱ_t) times eps.": (
-            _mixed(torch.sqrt, torch.ones_like)
+            lambda x0, t, a, eps: _signal(a, t) * x0 + eps
         ),
         "You add the noise without shrinking x0 first; x0 takes √ᾱ_t.": (
-            _mixed(torch.ones_like, _noise)
+            lambda x0, t, a, eps: x0 + _noise(a, t) * eps
         ),
         "You use α_t = ᾱ_t/ᾱ_{t−1}, a single step; the jump from 0 to t needs the whole product "
         "ᾱ_t.": _of_one_step,
         "Signal and noise have changed places: √ᾱ_t belongs to x0, √(1−ᾱ_t) to eps.": (
-            _mixed(_noise, torch.sqrt)
+            lambda x0, t, a, eps: _noise(a, t) * x0 + _signal(a, t) * eps
         ),
         "Torch matches shapes from the right, so with the shape (B, 1) your ᾱ_t multiplies the "
         "rows inside each picture, not the rows of the batch: give it the shape (B, 1, 1, 1).": (
-            _mixed(torch.sqrt, _noise, shape=(-1, 1))
+            lambda x0, t, a, eps: a[t, None].sqrt() * x0 + (1 - a[t, None]).sqrt() * eps
         ),
         "Torch matches shapes from the right, so your ᾱ_t multiplies the columns of the pictures, "
         "not the rows of the batch: give it the shape (B, 1, 1, 1).": (
-            _mixed(torch.sqrt, _noise, shape=(-1,))
+            lambda x0, t, a, eps: a[t].sqrt() * x0 + (1 - a[t]).sqrt() * eps
         ),
     },
     against=NoiseSchedule.diffuse,

@@ -1,7 +1,6 @@
 """The check of lesson 02 on the posterior mean, the best guess of the clean picture."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,31 +17,18 @@ def _best_guess(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
     return GaussianMixture(points, 0.0).denoiser(NoiseSchedule(two_times))(x, 1).x0
 
 
-def _averaged(
-    signal: Callable = math.sqrt,
-    exponent: Callable = lambda distance, variance: -(distance**2) / (2 * variance),
-    dim: int = 1,
-    shrunk: bool = False,
-) -> Callable:
-    """The average of the points, with weights exp(exponent) of the distance to signal(ᾱ) x_i."""
+def _squares(x: Tensor, centers: Tensor) -> Tensor:
+    """The squared distances of the dots from the centers, (B, N)."""
+    return (x[:, None] - centers).square().sum(-1)
 
-    def best_guess(x, alpha_bar_t, points):
-        distance = (x[:, None] - signal(alpha_bar_t) * points).norm(dim=-1)  # (B, N)
-        weight = exponent(distance, 1 - alpha_bar_t).softmax(dim)
-        return weight @ (signal(alpha_bar_t) * points if shrunk else points)
 
-    return best_guess
+def _exponent(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
+    return -_squares(x, math.sqrt(alpha_bar_t) * points) / (2 * (1 - alpha_bar_t))
 
 
 def _underflowing(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
-    square = (x[:, None] - math.sqrt(alpha_bar_t) * points).square().sum(-1)
-    weight = (-square / (2 * (1 - alpha_bar_t))).exp()
+    weight = _exponent(x, alpha_bar_t, points).exp()
     return weight @ points / weight.sum(1, keepdim=True)
-
-
-def _not_normalized(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
-    square = (x[:, None] - math.sqrt(alpha_bar_t) * points).square().sum(-1)
-    return (-square / (2 * (1 - alpha_bar_t))).exp() @ points
 
 
 def _of_mean_squares(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
@@ -51,7 +37,13 @@ def _of_mean_squares(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
 
 
 def _of_divided_dots(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
-    return _averaged(signal=lambda left: 1)(x / math.sqrt(alpha_bar_t), alpha_bar_t, points)
+    square = _squares(x / math.sqrt(alpha_bar_t), points)
+    return (-square / (2 * (1 - alpha_bar_t))).softmax(1) @ points
+
+
+def _unsquared(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
+    distance = _squares(x, math.sqrt(alpha_bar_t) * points).sqrt()
+    return (-distance / (2 * (1 - alpha_bar_t))).softmax(1) @ points
 
 
 def _nearest(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
@@ -79,9 +71,11 @@ best_guess = Check(
     tolerance=1e-9,
     mistakes={
         "You compare x_t with the points themselves, but by time t they have shrunk: measure the "
-        "distance to √ᾱ_t times each point.": _averaged(signal=lambda left: 1),
+        "distance to √ᾱ_t times each point.": (
+            lambda x, a, points: (-_squares(x, points) / (2 * (1 - a))).softmax(1) @ points
+        ),
         "By time t the points have shrunk by √ᾱ_t; you shrink them by ᾱ_t: the root is missing.": (
-            _averaged(signal=lambda left: left)
+            lambda x, a, points: (-_squares(x, a * points) / (2 * (1 - a))).softmax(1) @ points
         ),
         "You divide x_t by √ᾱ_t, so its noise now has the variance (1−ᾱ_t)/ᾱ_t: the exponent needs "
         "that one.": _of_divided_dots,
@@ -89,27 +83,31 @@ best_guess = Check(
             _of_mean_squares
         ),
         "You take ᾱ_t for the variance of the noise; that is 1−ᾱ_t.": (
-            _averaged(exponent=lambda d, variance: -(d**2) / (2 * (1 - variance)))
+            lambda x, a, points: (-_squares(x, math.sqrt(a) * points) / (2 * a)).softmax(1) @ points
         ),
         "You divide by √(1−ᾱ_t); the exponent of a Gaussian holds the variance, 1−ᾱ_t.": (
-            _averaged(exponent=lambda d, variance: -(d**2) / (2 * math.sqrt(variance)))
+            lambda x, a, points: (
+                (-_squares(x, math.sqrt(a) * points) / (2 * math.sqrt(1 - a))).softmax(1) @ points
+            )
         ),
         "You take 1−ᾱ_t for the standard deviation; it is the variance.": (
-            _averaged(exponent=lambda d, variance: -(d**2) / (2 * variance**2))
+            lambda x, a, points: (
+                (-_squares(x, math.sqrt(a) * points) / (2 * (1 - a) ** 2)).softmax(1) @ points
+            )
         ),
         "The distance is not squared: a Gaussian falls with the square of the distance.": (
-            _averaged(exponent=lambda d, variance: -d / (2 * variance))
+            _unsquared
         ),
         "The ½ in the exponent is missing: −‖x_t − √ᾱ_t x_i‖² / (2 (1−ᾱ_t)).": (
-            _averaged(exponent=lambda d, variance: -(d**2) / variance)
+            lambda x, a, points: (2 * _exponent(x, a, points)).softmax(1) @ points
         ),
         "The minus sign is missing: the farthest point gets the largest weight.": (
-            _averaged(exponent=lambda d, variance: d**2 / (2 * variance))
+            lambda x, a, points: (-_exponent(x, a, points)).softmax(1) @ points
         ),
         "The softmax runs over the batch; the weights of the points must sum to 1 in every row: "
-        "dim=1.": _averaged(dim=0),
+        "dim=1.": lambda x, a, points: _exponent(x, a, points).softmax(0) @ points,
         "Your weights do not sum to 1: divide each by their sum, or let softmax do it.": (
-            _not_normalized
+            lambda x, a, points: _exponent(x, a, points).exp() @ points
         ),
         "You take the nearest point; the guess is an average of all, near ones with most weight.": (
             _nearest
@@ -117,7 +115,7 @@ best_guess = Check(
         "Far from all points every exp underflows to 0, and 0/0 is nan: softmax of the exponents "
         "is the same, and does not.": _underflowing,
         "You average the shrunken points √ᾱ_t x_i, which guesses √ᾱ_t x_0; average the points.": (
-            _averaged(shrunk=True)
+            lambda x, a, points: _exponent(x, a, points).softmax(1) @ (math.sqrt(a) * points)
         ),
     },
     symptoms={sentences.FEW_DIGITS: _is_of_float32},
