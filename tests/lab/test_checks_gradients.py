@@ -111,3 +111,16 @@ def test_a_check_draws_on_the_cpu_whatever_the_default_device_is():
         assert checks.end_state(checks.end_state.reference).passed
     finally:
         torch.set_default_device(before)
+
+
+@pytest.mark.parametrize("name", ["class_gradient", "guided_eps"])
+def test_a_gradient_that_is_switched_on_for_the_caller_s_own_tensor_is_refused(name):
+    check = getattr(checks, name)
+
+    def recording(*given):
+        next(each for each in given if isinstance(each, torch.Tensor)).requires_grad_(True)
+        return check.reference(*given).detach()
+
+    result = check(recording)
+    assert result.status == "mistake" and "switch on the gradient" in result.message
+    assert check(check.reference).passed

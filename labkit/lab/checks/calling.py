@@ -36,6 +36,7 @@ class Outcome(NamedTuple):
     leaves: tuple[tuple[str, Tensor], ...] = ()  # what a gradient can be taken by, with its name
     changed: str | None = None  # the argument that the function changed in place
     littered: str | None = None  # the argument in which backward() left a gradient behind
+    recorded: str | None = None  # the argument on which the function switched the gradient on
 
 
 def call(function: Callable, case, seed: int = 0):
@@ -61,11 +62,12 @@ def attempt(
         return Outcome(error=error)
     except (Exception, SystemExit) as error:
         return Outcome(error=error)
-    changed = littered = None
+    changed = littered = recorded = None
     for name, before, after in _named(case, given, names):
         changed = changed or (None if _same(before, after) else name)
         littered = littered or (name if _has_new_gradient(before, after) else None)
-    return Outcome(value, None, leaves, changed, littered)
+        recorded = recorded or (name if _is_newly_recorded(before, after) else None)
+    return Outcome(value, None, leaves, changed, littered, recorded)
 
 
 def many(
@@ -206,3 +208,8 @@ def _has_new_gradient(before, after) -> bool:
     if not isinstance(after, Tensor) or before.requires_grad:
         return False
     return after.requires_grad and after.grad is not None
+
+
+def _is_newly_recorded(before, after) -> bool:
+    """Whether a tensor asks for a gradient that it did not ask for before."""
+    return isinstance(after, Tensor) and after.requires_grad and not before.requires_grad

@@ -163,6 +163,9 @@ class Check:
         littered = next((outcome.littered for outcome in got if outcome.littered), None)
         problem = sentences.of_litter(littered) if littered else None
         problem = problem or compare.first(gradients.problem(a, b) for a, b in pairs)
+        recorded = next((outcome.recorded for outcome in got if outcome.recorded), None)
+        if recorded and not problem:
+            problem = sentences.of_recording(recorded)
         if problem:
             return self._named(problem, worst)
         return self._result("passed", self._praise(worst), difference=worst)

@@ -97,6 +97,15 @@ def of_litter(name: str) -> str:
     )
 
 
+def of_recording(name: str) -> str:
+    """What requires_grad_() on an argument does besides, in a sentence."""
+    return (
+        f"The numbers are right, but you switch on the gradient of {name!r} itself, so that torch "
+        f"records all that the caller computes with it afterwards; begin with {name} = "
+        f"{name}.detach().requires_grad_(True), which is a tensor of your own."
+    )
+
+
 def text_of(error: BaseException | None) -> str:
     """What an error says for itself, in one line."""
     try:
