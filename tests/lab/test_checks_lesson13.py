@@ -183,6 +183,17 @@ def test_a_mistake_that_comes_naturally_is_named(name, wrong, said, seed):
     assert getattr(checks, name)(wrong).message.startswith(said)
 
 
+@pytest.mark.parametrize("filled", [-1.0, -2.0, -10.0])
+def test_a_hinge_whose_true_pairs_get_a_number_is_refused(filled):
+    def by_a_number(scores, margin, true):
+        wrong = scores.masked_fill(true, filled)
+        hardest = torch.stack([wrong.amax(1), wrong.amax(0)])
+        return torch.relu(margin - scores.diagonal() + hardest)
+
+    torch.manual_seed(0)
+    assert not checks.hardest_costs(by_a_number)
+
+
 @pytest.mark.parametrize("filled", [0.0, -10.0, -100.0, -200.0])
 def test_a_number_in_place_of_minus_infinity_is_refused(filled):
     torch.manual_seed(0)

@@ -1,7 +1,5 @@
 """The checks of lesson 13 on one softmax over two modalities, and on padding."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -14,26 +12,33 @@ from labkit.systems.joint import blocks
 # How much of the attention falls into each of the four blocks.
 
 
-def _real_rows(rows: Tensor, mask: Tensor) -> Tensor:
-    """The mean (B, 2) of the rows (B, L, 2) that are real."""
+def _block_rows(attention: Tensor, regions: int) -> Tensor:
+    """What each position gives to the regions and to the words, (B, L, 2), over all heads."""
+    weights = attention.mean(1)  # (B, L, L)
+    return torch.stack([weights[..., :regions].sum(2), weights[..., regions:].sum(2)], 2)
+
+
+def _two(rows: Tensor, mask: Tensor, regions: int) -> Tensor:
+    """The mean of the rows (B, L, 2) that are real, of each modality: (B, 2, 2)."""
     real = mask.to(rows.dtype)[..., None]  # (B, L, 1)
-    return (rows * real).sum(1) / real.sum(1)
+    parts = (rows * real).tensor_split([regions], 1), real.tensor_split([regions], 1)
+    return torch.stack([part.sum(1) / count.sum(1) for part, count in zip(*parts)], 1)
 
 
-def _all_rows(rows: Tensor, mask: Tensor) -> Tensor:
-    return rows.mean(1)
+def _mean_of_a_block(attention: Tensor, mask: Tensor, regions: int) -> Tensor:
+    weights = attention.mean(1)
+    rows = torch.stack([weights[..., :regions].mean(2), weights[..., regions:].mean(2)], 2)
+    return _two(rows, mask, regions)
 
 
-def _wrong_shares(mean=_real_rows, heads=lambda x: x.mean(1), block=lambda x: x.sum(2)):
-    """Shares in which one thing can be wrong: which rows count, the heads, what a row gives."""
+def _by_all_positions(attention: Tensor, mask: Tensor, regions: int) -> Tensor:
+    rows = _block_rows(attention, regions) * mask[..., None]
+    return torch.stack([part.mean(1) for part in rows.tensor_split([regions], 1)], 1)
 
-    def shares(attention, mask, regions):
-        m, weights = regions, heads(attention)  # (B, L, L)
-        columns = torch.stack([block(weights[..., :m]), block(weights[..., m:])], 2)  # (B, L, 2)
-        parts = mean(columns[:, :m], mask[:, :m]), mean(columns[:, m:], mask[:, m:])
-        return torch.stack(parts, 1)
 
-    return shares
+def _sum_of_rows(attention: Tensor, mask: Tensor, regions: int) -> Tensor:
+    rows = _block_rows(attention, regions) * mask[..., None]
+    return torch.stack([part.sum(1) for part in rows.tensor_split([regions], 1)], 1)
 
 
 def _draw_attention(g: torch.Generator):
@@ -59,24 +64,30 @@ block_shares = Check(
     draw_inputs=_draw_attention,
     mistakes={
         "You average the numbers of a block, so that a block of many columns looks faint; add up "
-        "along each row, and average the rows.": _wrong_shares(block=lambda x: x.mean(2)),
+        "along each row, and average the rows.": _mean_of_a_block,
         "Rows of padding count: padding attends to others too, but nobody uses what it finds. "
-        "Average the real rows only.": _wrong_shares(mean=_all_rows),
+        "Average the real rows only.": (
+            lambda attention, mask, regions: _block_shares(
+                attention, torch.ones_like(mask), regions
+            )
+        ),
         "Rows of padding are set to 0 and still counted; divide by the number of real rows.": (
-            _wrong_shares(mean=lambda rows, mask: (rows * mask[..., None]).mean(1))
+            _by_all_positions
         ),
         "You add up the heads; each is a softmax of its own: average them.": (
-            _wrong_shares(heads=lambda x: x.sum(1))
+            lambda attention, mask, regions: (
+                attention.shape[1] * _block_shares(attention, mask, regions)
+            )
         ),
         "You take the first head only; average all of them.": (
-            _wrong_shares(heads=lambda x: x[:, 0])
+            lambda attention, mask, regions: _block_shares(attention[:, :1], mask, regions)
         ),
         "You add up all rows of a block; take their mean, so that the shares of a row add up to "
-        "1.": _wrong_shares(mean=lambda rows, mask: (rows * mask[..., None]).sum(1)),
+        "1.": _sum_of_rows,
         "You count one region too many: the words begin at `regions`, not at `regions` + 1.": (
             lambda attention, mask, regions: _block_shares(attention, mask, regions + 1)
         ),
-        "You have words and regions exchanged: the regions come first.": (
+        "You exchanged words and regions: the regions come first.": (
             lambda attention, mask, regions: _block_shares(attention, mask, regions).flip(1, 2)
         ),
         "Your table is transposed: a row is the modality of the queries, a column that of the "
@@ -103,10 +114,6 @@ def _zeroed(x: Tensor, mask: Tensor) -> Tensor:
     return x * mask[..., None]
 
 
-def _wrong_pool(mean=average, top=_max):
-    return lambda x, mask: (mean(x, mask), top(x, mask))
-
-
 def _draw_padded(g: torch.Generator):
     """Positions of which some are padding, which has the largest and the smallest numbers; the real
     ones are below 0 throughout in one row."""
@@ -130,31 +137,29 @@ masked_pool = Check(
     draw_inputs=_draw_padded,
     mistakes={
         "Padding counts in both: the mean is that of all positions, and so is the largest.": (
-            _wrong_pool(lambda x, mask: x.mean(1), lambda x, mask: x.amax(1))
+            lambda x, mask: (x.mean(1), x.amax(1))
         ),
-        "Padding counts in the mean.": _wrong_pool(mean=lambda x, mask: x.mean(1)),
-        "Padding counts in the maximum.": _wrong_pool(top=lambda x, mask: x.amax(1)),
+        "Padding counts in the mean.": (lambda x, mask: (x.mean(1), _max(x, mask))),
+        "Padding counts in the maximum.": (lambda x, mask: (average(x, mask), x.amax(1))),
         "You set padding to 0, but divide by all positions: divide by the number of real ones.": (
-            _wrong_pool(mean=lambda x, mask: _zeroed(x, mask).mean(1))
+            lambda x, mask: (_zeroed(x, mask).mean(1), _max(x, mask))
         ),
         "You set padding to 0, but 0 is the largest number where all real ones are below it; fill "
-        "in −∞.": _wrong_pool(top=lambda x, mask: _zeroed(x, mask).amax(1)),
+        "in −∞.": (lambda x, mask: (average(x, mask), _zeroed(x, mask).amax(1))),
         "You set padding to 0 in both: the mean still divides by all positions, and 0 may be the "
-        "largest number.": _wrong_pool(
-            lambda x, mask: _zeroed(x, mask).mean(1), lambda x, mask: _zeroed(x, mask).amax(1)
-        ),
-        "0 · (−∞) is nan, also at real positions: use masked_fill or torch.where.": _wrong_pool(
-            top=lambda x, mask: (x + ~mask[..., None] * (-torch.inf)).amax(1)
+        "largest number.": (lambda x, mask: (_zeroed(x, mask).mean(1), _zeroed(x, mask).amax(1))),
+        "0 · (−∞) is nan, also at real positions: use masked_fill or torch.where.": (
+            lambda x, mask: (average(x, mask), (x + ~mask[..., None] * -torch.inf).amax(1))
         ),
         "You fill in a number that is too large: where all real ones are below it, it is the "
-        "largest; fill in −∞.": _wrong_pool(
-            top=lambda x, mask: x.masked_fill(~mask[..., None], -100.0).amax(1)
+        "largest; fill in −∞.": (
+            lambda x, mask: (average(x, mask), x.masked_fill(~mask[..., None], -100.0).amax(1))
         ),
         "You divide by the number of real positions of the whole batch; each row has its own.": (
-            _wrong_pool(mean=lambda x, mask: _zeroed(x, mask).sum(1) / mask.sum())
+            lambda x, mask: (_zeroed(x, mask).sum(1) / mask.sum(), _max(x, mask))
         ),
         "You return the sum of the real positions; divide by their number.": (
-            _wrong_pool(mean=lambda x, mask: _zeroed(x, mask).sum(1))
+            lambda x, mask: (_zeroed(x, mask).sum(1), _max(x, mask))
         ),
         "You return the maximum first; the mean comes first.": lambda x, mask: _pool(x, mask)[::-1],
     },
@@ -171,14 +176,39 @@ def _split(logits: Tensor, values: Tensor, regions: int) -> tuple[Tensor, Tensor
     return share, logits[:, :m].softmax(1) @ values[:m], logits[:, m:].softmax(1) @ values[m:]
 
 
-def _share_by(strength: Callable[[Tensor], Tensor]):
-    """The parts are right; the share compares the two modalities by another number."""
+def _shared(share: Tensor, logits: Tensor, values: Tensor, regions: int):
+    """This share, beside the right parts."""
+    return share, *_split(logits, values, regions)[1:]
 
-    def split(logits, values, regions):
-        share = (strength(logits[:, :regions]) - strength(logits[:, regions:])).sigmoid()
-        return share, *_split(logits, values, regions)[1:]
 
-    return split
+def _by_the_largest(logits: Tensor, values: Tensor, regions: int):
+    share = (logits[:, :regions].amax(1) - logits[:, regions:].amax(1)).sigmoid()
+    return _shared(share, logits, values, regions)
+
+
+def _by_the_mean(logits: Tensor, values: Tensor, regions: int):
+    share = (logits[:, :regions].mean(1) - logits[:, regions:].mean(1)).sigmoid()
+    return _shared(share, logits, values, regions)
+
+
+def _by_the_sum(logits: Tensor, values: Tensor, regions: int):
+    share = (logits[:, :regions].sum(1) - logits[:, regions:].sum(1)).sigmoid()
+    return _shared(share, logits, values, regions)
+
+
+def _by_number(logits: Tensor, values: Tensor, regions: int):
+    share = torch.full_like(logits[:, 0], regions / logits.shape[1])
+    return _shared(share, logits, values, regions)
+
+
+def _share_of_words(logits: Tensor, values: Tensor, regions: int):
+    share, first, second = _split(logits, values, regions)
+    return 1 - share, first, second
+
+
+def _exchanged(logits: Tensor, values: Tensor, regions: int):
+    share, first, second = _split(logits, values, regions)
+    return share, second, first
 
 
 def _raw_parts(logits: Tensor, values: Tensor, regions: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -224,30 +254,19 @@ split_attention = Check(
         "Your two parts are not weighted means: the weights of each part must add up to 1 by "
         "themselves, a softmax of its own.": _raw_parts,
         "The share is not the number of regions among all positions; it depends on the logits.": (
-            lambda logits, values, regions: (
-                torch.full_like(logits[:, 0], regions / logits.shape[1]),
-                *_split(logits, values, regions)[1:],
-            )
+            _by_number
         ),
         "You compare the largest logits; all of them count: compare the sums of the exponentials, "
-        "logsumexp.": _share_by(lambda part: part.amax(1)),
+        "logsumexp.": _by_the_largest,
         "You compare the means of the logits; a softmax adds up exponentials: logsumexp.": (
-            _share_by(lambda part: part.mean(1))
+            _by_the_mean
         ),
         "You compare the sums of the logits; a softmax adds up exponentials: logsumexp.": (
-            _share_by(lambda part: part.sum(1))
+            _by_the_sum
         ),
-        "You return the share of the words; the regions' was asked for.": (
-            lambda logits, values, regions: (
-                1 - _split(logits, values, regions)[0],
-                *_split(logits, values, regions)[1:],
-            )
-        ),
+        "You return the share of the words; the regions' was asked for.": _share_of_words,
         "Your two parts are exchanged: what comes from the regions stands before what comes from "
-        "the words.": lambda logits, values, regions: (
-            _split(logits, values, regions)[0],
-            *_split(logits, values, regions)[:0:-1],
-        ),
+        "the words.": _exchanged,
         "Your formula is right, but where one modality gets nearly nothing, float32 has 0 in its "
         "place, or infinity: take the softmax of each part, and the sigmoid of the difference of "
         "two logsumexp.": [_divided_parts, _by_exp],

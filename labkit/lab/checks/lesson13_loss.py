@@ -12,7 +12,7 @@ def _negatives(scores: Tensor, true: Tensor) -> Tensor:
     return scores.masked_fill(true, -torch.inf)
 
 
-def _only_itself(scores: Tensor, true: Tensor) -> Tensor:
+def _only_itself(scores: Tensor) -> Tensor:
     return scores.masked_fill(torch.eye(len(scores), dtype=torch.bool), -torch.inf)
 
 
@@ -20,14 +20,38 @@ def _both(wrong: Tensor) -> Tensor:
     return torch.stack([wrong.amax(1), wrong.amax(0)])
 
 
-def _wrong_hinge(negatives=_negatives, hardest=_both, own=lambda s: s.diagonal(), end=torch.relu):
-    """The loss in which one thing can be wrong."""
-    return lambda scores, margin, true: end(margin - own(scores) + hardest(negatives(scores, true)))
+def _finite_mean(wrong: Tensor, dim: int) -> Tensor:
+    real = wrong.isfinite()
+    total = torch.where(real, wrong, 0.0).sum(dim)
+    return torch.where(real.any(dim), total / real.sum(dim).clamp(min=1), -torch.inf)
+
+
+def _hinge(scores: Tensor, margin: float, hardest: Tensor) -> Tensor:
+    """The loss by the hardest negatives, (2, B): of each picture, and of each caption."""
+    return torch.relu(margin - scores.diagonal() + hardest)
+
+
+def _without_the_hinge(scores: Tensor, margin: float, true: Tensor) -> Tensor:
+    return margin - scores.diagonal() + _both(_negatives(scores, true))
+
+
+def _rows_exchanged(scores: Tensor, margin: float, true: Tensor) -> Tensor:
+    return _hinge(scores, margin, _both(_negatives(scores, true)).flip(0))
+
+
+def _rows_twice(scores: Tensor, margin: float, true: Tensor) -> Tensor:
+    wrong = _negatives(scores, true)
+    return _hinge(scores, margin, torch.stack([wrong.amax(1), wrong.amax(1)]))
+
+
+def _mean_of_negatives(scores: Tensor, margin: float, true: Tensor) -> Tensor:
+    wrong = _negatives(scores, true)
+    return _hinge(scores, margin, torch.stack([_finite_mean(wrong, 1), _finite_mean(wrong, 0)]))
 
 
 def _transposed_mask(scores: Tensor, margin: float, true: Tensor) -> Tensor:
     hardest = _negatives(scores, true).amax(1), _negatives(scores, true.T).amax(0)
-    return torch.relu(margin - scores.diagonal() + torch.stack(hardest))
+    return _hinge(scores, margin, torch.stack(hardest))
 
 
 def _own_of_rows(scores: Tensor, margin: float, true: Tensor) -> Tensor:
@@ -45,7 +69,7 @@ def _draw_scores(g: torch.Generator):
     true[0, 1] = true[2, 0] = true[1, 3] = True
     scores[0, 1] = scores[2, 0] = scores.max() + 0.3
     if is_odd(g):
-        scores -= scores.max() + 0.5
+        scores -= scores.max() + 30  # below any number to fill in
     else:
         true[-1] = True
     return scores.requires_grad_(), margin, true
@@ -57,31 +81,46 @@ hardest_costs = Check(
     draw_inputs=_draw_scores,
     mistakes={
         "Captions that are true of the other picture still count as negatives: leave out all "
-        "of `true`, not the diagonal alone.": _wrong_hinge(_only_itself),
+        "of `true`, not the diagonal alone.": (
+            lambda scores, margin, true: _hinge(scores, margin, _both(_only_itself(scores)))
+        ),
         "Nothing is left out: the own pair is its own hardest negative, and the loss is at least "
-        "the margin.": _wrong_hinge(lambda scores, true: scores),
+        "the margin.": (lambda scores, margin, true: _hinge(scores, margin, _both(scores))),
         "You add up all negatives; only the hardest one of each row and column counts.": (
             sum_hinge
         ),
         "You set the true pairs to 0, but where all scores are below 0 that is the largest; fill "
-        "in −∞.": _wrong_hinge(lambda scores, true: scores.masked_fill(true, 0.0)),
+        "in −∞.": (
+            lambda scores, margin, true: _hinge(
+                scores, margin, _both(scores.masked_fill(true, 0.0))
+            )
+        ),
+        "You fill in a number that is too large: where all scores are below it, it is the "
+        "largest; fill in −∞.": [
+            lambda scores, margin, true: _hinge(
+                scores, margin, _both(scores.masked_fill(true, -1.0))
+            ),
+            lambda scores, margin, true: _hinge(
+                scores, margin, _both(scores.masked_fill(true, -10.0))
+            ),
+        ],
         "The loss falls below 0 where the margin is kept: a hinge stops at 0, or easy pairs are "
-        "pushed apart without end.": _wrong_hinge(end=lambda x: x),
+        "pushed apart without end.": _without_the_hinge,
         "Your two rows are exchanged: first each picture with its hardest caption (along its row), "
-        "then each caption with its hardest picture (down its column).": _wrong_hinge(
-            hardest=lambda wrong: torch.stack([wrong.amax(0), wrong.amax(1)])
-        ),
-        "You look along the rows twice; for a caption, look down its column.": _wrong_hinge(
-            hardest=lambda wrong: torch.stack([wrong.amax(1), wrong.amax(1)])
-        ),
+        "then each caption with its hardest picture (down its column).": _rows_exchanged,
+        "You look along the rows twice; for a caption, look down its column.": _rows_twice,
         "Down the columns you use `true` transposed: true[i, j] belongs to scores[i, j], for rows "
         "and for columns.": _transposed_mask,
         "For a caption you subtract the own score of each row; its own score is that of its "
         "column.": _own_of_rows,
         "Your numbers are (B, 2); (2, B) was asked for: a row for the pictures, one for the "
         "captions.": lambda scores, margin, true: hardest_hinge(scores, margin, true).mT,
-        "You have the mask the wrong way round: the hardest negative is sought among the true "
-        "pairs.": _wrong_hinge(lambda scores, true: scores.masked_fill(~true, -torch.inf)),
+        "Your mask is the wrong way round: you look for the hardest negative among the true "
+        "pairs.": (
+            lambda scores, margin, true: _hinge(
+                scores, margin, _both(scores.masked_fill(~true, -torch.inf))
+            )
+        ),
         "The signs are exchanged: the loss must fall when the own score rises.": (
             lambda scores, margin, true: (
                 margin + scores.diagonal() - _both(_negatives(scores, true))
@@ -90,15 +129,7 @@ hardest_costs = Check(
         "The margin is missing: the right pair must win by the margin.": (
             lambda scores, margin, true: hardest_hinge(scores, 0.0, true)
         ),
-        "You take the mean of the negatives; only the hardest one counts.": _wrong_hinge(
-            hardest=lambda wrong: torch.stack([_finite_mean(wrong, 1), _finite_mean(wrong, 0)])
-        ),
+        "You take the mean of the negatives; only the hardest one counts.": _mean_of_negatives,
     },
     against=hardest_hinge,
 )
-
-
-def _finite_mean(wrong: Tensor, dim: int) -> Tensor:
-    real = wrong.isfinite()
-    total = torch.where(real, wrong, 0.0).sum(dim)
-    return torch.where(real.any(dim), total / real.sum(dim).clamp(min=1), -torch.inf)

@@ -26,58 +26,49 @@ def _recall_both(similarity: Tensor, k: int) -> tuple[float, float]:
     )
 
 
-def _own(similarity: Tensor, belongs: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-    """Of the captions of each picture one similarity, (N, 1): the best of them, or another."""
-    rows = similarity[belongs].view(len(similarity), -1)
-    return reduce(rows)[:, None]
-
-
 def _found(similarity: Tensor, own: Tensor, belongs: Tensor, k: int) -> float:
-    ahead = ((similarity >= own) & ~belongs).sum(1)
+    """The share of rows in which fewer than k wrong ones are at least as similar as `own`."""
+    ahead = ((similarity >= own[:, None]) & ~belongs).sum(1)
     return (ahead < k).double().mean().item()
 
 
-def _wrong_recall(from_picture, from_sentence=None, belongs_of=_belongs):
-    """R@K whose two directions can be wrong."""
-
-    def recall(similarity, k):
-        belongs = belongs_of(similarity)
-        right = _recall_both(similarity, k)
-        second = right[1] if from_sentence is None else from_sentence(similarity, belongs, k)
-        return from_picture(similarity, belongs, k), second
-
-    return recall
+def _of_pictures(similarity: Tensor) -> Tensor:
+    """The similarities of each picture with its own captions, (N, c)."""
+    return similarity[_belongs(similarity)].view(len(similarity), -1)
 
 
-def _by_own(reduce):
-    return lambda s, belongs, k: _found(s, _own(s, belongs, reduce), belongs, k)
+def _by_all_captions(similarity: Tensor, k: int) -> tuple[float, float]:
+    own = _of_pictures(similarity).amin(1)
+    return _found(similarity, own, _belongs(similarity), k), _recall_both(similarity, k)[1]
 
 
-def _each(similarity: Tensor, belongs: Tensor, k: int) -> float:
+def _by_the_first_caption(similarity: Tensor, k: int) -> tuple[float, float]:
+    own = _of_pictures(similarity)[:, 0]
+    return _found(similarity, own, _belongs(similarity), k), _recall_both(similarity, k)[1]
+
+
+def _each_caption(similarity: Tensor, k: int) -> tuple[float, float]:
     """The share of all captions that come among the k best of their picture."""
-    top = similarity.topk(k, dim=1).indices
-    return belongs.gather(1, top).double().sum().item() / belongs.sum().item()
+    belongs, top = _belongs(similarity), similarity.topk(k, dim=1).indices
+    found = belongs.gather(1, top).double().sum().item()
+    return found / belongs.sum().item(), _recall_both(similarity, k)[1]
 
 
-def _interleaved(similarity: Tensor) -> Tensor:
+def _interleaved(similarity: Tensor, k: int) -> tuple[float, float]:
     N, M = similarity.shape
-    return torch.arange(M) % N == torch.arange(N)[:, None]
+    belongs = torch.arange(M) % N == torch.arange(N)[:, None]
+    return (
+        retrieval.recall_at(similarity, k, belongs),
+        retrieval.recall_at(similarity.T, k, belongs.T.contiguous()),
+    )
 
 
-def _with(belongs_of):
-    def recall(similarity, k):
-        belongs = belongs_of(similarity)
-        first = retrieval.recall_at(similarity, k, belongs)
-        return first, retrieval.recall_at(similarity.T, k, belongs.T.contiguous())
-
-    return recall
-
-
-def _by_pictures(similarity: Tensor, belongs: Tensor, k: int) -> float:
+def _by_pictures(similarity: Tensor, k: int) -> tuple[float, float]:
     """Counts the pictures that are ahead, each by its best caption, in place of the captions."""
     N = len(similarity)
     best = similarity.view(N, N, -1).amax(2)
-    return _found(best, best.diagonal()[:, None], torch.eye(N, dtype=torch.bool), k)
+    first = _found(best, best.diagonal(), torch.eye(N, dtype=torch.bool), k)
+    return first, _recall_both(similarity, k)[1]
 
 
 def _ties(similarity: Tensor, k: int) -> tuple[float, float]:
@@ -101,8 +92,7 @@ def _draw_captions(g: torch.Generator):
         if kind == 3:
             return 0 * similarity, k
         first, second = _recall_both(similarity, k)
-        by_pictures = _by_pictures(similarity, _belongs(similarity), k)
-        if k > 1 and abs(by_pictures - first) < 1e-3:
+        if k > 1 and abs(_by_pictures(similarity, k)[0] - first) < 1e-3:
             continue  # at K = 1 both are the same
         if first != second and 0 < first < 1 and _recall_both(similarity, k + 1)[1] != second:
             return similarity, k
@@ -113,18 +103,18 @@ recall_both = Check(
     reference=_recall_both,
     draw_inputs=_draw_captions,
     mistakes={
-        "You ask that all captions of a picture come first; any of them is enough.": _wrong_recall(
-            _by_own(lambda rows: rows.amin(1))
+        "You ask that all captions of a picture come first; any of them is enough.": (
+            _by_all_captions
         ),
         "You look for the first caption of each picture only; any of its captions counts.": (
-            _wrong_recall(_by_own(lambda rows: rows[:, 0]))
+            _by_the_first_caption
         ),
         "You count which captions are found; a picture counts once, as soon as one of its captions "
-        "is among the K best.": _wrong_recall(_each),
+        "is among the K best.": _each_caption,
         "You rank pictures by their best caption; the K best are captions, and every wrong caption "
-        "counts.": _wrong_recall(_by_pictures),
+        "counts.": _by_pictures,
         "The captions of a picture stand side by side: c of the first picture, then c of the "
-        "second. You take every N-th.": _with(_interleaved),
+        "second. You take every N-th.": _interleaved,
         "Your two directions are exchanged: from picture to sentence comes first.": (
             lambda similarity, k: _recall_both(similarity, k)[::-1]
         ),
@@ -146,7 +136,7 @@ recall_both = Check(
 )
 
 
-# The cheap score finds K, the dear one ranks them.
+# The cheap score finds the best, the joint one ranks them.
 
 
 def _rerank(cheap: Tensor, joint: Callable[[Tensor], Tensor], top: int) -> Tensor:
@@ -177,7 +167,7 @@ def _others_by_row(cheap: Tensor, joint: Callable[[Tensor], Tensor], top: int) -
 
 @dataclass(eq=False)
 class _Joint:
-    """The dear scores of a query with the rows that are asked for, (K,). It is made for at most
+    """The joint scores of a query with the rows that are asked for, (K,). It is made for at most
     `limit` rows, all calls together, and says so."""
 
     scores: Tensor
@@ -197,18 +187,18 @@ class _Joint:
 
 
 def _draw_gallery(g: torch.Generator):
-    """A gallery of 8 to 14, whose dear scores disagree with the cheap ones: among the best, and
+    """A gallery of 8 to 14, whose joint scores disagree with the cheap ones: among the best, and
     beyond them, where one would be the very best. In turn the best are all, and one alone."""
     N = size(g, 8, 14)
     top = (N, 1, whole(3, 5, g), whole(3, 5, g), whole(3, 5, g))[turn(g, 5)]
-    cheap, dear = torch.rand(N, generator=g), torch.rand(N, generator=g)
+    cheap, scores = torch.rand(N, generator=g), torch.rand(N, generator=g)
     order = cheap.argsort(descending=True)
-    ranked = dear[order[:top]].sort().values  # the last by the cheap score is the best,
+    ranked = scores[order[:top]].sort().values  # the last by the cheap score is the best,
     ranked[:2] = ranked[:2].flip(0)  # and the first is not the worst
-    dear[order[:top]] = ranked
+    scores[order[:top]] = ranked
     if top < N:
-        dear[order[-1]] = 3.0
-    return cheap, _Joint(dear, top), top
+        scores[order[-1]] = 3.0
+    return cheap, _Joint(scores, top), top
 
 
 rerank = Check(
