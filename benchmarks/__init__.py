@@ -22,6 +22,7 @@
     python -m benchmarks.unclip           DALL·E 2: by which embedding, varied, changed (lesson 10)
     python -m benchmarks.mmca             what a matcher finds, and at what cost (lesson 13)
     python -m benchmarks.autoencoders     what an autoencoder keeps, and at what rate (lesson 12)
+    python -m benchmarks.latent_diffusion scenes drawn in latents and in pixels (lesson 12)
     python -m benchmarks.branches         one branch of a matcher, the other, both (lesson 13)
 
 The race's peers are diffusers (UNet2DModel and its schedulers) and denoising-diffusion-pytorch;

@@ -7,11 +7,12 @@ NAME: of a recipe, such as autoencoder-scenes-f4; FILE: what `labkit train` wrot
 none of which any training saw. The first line is what real pictures score.
 
 *numbers*: how many a latent has, of the 12,288 of a picture; *nats*: of KL(q ‖ N(0, I)), each, or
-what an entry of the codebook can say; *misfit*: the root of the mean squared difference between a
-picture and its reconstruction, 0 … 2; *shape* … *everything*: the share of objects, and of scenes,
-that the attribute reader still sees rightly, in pictures halved to the 32 pixels that it knows;
-*neighbors*: the correlation of neighbors in a latent: at 0 it looks like noise, and is hard to draw
-for a diffusion model; *pictures/s*: encoded and decoded again, by the clock of this machine.
+the entropy of the entries that are used, which is small where most of a codebook is dead; *misfit*:
+the root of the mean squared difference between a picture and its reconstruction, 0 … 2; *shape* …
+*everything*: the share of objects, and of scenes, that the attribute reader still sees rightly, in
+pictures halved to the 32 pixels that it knows; *neighbors*: the correlation of neighbors in a
+latent: at 0 it looks like noise, and is hard to draw for a diffusion model; *pictures/s*: encoded
+and decoded again, by the clock of this machine.
 """
 
 from __future__ import annotations
@@ -50,6 +51,13 @@ def neighbors(z: Tensor) -> float:
     return (z[..., 1:] * z[..., :-1]).mean().item()
 
 
+def entropy(entries: Tensor) -> float:
+    """How much each of the entries (…,) long says, in nats: 0 if all are the same, log n if n of
+    them are equally frequent."""
+    shares = entries.unique(return_counts=True)[1] / entries.numel()
+    return -(shares * shares.log()).sum().item()
+
+
 @torch.no_grad()
 def evaluate(stage: FirstStage, truth: scenes.Scenes) -> list[float]:
     """The figures of one seed, in the order of the columns."""
@@ -60,7 +68,7 @@ def evaluate(stage: FirstStage, truth: scenes.Scenes) -> list[float]:
     spent = time.perf_counter() - started
     z = torch.cat([net.mean(part) for part in pictures.split(50)])
     if net.codebook:
-        nats = math.log(net.config.codebook) / net.config.latent
+        nats = entropy(net.codebook.nearest(z)) / net.config.latent
     else:
         kl = torch.cat([net.posterior(part).kl() for part in pictures.split(50)])
         nats = kl.mean().item() / z[0].numel()
