@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.conditioning import Conditioning, heard
-from labkit.inputs import autocasts, one_of, same_dtype
+from labkit.inputs import autocasts, number, one_of, same_dtype, whole_number
 from labkit.nets.attention import PixelAttention, PixelCrossAttention
 from labkit.nets.layers import (
     Downsample,
@@ -74,13 +74,16 @@ class UNetConfig:
     first_time: int = 1  # what the network calls the cleanest time, 1 of the schedule; released: 0
 
     def __post_init__(self):
-        blocks = self.blocks if isinstance(self.blocks, int) else tuple(self.blocks)
-        object.__setattr__(self, "blocks", blocks)  # JSON knows only lists
+        each = isinstance(self.blocks, list | tuple)  # JSON knows only lists
+        blocks = self.blocks if each else [self.blocks]
+        blocks = [whole_number(count, "A U-Net's number of blocks", 1) for count in blocks]
+        object.__setattr__(self, "blocks", tuple(blocks) if each else blocks[0])
+        number(self.skip_scale, "A U-Net's skip_scale")
         for name in ("multipliers", "attention"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         one_of(self.mixer, MIXERS, "mixer")
         sizes = {name: getattr(self, name) for name in ("size", "channels", "width", "fold")}
-        sizes |= {"groups": self.groups, "depth": self.depth, "blocks": min(self.level_blocks)}
+        sizes |= {"groups": self.groups, "depth": self.depth}
         for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"A U-Net's {name} must be at least 1, not {value}.")
@@ -97,8 +100,8 @@ class UNetConfig:
             )
         if self.depth != 1 and self.mixer != "spatial":
             raise ValueError(
-                f'A U-Net whose mixer is "pixels" has no depth, but {self.depth} was given; leave '
-                f'it out, or give mixer="spatial".'
+                f'A U-Net whose mixer is "{self.mixer}" has no depth, but {self.depth} was given; '
+                f'leave it out, or give mixer="spatial".'
             )
         if self.mixer == "cross" and not self.tokens:
             raise ValueError(

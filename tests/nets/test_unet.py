@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -90,6 +91,7 @@ def test_a_level_may_have_blocks_of_its_own_number():
     net = awake(config)
     assert [len(net.down), len(net.up)] == [1 + 1 + 3, 4 + 2]
     assert net(*batch(config)).shape == (3, 2, 8, 8)
+    assert replace(TINY, blocks=np.int64(2)) == replace(TINY, blocks=2)
     same = replace(TINY, blocks=(2, 2))
     assert count(UNet(same)) == count(UNet(replace(TINY, blocks=2)))
 
@@ -221,8 +223,8 @@ def test_a_configuration_survives_json():
         {"width": 9},
         {"groups": 3},
         {"heads": 3},
-        {"blocks": 0},
         {"blocks": (1, 1, 1)},
+        {"blocks": ()},
         {"depth": 0},
     ],  # fmt: skip
 )
@@ -241,6 +243,12 @@ def test_an_image_that_cannot_be_halved_is_refused():
     [
         ({"head_channels": 6}, "heads of 6"),
         ({"depth": 3}, 'mixer is "pixels"'),
+        ({"depth": 3, "mixer": "cross", "tokens": 4}, 'mixer is "cross"'),
+        ({"blocks": 0}, "number of blocks is 0, .* at least 1"),
+        ({"blocks": (1, 1.5)}, "number of blocks is 1.5"),
+        ({"blocks": 2.5}, "number of blocks is 2.5"),
+        ({"skip_scale": "half"}, "skip_scale is 'half'"),
+        ({"skip_scale": float("nan")}, "skip_scale is nan"),
         ({"first_time": -500}, "0 or 1"),
         ({"width": 9, "groups": 3}, "must be even"),
     ],
