@@ -48,7 +48,8 @@ def said_of(model: T5, texts: list[str], kind: str) -> tuple[Tensor, list[str], 
     (N, width); the plain word that means the same; and whether plain captions avoid it."""
     plain = SYNONYMS[kind] | {word: word for word in PLAIN_WORDS[kind]}
     pieces = model.reads.pieces
-    ids = {pieces.encode(word).ids[0]: word for word in plain}
+    found = {word: pieces.encode(word).ids for word in plain}
+    ids = {row[0]: word for word, row in found.items() if len(row) == 1}
     tokens = model.reads.encode(texts)
     cond = model.encode(texts)
     vectors, names, avoided = [], [], []

@@ -45,5 +45,11 @@ def test_versions_differ_in_the_one_word_and_one_of_them_means_the_same(kind):
         assert text not in others
 
 
+def test_an_avoided_word_of_several_pieces_is_not_taken_for_its_first_one():
+    said = ["two stars and a pair of moons"]
+    _, names, avoided = synonyms.said_of(encoder(False), said, "number")
+    assert names == ["two"] and avoided == [False]
+
+
 def test_sentences_are_the_same_for_the_same_seed_and_of_other_seeds_than_training_s():
     assert synonyms.sentences(20, 1) == synonyms.sentences(20, 1) != synonyms.sentences(20, 2)

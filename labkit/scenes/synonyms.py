@@ -9,6 +9,7 @@ Whether it draws one all the same depends on what reads the text for it (lesson 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from labkit.inputs import short
 from labkit.scenes.words import COLOR_WORDS, NOUNS, NUMBERS
@@ -22,15 +23,24 @@ SYNONYMS: dict[str, dict[str, str]] = {
     },
     "number": {NUMBERS[2][1]: NUMBERS[2][0], NUMBERS[3][1]: NUMBERS[3][0]},
 }  # fmt: skip
+VOWELS = "aeiouAEIOU"
 PLAIN = {word: plain for table in SYNONYMS.values() for word, plain in table.items()}
-AVOIDED = re.compile(r"\b(" + "|".join(sorted(PLAIN, key=len, reverse=True)) + r")\b")
-ARTICLE = re.compile(r"\ban? (?=(\w))")
+
+
+def any_of(words: Iterable[str]) -> str:
+    """The pattern of any of the words, whole, the longest first."""
+    return rf"({'|'.join(sorted(words, key=len, reverse=True))})\b"
+
+
+AVOIDED = re.compile(rf"\b{any_of(PLAIN)}", re.IGNORECASE)
+# Before words that come in alone: "an hour" and "a unicorn" are right as they are.
+ARTICLE = re.compile(rf"\b(a)n? (?={any_of(set(PLAIN.values()))})", re.IGNORECASE)
 
 
 def plainly(text: str) -> str:
-    """The sentence in plain words for colors, shapes and numbers; its meaning is the same. Raises
-    ValueError for what is no text."""
+    """The sentence in plain words for colors, shapes and numbers, large letters or small; its
+    meaning is the same. Raises ValueError for what is no text."""
     if not isinstance(text, str):
         raise ValueError(f"a text is {short(text)}, but must be a string")
-    text = AVOIDED.sub(lambda match: PLAIN[match[1]], text)
-    return ARTICLE.sub(lambda match: "an " if match[1] in "aeiou" else "a ", text)
+    text = AVOIDED.sub(lambda match: PLAIN[match[1].lower()], text)
+    return ARTICLE.sub(lambda match: f"{match[1]}{'n' if match[2][0] in VOWELS else ''} ", text)

@@ -29,6 +29,11 @@ def test_each_avoided_word_has_the_plain_one_of_its_kind():
         ("an emerald star under an azure box", "a green star under a blue square"),
         ("a tangerine plus", "an orange cross"),
         ("a red star", "a red star"),
+        ("A Crimson DISC and An azure Box", "A red circle and A blue square"),
+        (
+            "an hour with a unicorn and a one-eyed heart",
+            "an hour with a unicorn and a one-eyed heart",
+        ),
     ],
 )
 def test_the_article_goes_with_the_word_behind_it(text, plain):
