@@ -118,7 +118,7 @@ STAGES = {
 }
 
 
-def stage(name: str, about: str, batch: int, steps: int, minutes: float) -> Recipe:
+def stage(name: str, about: str, batch: int, steps: int, minutes: float, **options) -> Recipe:
     config = STAGES[name]
     return Recipe(
         about=about,
@@ -128,6 +128,7 @@ def stage(name: str, about: str, batch: int, steps: int, minutes: float) -> Reci
         training=MUON | {"steps": steps, "ema": 0.9995},
         minutes=minutes,
         teacher="t5-scenes",
+        **options,
     )
 
 
@@ -147,14 +148,22 @@ RECIPES = {
         },
         minutes=6.5,
     ),
+    # Its network is that of glide-scenes, which has learned the pictures: from there on it learns
+    # what another reader makes of the text.
     "imagen-scenes-base": stage(
-        "base", "scenes of 32 x 32 pixels from what t5-scenes reads (lesson 11)", 64, 20_000, 320
+        "base",
+        "scenes of 32 x 32 pixels from what t5-scenes reads (lesson 11)",
+        64,
+        6_000,
+        110,  # expected: 1.1 core-seconds a step, by those of unclip-decoder-scenes
+        begins_from="glide-scenes",
+        perceptual={"clip-scenes": 0.2},
     ),
     "imagen-scenes-sr64": stage(
         "sr64", "makes scenes of 32 x 32 pixels twice as large (lesson 11)", 32, 8_000, 135
     ),
     "imagen-scenes-sr128": stage(
-        "sr128", "makes scenes of 64 x 64 pixels twice as large (lesson 11)", 32, 8_000, 80
+        "sr128", "makes scenes of 64 x 64 pixels twice as large (lesson 11)", 32, 8_000, 105
     ),
     "imagen-scenes": Recipe(
         about="scenes of 128 x 128 pixels from a sentence, by a cascade of three (lesson 11)",

@@ -92,6 +92,20 @@ class ImagenStage(nn.Module):
         """What a run that goes on is compared by, besides the configuration."""
         return repr(self.perceptual or "")
 
+    def begin_from(self, base: nn.Module) -> None:
+        """Takes over the U-Net of another model, such as a `labkit.systems.glide.GLIDE`, which
+        knows the pictures, but heard its text from somebody else. Raises ValueError for one of
+        another network, schedule or prediction."""
+        for name in ("net", "schedule", "T", "predicts"):
+            own, other = getattr(self.config, name), getattr(base.config, name)
+            if own != other:
+                raise ValueError(
+                    f"this model cannot begin from the other one, whose {name} is {short(other)} "
+                    f"and not {short(own)}: give a model of the same network, schedule and "
+                    "prediction"
+                )
+        self.denoiser.load_state_dict(base.denoiser.state_dict())
+
     # What the U-Net hears
 
     def condition(

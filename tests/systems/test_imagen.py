@@ -6,15 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from labkit import model_file, scenes, schedule, train
+from labkit import model_file, scenes, schedule, train, zoo
 from labkit.conditioning import Conditioning
 from labkit.data.pictures import quantize
 from labkit.denoiser import Prediction, clip, dynamic_threshold
 from labkit.nets.t5 import T5Config
+from labkit.nets.transformer import TextConfig
 from labkit.nets.unet import UNetConfig
 from labkit.recipes import imagen as recipes
 from labkit.sampler import ddpm
 from labkit.scenes.synonyms import PLAIN
+from labkit.systems.glide import GLIDE, GLIDEConfig
 from labkit.systems.imagen import Imagen, Remembering, embedded
 from labkit.systems.imagen_stage import ImagenConfig, ImagenStage, silence
 from labkit.systems.t5 import T5
@@ -177,6 +179,28 @@ def test_training_brings_its_loss_down_and_never_touches_the_encoder():
     losses = [step.loss for step in train.train(system, draw, steps=60, lr=3e-3, warmup=5)]
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
     assert torch.equal(before, read.net.tokens.weight)
+
+
+def test_a_base_begins_from_the_pictures_of_a_glide_and_hears_text_in_its_own_way():
+    words = TextConfig(vocabulary=1009, context=32, width=16, depth=1, heads=2, end=1008)
+    glide = GLIDE(GLIDEConfig(replace(NET, vector=16), T=50, predicts="x0", text=words))
+    system = ImagenStage(replace(BASE, net=replace(NET, vector=16)))
+    pool = system.pool.out.weight.clone()
+    awake(glide)
+    system.begin_from(glide)
+    cond = system.condition(text(STAR))
+    assert torch.equal(answer(system, cond), answer(glide, cond))
+    assert torch.equal(system.pool.out.weight, pool)
+    for change in ({"predicts": "eps"}, {"T": 40}, {"net": NET}):
+        with pytest.raises(ValueError, match=f"^[^\n]*whose {[*change][0]} is [^\n]*$"):
+            ImagenStage(replace(system.config, **change)).begin_from(glide)
+
+
+def test_the_recipe_of_the_base_is_the_network_of_glide_scenes_from_which_it_begins():
+    made, base = zoo.recipe("imagen-scenes-base"), zoo.recipe("glide-scenes")
+    assert made.begins_from == "glide-scenes" and made.config.net == base.config.net
+    for name in ("schedule", "T", "predicts"):
+        assert getattr(made.config, name) == getattr(base.config, name)
 
 
 def test_an_encoder_that_is_trained_along_gets_its_gradient():
