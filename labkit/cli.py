@@ -48,11 +48,24 @@ def lab(folder: Path | None, jupyter: tuple[str, ...]) -> None:
     """
     from labkit.lab import course
 
+    sys.exit(course.open_lab(lessons_in(folder), jupyter))
+
+
+@main.command()
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Where your copy goes.")
+def copy(folder: Path | None) -> None:
+    """Copy the lessons as `labkit lab` does, and open nothing."""
+    click.echo(f"the lessons are in {lessons_in(folder)}")
+
+
+def lessons_in(folder: Path | None) -> Path:
+    """The folder that `labkit.lab.course.folder` gives or makes."""
+    from labkit.lab import course
+
     try:
-        folder = course.folder(folder)
+        return course.folder(folder)
     except OSError as error:
         raise click.ClickException(f"{error}; choose a folder of yours with --to") from None
-    sys.exit(course.open_lab(folder, jupyter))
 
 
 @main.command()
