@@ -1,7 +1,7 @@
 """The checks of lesson 02 on schedules: the table, larger pictures, and zero terminal SNR."""
 
 import math
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -77,14 +77,8 @@ def _by_ratio(snr: Tensor) -> Tensor:
     return snr / (1 + snr)
 
 
-def _shift_by(log: Callable) -> Callable:
-    """The shift by 2 log k, with this logarithm."""
-    return lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) - 2 * log(k))
-
-
-def _shift_clamped(eps: float) -> Callable:
-    """The right shift of a table whose entries are clamped to eps … 1 − eps."""
-    return lambda alpha_bar, k: _shifted_alpha_bar(alpha_bar.clamp(eps, 1 - eps), k)
+def _clamped(alpha_bar: Tensor, k: float, eps: float) -> Tensor:
+    return _shifted_alpha_bar(alpha_bar.clamp(eps, 1 - eps), k)
 
 
 SMALL = [*(10.0**-n for n in range(3, 13)), torch.finfo(torch.float32).eps]  # usual clamps
@@ -113,11 +107,11 @@ shifted_alpha_bar = Check(
             lambda alpha_bar, k: _by_ratio(alpha_bar / (1 - alpha_bar) / k**2).nan_to_num()
         ),
         "You clamp ᾱ, so ᾱ_0 is no longer 1; torch.logit and torch.sigmoid handle infinity.": [
-            _shift_clamped(eps) for eps in SMALL
+            partial(_clamped, eps=eps) for eps in SMALL
         ],
         "Here log is the natural logarithm: math.log, not log2 or log10.": [
-            _shift_by(math.log2),
-            _shift_by(math.log10),
+            lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) - 2 * math.log2(k)),
+            lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) - 2 * math.log10(k)),
         ],
         "You divide ᾱ by k²; it is the ratio ᾱ/(1−ᾱ) that must fall by k², and ᾱ_0 must stay 1.": (
             lambda alpha_bar, k: alpha_bar / k**2
@@ -157,8 +151,8 @@ def _keeps_only_the_first_step(alpha_bar: Tensor) -> Tensor:
     return _rescaled_from(start[None], signal)
 
 
-def _stops_above_0(eps: float) -> Callable:
-    return lambda alpha_bar: _rescaled_alpha_bar(alpha_bar).clamp(min=eps)
+def _stops_above_0(alpha_bar: Tensor, eps: float) -> Tensor:
+    return _rescaled_alpha_bar(alpha_bar).clamp(min=eps)
 
 
 def _rescaled_without_root(alpha_bar: Tensor) -> Tensor:
@@ -189,7 +183,7 @@ rescaled_alpha_bar = Check(
         ),
         STOPS_ABOVE_0: [
             lambda alpha_bar: from_alpha_bar(_rescaled_alpha_bar(alpha_bar)).alpha_bar,
-            *map(_stops_above_0, SMALL),
+            *(partial(_stops_above_0, eps=eps) for eps in SMALL),
         ],
         "You keep the value at t = 1, as the paper does; our table has a t = 0: keep √ᾱ_0 = 1.": [
             _keeps_the_first_step,
