@@ -173,3 +173,13 @@ def test_the_norm_of_the_exercise_is_the_encoder_s_own():
     gammas, betas = norm.modulation(emb).chunk(2, dim=1)
     asked = checks.time_norm.reference(h / (1 + norm.eps) ** 0.5, gammas, betas)
     torch.testing.assert_close(own, asked)
+
+
+def test_the_score_of_a_single_picture_keeps_its_batch_dimension():
+    def squeezed(images, sentences, labels):
+        table = (100 * images @ sentences.T).log_softmax(1)
+        return table.gather(1, labels[:, None]).squeeze()
+
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert "squeeze()" in checks.class_score(squeezed).mistake
