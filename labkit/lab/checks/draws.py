@@ -80,7 +80,7 @@ def problem(expected: list, got: list) -> str | None:
     together = {
         "the mean of what you draw is off": _shift(a, b),
         "the standard deviation of what you draw is off": _spread(a, b),
-        "what you draw hangs together in another way": _ties(a, b),
+        "what you draw is correlated in another way": _ties(a, b),
         "the distribution of what you draw has another shape": _shape(a, b),
     }
     what = max(together, key=together.get)

@@ -20,7 +20,7 @@ noise_share = Check(
             lambda signal: math.sqrt(1 - signal)
         ),
         "You return the signal itself.": lambda signal: signal,
-        "You add the square of the signal; what it has, the noise has not: subtract.": (
+        "You add the square of the signal; the noise has what the signal leaves: subtract.": (
             lambda signal: math.sqrt(1 + signal**2)
         ),
         "Below the root stands signal² − 1, which is negative; it is 1 − signal².": (

@@ -156,7 +156,7 @@ ema_update = Check(
         "You return the new weights; the old average has no part in it.": (
             lambda average, weights, step, decay: weights.clone()
         ),
-        "The decay never stops growing: hold it at `decay` from above.": (
+        "The decay never stops growing; it may be at most `decay`.": (
             lambda average, weights, step, decay: torch.lerp(
                 weights, average, (1 + step) / (10 + step)
             )
