@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from labkit.lab import checks
+from labkit.lab.checks import sentences
 from labkit.lab.checks.lesson01_forgetting import _draw_sticky
 from labkit.markov import (
     by_eigenvector,
@@ -288,3 +289,14 @@ def test_a_learner_who_takes_the_last_eigenvector_is_told_so():
         return vector / vector.sum()
 
     assert "wrong column" in checks.stationary_distribution(last).message
+
+
+def test_a_stationary_distribution_that_went_through_float32_is_told_so():
+    def short(P):
+        values, vectors = torch.linalg.eig(P.float().T)
+        pi = vectors[:, (values - 1).abs().argmin()].real
+        return (pi / pi.sum()).double()
+
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert checks.stationary_distribution(short).mistake == sentences.FEW_DIGITS

@@ -1,6 +1,8 @@
 """The checks of lesson 01 on what a chain forgets: the step of the Gaussian one, and the time."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
@@ -66,7 +68,8 @@ gaussian_step = Check(
 )
 
 
-def _steps(P: Tensor, tolerance: float, distance) -> int:
+def _steps(P: Tensor, tolerance: float, distance: Callable) -> int:
+    """After how many steps distance(the rows of Pⁿ, π) is at most the tolerance."""
     pi, rows, n = by_linear_solve(P), torch.eye(len(P), dtype=P.dtype), 0
     while distance(rows, pi) > tolerance:
         rows, n = rows @ P, n + 1
@@ -164,46 +167,41 @@ def _sticky(generator: Generator) -> Tensor:
     return P[order][:, order]
 
 
-def _measured(distance):
-    """A wrong answer that waits for another distance to be small."""
-    return lambda P, tolerance: _steps(P, tolerance, distance)
-
-
 steps_to_forget = Check(
     "steps_to_forget",
-    reference=_measured(_worst),
+    reference=lambda P, tolerance: _steps(P, tolerance, _worst),
     draw_inputs=_draw_sticky,
     rounds=8,
     mistakes={
-        "You forgot the ½ of total variation: ½ Σ |p − q|.": _measured(
-            lambda rows, pi: 2 * _worst(rows, pi)
+        "You forgot the ½ of total variation: ½ Σ |p − q|.": partial(
+            _steps, distance=lambda rows, pi: 2 * _worst(rows, pi)
         ),
         "You take the largest difference in a single state; total variation is half the sum of all "
-        "the differences.": _measured(lambda rows, pi: (rows - pi).abs().max()),
+        "the differences.": partial(_steps, distance=lambda rows, pi: (rows - pi).abs().max()),
         "You take the root of the sum of squares; total variation is half the sum of the sizes of "
         "the differences.": [
-            _measured(lambda rows, pi: (rows - pi).norm(dim=1).max()),
-            _measured(lambda rows, pi: (rows - pi).norm(dim=1).max() / 2),
+            partial(_steps, distance=lambda rows, pi: (rows - pi).norm(dim=1).max()),
+            partial(_steps, distance=lambda rows, pi: (rows - pi).norm(dim=1).max() / 2),
         ],
         "You start in one state only; from another state the chain may take longer, and the worst "
         "start counts.": [
-            _measured(lambda rows, pi: total_variation(rows[0], pi)),
-            _measured(_from_the_last),
+            partial(_steps, distance=lambda rows, pi: total_variation(rows[0], pi)),
+            partial(_steps, distance=_from_the_last),
         ],
         "You start in the least likely state, which need not be the worst start; take the maximum "
-        "over all of them.": _measured(_from_the_rarest),
+        "over all of them.": partial(_steps, distance=_from_the_rarest),
         "You wait for the start that is nearest to π, not for the worst: take the maximum over the "
-        "rows.": _measured(lambda rows, pi: total_variation(rows, pi).min()),
-        "You average over the starts; the worst of them counts.": _measured(
-            lambda rows, pi: total_variation(rows, pi).mean()
+        "rows.": partial(_steps, distance=lambda rows, pi: total_variation(rows, pi).min()),
+        "You average over the starts; the worst of them counts.": partial(
+            _steps, distance=lambda rows, pi: total_variation(rows, pi).mean()
         ),
         "You add up the distances of all the starts; sum along a row, .sum(1), and then take the "
         "maximum over the rows.": [
-            _measured(lambda rows, pi: (rows - pi).abs().sum() / 2),
-            _measured(lambda rows, pi: (rows - pi).abs().sum()),
+            partial(_steps, distance=lambda rows, pi: (rows - pi).abs().sum() / 2),
+            partial(_steps, distance=lambda rows, pi: (rows - pi).abs().sum()),
         ],
         "You compare the starts with each other; TV(S_n, π) is the distance of each from π.": (
-            _measured(_between_the_rows)
+            partial(_steps, distance=_between_the_rows)
         ),
         "You solve |λ₂|ⁿ = tolerance; the distance is about C |λ₂|ⁿ, with a constant C that is not "
         "1: count the steps instead.": [
@@ -219,7 +217,7 @@ steps_to_forget = Check(
         "You stop when a step changes little; a slow chain is still far from π then: compare the "
         "rows with π.": [
             _until_it_settles,
-            lambda P, tolerance: _until_it_settles(P, tolerance, back=1),
+            partial(_until_it_settles, back=1),
         ],
         "You wait until the distance is below the tolerance; it may be equal to it: ≤.": (
             _strictly_below
