@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from labkit.cli import main
-from labkit.lab import course, progress, progress_strip, quiz
+from labkit.lab import checks, course, progress, progress_strip, quiz
 from notebooks import build
 
 QUESTION, RIGHT = "What does eta = 0 do?", "Nothing is drawn"
@@ -45,6 +45,12 @@ def test_a_right_answer_and_a_passed_check_are_kept_in_a_plain_file(copy):
     progress.passed("jump", jump)  # run again
     assert json.loads(copy.read_text("utf-8")) == {"passed": ["jump"], "answered": [QUESTION]}
     assert progress.read(copy) == {"passed": ["jump"], "answered": [QUESTION]}  # after a restart
+
+
+def test_a_check_keeps_what_passes_and_nothing_else(copy):
+    assert not checks.noise_share(lambda signal: 1 - signal) and not copy.exists()
+    assert checks.noise_share(lambda signal: (1 - signal**2) ** 0.5)
+    assert progress.read(copy)[progress.PASSED] == ["noise_share"]
 
 
 def test_the_solutions_of_a_lesson_are_not_the_learners(copy):
