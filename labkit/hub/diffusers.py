@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from labkit.inputs import listed
 from labkit.nets.autoencoder import Autoencoder
 from labkit.nets.unet import UNet
 
@@ -49,12 +50,18 @@ def spatial(ours: str, theirs: str, depth: int) -> Modules:
 
 
 def of_tensors(model: nn.Module, modules: Modules) -> dict[str, list[str]]:
-    """Every tensor of the model: its name here, and its name or names there."""
-    names = {}
-    for name in model.state_dict():
-        module, _, kind = name.rpartition(".")
-        names[name] = [f"{theirs}.{kind}" for theirs in modules[module]]
-    return names
+    """Every tensor of the model: its name here, and its name or names there. Raises ValueError for
+    a model that has others than theirs."""
+    parted = {name: name.rpartition(".") for name in model.state_dict()}
+    if unknown := [name for name, (module, *_) in parted.items() if module not in modules]:
+        raise ValueError(
+            f"this {type(model).__name__} has tensors that no file of the diffusers library has "
+            f"({listed(unknown, 3)}): give a configuration of the released form"
+        )
+    return {
+        name: [f"{theirs}.{kind}" for theirs in modules[module]]
+        for name, (module, _, kind) in parted.items()
+    }
 
 
 def unet_names(model: UNet) -> dict[str, list[str]]:

@@ -43,6 +43,12 @@ def read_words(path: str | Path) -> tokenizers.Tokenizer:
         ) from None
 
 
+def noted(error: ValueError, lines: list[str]) -> ValueError:
+    """The error with all that its sentence cuts short, one a line."""
+    error.add_note("\n".join(lines))
+    return error
+
+
 def translated(
     tensors: dict[str, Tensor],
     names: dict[str, list[str]],
@@ -51,14 +57,22 @@ def translated(
     ignored: frozenset[str] = frozenset(),
 ) -> dict[str, Tensor]:
     """The tensors under the model's names, in float32. ValueError, naming what differs, unless
-    the file holds exactly what the model needs, and perhaps some of the ignored names."""
+    the file holds exactly what the model needs, and perhaps some of the ignored names; where that
+    is much, the error's note has all of it."""
     wanted = {name for group in names.values() for name in group}
     missing, extra = wanted - tensors.keys(), tensors.keys() - wanted - ignored
     if missing or extra:
-        raise ValueError(
+        error = ValueError(
             f"{source} holds another model than this {type(model).__name__}: missing "
             f"{listed(sorted(missing))}; not known here {listed(sorted(extra))}; give the "
             "configuration that belongs to the file"
+        )
+        raise noted(error, ["missing:", *sorted(missing), "not known here:", *sorted(extra)])
+    if whole := [name for name in sorted(wanted) if not tensors[name].is_floating_point()]:
+        raise ValueError(
+            f"{source} holds whole numbers in place of weights, as files of few bits do "
+            f"({listed(f'{name} {tensors[name].dtype}' for name in whole)}): give the file in full "
+            "or half precision"
         )
     odd = []
     for name, own in model.state_dict().items():
@@ -70,10 +84,11 @@ def translated(
             if tensors[part].shape != shape
         ]
     if odd:
-        raise ValueError(
+        error = ValueError(
             f"{source} holds a {type(model).__name__} of another size: {listed(odd)}; give the "
             "configuration that belongs to the file"
         )
+        raise noted(error, odd)
     found = {name: [tensors[part] for part in parts] for name, parts in names.items()}
     return {
         name: (torch.cat(parts) if len(parts) > 1 else parts[0]).float()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tokenizers
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 from labkit.fetch import File, fetch
 from labkit.hub.clip import BLOCK, ReleasedTokenizer
 from labkit.hub.diffusers import as_today, autoencoder_names, unet_names
+from labkit.hub.diffusers_config import check_configs, read_config
 from labkit.hub.files import present, read_tensors, read_words, translated
 from labkit.inputs import listed, number, one_of, short
 from labkit.nets.autoencoder import AutoencoderConfig
@@ -107,6 +108,11 @@ def load_stable_diffusion(folder: str | Path, config: LDMConfig = V1) -> LDM:
     there. Nothing is loaded unless all of it is.
     """
     folder = Path(folder)
+    if not config.clip_text:
+        raise ValueError(
+            "the configuration has no clip_text, but a Stable Diffusion reads with the transformer "
+            "of a CLIP: give its text=TextConfig(...) and clip_text=True"
+        )
     check_configs(folder, config)
     words = folder / "tokenizer" / "tokenizer.json"
     if words.is_file():
@@ -122,7 +128,8 @@ def load_stable_diffusion(folder: str | Path, config: LDMConfig = V1) -> LDM:
             ("text_encoder", "model"),
         )
     ]
-    return build(*weights, pieces, config, number(scale, "scaling_factor of vae/config.json", 0))
+    scale = number(scale, "scaling_factor of vae/config.json", 1e-6)  # decoding divides by it
+    return build(*weights, pieces, config, scale)
 
 
 def build(unet, autoencoder, text, pieces, config: LDMConfig, scale: float) -> LDM:
@@ -205,68 +212,9 @@ def byte_pairs(vocabulary: str | Path, merges: str | Path) -> tokenizers.Tokeniz
     return pieces
 
 
-# What the weights do not show
-
-
 def weights_in(folder: Path, stem: str) -> Path:
     """The weights in a part's folder, in full precision if both are there."""
     paths = [folder / f"{stem}{kind}.safetensors" for kind in ("", ".fp16")]
     found = next((path for path in paths if path.is_file()), paths[0])
     present(found, "are no weights")
     return found
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """What a configuration says. Raises FileNotFoundError or ValueError for none."""
-    present(path, "is no configuration")
-    try:
-        given = json.loads(path.read_text("utf-8"))
-        given.keys()
-    except (ValueError, AttributeError) as error:
-        raise ValueError(
-            f"{path} is cut short or is no configuration ({short(error)}): fetch it again"
-        ) from None
-    return given
-
-
-def check_configs(folder: Path, config: LDMConfig) -> None:
-    """Raises ValueError, naming all of it, unless the configurations agree with that one in what
-    weights do not show. What does not stand in them has the libraries' defaults."""
-    net, pixels, text = config.net, config.autoencoder, config.text
-    expected = {  # of each key its default, and what it must be
-        "unet/config.json": {
-            "attention_head_dim": (8, net.heads),  # their number, in spite of the name
-            "norm_num_groups": (32, net.groups),
-            "norm_eps": (1e-5, net.norm_eps),
-            "act_fn": ("silu", "silu"),
-            "flip_sin_to_cos": (True, not net.sin_first),
-            "freq_shift": (0, int(net.sin_first)),
-            "center_input_sample": (False, False),
-            "mid_block_scale_factor": (1, 1),
-        },
-        "vae/config.json": {"norm_num_groups": (32, pixels.groups), "act_fn": ("silu", "silu")},
-        "text_encoder/config.json": {
-            "hidden_act": ("quick_gelu", "quick_gelu"),
-            "layer_norm_eps": (1e-5, 1e-5),
-            "num_attention_heads": (8, text.heads),
-        },
-        "scheduler/scheduler_config.json": {
-            "beta_schedule": ("linear", config.schedule),
-            "beta_start": (0.0001, 0.00085),
-            "beta_end": (0.02, 0.012),
-            "num_train_timesteps": (1000, config.T),
-            "prediction_type": ("epsilon", "epsilon"),
-        },
-    }
-    odd = []
-    for name, keys in expected.items():
-        given = read_config(folder / name)
-        for key, (default, own) in keys.items():
-            value = given.get(key, default)
-            if value != own:
-                odd.append(f"{name}: {key} is {short(value)} instead of {own!r}")
-    if odd:
-        raise ValueError(
-            f"{folder} holds another model, which computes something else with its weights: "
-            f"{listed(odd, len(odd))}; give the configuration that belongs to it"
-        )

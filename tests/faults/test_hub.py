@@ -26,8 +26,9 @@ CONFIG = CLIPConfig(
 
 
 def refused(call, *words, error=ValueError):
-    with pytest.raises(error, match="^[^\n]+$") as caught:
+    with pytest.raises(error) as caught:
         call()
+    assert "\n" not in str(caught.value)  # a note may follow, in which all names stand
     for word in words:
         assert word in str(caught.value), caught.value
 
