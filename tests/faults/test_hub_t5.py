@@ -16,8 +16,9 @@ CONFIG = T5Config(vocabulary=40, width=8, hidden=12, depth=2, heads=2, head_widt
 
 
 def refused(call, *words, error=ValueError):
-    with pytest.raises(error, match="^[^\n]+$") as caught:
+    with pytest.raises(error) as caught:
         call()
+    assert "\n" not in str(caught.value)  # a note may follow, in which all names stand
     for word in words:
         assert word in str(caught.value), caught.value
 
