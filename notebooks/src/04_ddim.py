@@ -138,7 +138,7 @@ show_source(Denoiser.loss, docstring=False)
 # ### 3.2 A family with the right marginals
 #
 # Take two times, $s < t$. Suppose $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon$. We want $x_s$. Keep the picture, and use
-# the *same* noise $\varepsilon$, with a smaller factor. If we like, we replace a part of it by new noise $z$ of variance $\sigma^2$:
+# the *same* noise $\varepsilon$, with a smaller factor. If we like, we replace a part of it by new noise $\sigma z$ of variance $\sigma^2$, with $z$ standard normal:
 #
 # $$\boxed{\;x_s = \sqrt{\bar\alpha_s}\,x_0 + \sqrt{1-\bar\alpha_s-\sigma^2}\;\underbrace{\frac{x_t-\sqrt{\bar\alpha_t}\,x_0}{\sqrt{1-\bar\alpha_t}}}_{\varepsilon} + \sigma z\;}\qquad 0\le\sigma^2\le 1-\bar\alpha_s \qquad\text{(DDIM, equation 7)}$$
 #
@@ -231,7 +231,7 @@ for eta in (1.0, 0.5, 0.0):
     pairs[f"family, η = {eta:g}"] = sampler.ddim(schedule, pred, x, t, s, seeded(4), eta), x
 plots.show(
     ddim_plot.clouds(pairs, f"x at s = {s}", f"x at t = {t}"),
-    "Four scatter plots of x at time 600 against x at time 300 for one picture: the forward chain and eta = 1 give the same wide cloud with a correlation near 0.25, eta = 0.5 a narrow slanted one, eta = 0 a straight line.",
+    "Four scatter plots of x at time 600 against x at time 300 for one picture: the forward chain and eta = 1 give the same wide cloud with a correlation near 0.2, eta = 0.5 a narrow slanted one, eta = 0 a straight line.",
 )
 
 # %% [markdown]
@@ -374,7 +374,7 @@ for name, eta, steps in (("DDPM", 1.0, 500), ("DDIM", 0.0, 500), ("DDIM", 0.0, 1
     paths[f"{name}, {steps} steps"] = torch.stack([starts] + [state.x for state in walk])
 plots.show(
     ddim_plot.plane(cloud, paths, thin=["DDPM, 500 steps"]),
-    "Paths of eight noises towards a ring of six clusters: DDPM's cover the plane, DDIM's are eight short smooth curves that end in clusters. Ten long steps of DDIM bend the same way, but some of them stop between two clusters.",
+    "Paths of eight noises towards a ring of six clusters: DDPM's cover the plane, DDIM's are eight short smooth curves that end in clusters. Ten long steps of DDIM bend the same way, but two of the eight paths stop between two clusters.",
 )
 
 # %% [markdown]
@@ -441,7 +441,7 @@ for eta in (0.25, 0.5):
     assert abs(kept[eta, 200].mean() - kept[eta, 50].mean()) < 0.06
 
 # %% [markdown]
-# The columns are four seeds of the steps. At $\eta=0$ every point ends on its own side: points that start close end close. At $\eta=1$ about one in six does, which is chance. In between, 50 steps keep fewer than 5; 200 keep about as many as 50.
+# The columns are four seeds of the steps. At $\eta=0$ every point ends on its own side. Points that start close end close, except near the border between two sides. At $\eta=1$ about one in six does, which is chance. In between, 50 steps keep fewer than 5; 200 keep about as many as 50.
 #
 # The same on the real network. As $\eta$ grows, digits turn into other digits. The rows show three etas in 10 steps, the slider eleven:
 
@@ -512,7 +512,7 @@ seen = widgets.watch(
 learned = seen[-1].ema
 
 # %% [markdown]
-# Trained once; now four samplers use it. How far are their samples from the data? We measure the *energy distance*, $2\,\mathbb E|x-y|-\mathbb E|x-x'|-\mathbb E|y-y'|$, which is 0 only between equal distributions. (Mean log-density would prefer samples that all lie in one peak.) The floor compares real points with other real points. Mean ± sd over five seeds of the sampling; $\hat\sigma$ is DDPM with the larger variance $\hat\sigma^2=1-\bar\alpha_t/\bar\alpha_s$.
+# It was trained once; now four samplers use it. How far are their samples from the data? We measure the *energy distance*, $2\,\mathbb E|x-y|-\mathbb E|x-x'|-\mathbb E|y-y'|$, which is 0 only between equal distributions. (Mean log-density would prefer samples that all lie in one peak.) The floor compares real points with other real points. Mean ± sd over five seeds of the sampling; $\hat\sigma$ is DDPM with the larger variance $\hat\sigma^2=1-\bar\alpha_t/\bar\alpha_s$.
 
 
 # %%
@@ -569,7 +569,7 @@ plots.show(
 )
 
 # %% [markdown]
-# In ten steps $\hat\sigma$ is the worst. How the others rank depends on the training seed. In a hundred steps the differences are within the noise of the measurement. Now on pictures.
+# In ten steps $\hat\sigma$ is the worst. How the others rank depends on the training seed: here $\eta=0.5$ is first, but with each of three other training seeds (not shown) $\eta=0$ was first and $\eta=1$ third. In a hundred steps the differences are within the noise of the measurement. The next section measures pictures.
 #
 # ## 7 · Measure
 #
@@ -636,14 +636,15 @@ for name, each in (("linear", schedule), ("cosine", cosine())):
         exact[name, row] = [gaussian_distance(n, eta, large, schedule=each) for n in budgets]
     rows = {row: [f"{value:.6f}" for value in exact[name, row]] for row in SAMPLERS}
     ddim_table.show(f"{name}, S =", budgets, rows)
-few, most = zip(*(exact["linear", row][1::4] for row in SAMPLERS))  # 10 and 1000 steps
-assert list(few) == sorted(few) and min(most) == most[-1]
+columns = [list(each) for each in zip(*(exact["linear", row] for row in SAMPLERS))]
+assert all(each == sorted(each) for each in columns[:3])  # 5, 10 and 20 steps
+assert columns[3][-1] < columns[3][-2] and min(columns[-1]) == columns[-1][-1]  # 50 and 1000
 none, some, half, full, large = (torch.tensor(exact["cosine", row]) for row in SAMPLERS)
 assert max((some / none)[:3].max(), (half / none)[:3].max()) < 1.05  # up to 20 steps
 assert (large < full).tolist() == [False, False, True, True, True, True]
 
 # %% [markdown]
-# On the linear schedule the main features of Table 1 appear. Up to 20 steps the order is $\eta=0<0.2<0.5<1<\hat\sigma$. With a thousand steps $\hat\sigma$ is the
+# On the linear schedule the main findings of Table 1 appear. Up to 20 steps the order is $\eta=0<0.2<0.5<1<\hat\sigma$. With a thousand steps $\hat\sigma$ is the
 # best. (One difference: it passes $\eta=1$ already at 50 steps.) On the cosine schedule $\eta=0$, 0.2 and 0.5 differ by less than 5 % up to 20 steps, and $\hat\sigma$ is better than $\eta=1$ from 20 steps on. So the order depends on the schedule, and our network uses *cosine*.
 #
 # Why does $\hat\sigma$ win at $S=T$? $\eta=0$ adds no noise; what is left is Euler's error, of first order (3.6). Both variants of DDPM use the same mean, which is exactly $\mathbb E[x_s|x_t]$ here. So only the added noise can be wrong. *Needed* is the variance $\big(1-\frac{\bar\alpha_t}{\bar\alpha_s}\big)\frac{m_s}{m_t}$, where $m=\bar\alpha\lambda+1-\bar\alpha$ is the marginal variance. Compare with what is added, in four directions from strong ($\lambda=9.8$) to weak (0.01):
@@ -674,11 +675,11 @@ for steps in (20, 1000):
 # %%
 rates = []
 for _ in range(3):
-    began = time.perf_counter()
+    began = time.process_time()  # of the processor, so that other programs do not count
     final(sample(network, noise(128, 1, 16, 16), network.schedule.timesteps(5), step=ddim))
-    rates.append(128 * 5 / (time.perf_counter() - began))
+    rates.append(128 * 5 / (time.process_time() - began))
 rate = sorted(rates)[1]
-print(f"{rate:,.0f} evaluations in a second; so 1,000 digits take")
+print(f"{rate:,.0f} evaluations in a second of one core; so 1,000 digits take")
 for steps in (10, 20, 50, 1000):
     print(f"{steps:5} steps {1000 * steps / rate:8.1f} s")
 
@@ -780,7 +781,8 @@ ddim_20, solver_20 = (compare(one, 20, "η = 1", 50) for one in ("η = 0", "2M")
 # %%
 assert max(max(gaps["2M", S]) for S in (5, 10, 20, 50)) < -2
 assert min(gaps["η = 0.5", 5] + gaps["η = 1", 5] + gaps["η = 1", 10]) > 2
-assert gaps["σ̂", 5][0] > 2 and gaps["σ̂", 5][1] < -2 and gaps["σ̂", 10][0] > 2
+assert gaps["σ̂", 5][0] > 3 and gaps["σ̂", 5][1] < -3
+assert gaps["σ̂", 10][0] > 3 and abs(gaps["σ̂", 10][1]) < 2
 trailing = [gaps["η = 0, trailing", S] for S in (5, 10, 20)]
 assert max(trailing[0]) < -2 and max(pixels for _, pixels in trailing) < -2
 assert abs(trailing[1][0]) < 2 < trailing[2][0]
@@ -798,8 +800,8 @@ for name in ("η = 1", "σ̂"):
 # %% [markdown]
 # All rows of a run start from the same noises, so we compare run by run. We read two standard errors as an effect. Of these 52 comparisons, four or five reach that by chance, so those between 2 and 3 are weak.
 #
-# - **As in the paper:** up to 20 steps, more steps help every sampler. $\eta=0.5$ in 5 steps and $\eta=1$ in 5 and 10 are behind $\eta=0$ in both distances. $\eta=0.2$ is behind it in 5 steps, weakly in the features.
-# - **Not as in the paper:** with 5 steps $\hat\sigma$ is ahead of $\eta=0$ in pixels and behind it in the classifier's features. Part of the gain in pixels is that its mean picture is nearer to the real one; we do not know the whole reason.
+# - **As in the paper:** up to 20 steps, more steps help every sampler. $\eta=0.5$ and $\eta=1$ in 5 steps are behind $\eta=0$ in both distances, and so is $\eta=1$ in 10 steps (weakly in the features). $\eta=0.2$ is behind it in 5 steps, weakly in the features.
+# - **Not as in the paper:** with 5 steps $\hat\sigma$ is ahead of $\eta=0$ in pixels and behind it in the classifier's features. Part of the gain in pixels is that its mean picture is nearer to the real one; we do not know the whole reason. With 10 steps it is level in pixels and still behind in the features.
 # - **From 20 steps on:** every member, and $\hat\sigma$, lies within three standard errors of $\eta=0$. $\eta=1$ is weakly behind in pixels at 20 steps. At 50 steps all but $\eta=0.2$ are weakly ahead in the features.
 # - **The second-order solver** is ahead of $\eta=0$ in both distances at every number of steps, at the same cost.
 # - **Trailing times** put $\eta=0$ far ahead in 5 steps, in both distances. In 10 and 20 steps they help in pixels only; in 20 they are behind in the features.
@@ -858,9 +860,9 @@ assert off < 0.01
 #
 # ### 7.4 From the picture to its noise
 #
-# Go *up* a list of times (`sampler.invert`), then down: do we get the picture back? The paper's Table 2 gives the mean squared error per value, pictures in $[0, 1]$; so do all columns below. We add our network on 60 digits, and an exact network on two peaks at ±0.7.
+# Go *up* a list of times (`sampler.invert`), then down: do we get the picture back? The paper's Table 2 gives the mean squared error per value, for pictures in $[0, 1]$. All columns below are in these units. We add our network on 60 digits, and an exact network on two peaks at ±0.7.
 #
-# At $t=1$ the noise is $\sqrt{1-\bar\alpha_1}=0.006$, and our network's $\hat x_0$ has a larger error. Read as noise, it becomes a huge $\hat\varepsilon=(x-\sqrt{\bar\alpha}\hat x_0)/\sqrt{1-\bar\alpha}$:
+# At $t=1$ the noise is $\sqrt{1-\bar\alpha_1}=0.006$, and our network's $\hat x_0$ has a larger error. Read as noise, it becomes a much too large $\hat\varepsilon=(x-\sqrt{\bar\alpha}\hat x_0)/\sqrt{1-\bar\alpha}$. (Its standard deviation should be at most 1.)
 
 # %%
 originals = handwriting[::30]  # (60, 1, 16, 16)
@@ -909,14 +911,17 @@ code = codes[100]
 print(f"the codes: mean {code.mean():+.2f}, standard deviation {code.std():.2f} (noise: 0 and 1)")
 lost = (errors[100] > 0.01).sum()
 print(f"{lost} of 60 digits comes back as another shape from 100 steps")
-noisy = trained.schedule.diffuse(originals, 25, noise(*originals.shape, seed=3))
-times = [24 + t for t in uniform_spacing(T - 24, 100)][:-1] + [0]
-other = final(sampler.invert(trained, noisy, times))
-print(f"from pictures with the noise of t = 25: standard deviation {other.std():.2f}")
-assert lost <= 2 and 0.5 < code.std() < 0.9 and other.std() > 1
+spreads = {}
+for low in (25, 100):  # from pictures that do hold the noise of this time
+    noisy = trained.schedule.diffuse(originals, low, noise(*originals.shape, seed=3))
+    times = [low - 1 + t for t in uniform_spacing(T - low + 1, 100)][:-1] + [0]
+    spreads[low] = final(sampler.invert(trained, noisy, times)).std().item()
+    print(f"from pictures with the noise of t = {low}: standard deviation {spreads[low]:.2f}")
+assert lost <= 2 and errors[100].max() > 0.5 * errors[100].sum() and 0.5 < code.std() < 0.9
+assert spreads[25] > 1.1 and abs(spreads[100] - 1) < 0.03
 
 # %% [markdown]
-# The error falls with $S$, as in the paper. At 100 steps one digit of the sixty is still lost, which makes up most of the mean. The codes look like noise of standard deviation 0.69, not 1. A clean picture has no noise at $t=25$, and the way up adds none. If we add that noise first, the codes have 1.16.
+# The error falls with $S$, as in the paper. At 100 steps one digit of the sixty is still lost, which makes up most of the mean. The codes look like noise of standard deviation 0.69, not 1. A clean picture has no noise at $t=25$, and the way up adds none. If we add that noise first, the codes have 1.16. With the noise of $t=100$ they have 1.01. We think that the network's error is the reason: at $t=25$ it is nearly as large as the noise, at $t=100$ it is a quarter of it.
 #
 # The way up evaluates the network at the *lower* end of each step, the way down at the upper end. The shorter the steps, the less the two differ. This section uses `trained`, not `network`: what is clipped on the way up cannot be put back.
 #
@@ -1123,7 +1128,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Beside each row stands the length of the code halfway; about 16 is right. Two single numbers of opposite sign are half a turn apart, where $1/\sin\theta$ explodes. With rows there is *nothing to see*. A test finds this mistake.
+# Beside each row stands the length of the code halfway; about 16 is right. Two single numbers of opposite sign are half a turn apart, where $1/\sin\theta$ grows without bound. With rows there is *nothing to see*. A test finds this mistake.
 #
 # ## 9 · Exercises
 #
@@ -1391,7 +1396,7 @@ quiz.ask(
     {
         "It has too little noise for long steps": "It has too much: σ̂ is larger than the posterior's own σ in every step.",
         "Its mean is wrong for long steps": "It uses the same mean as η = 1, only the noise on top is larger.",
-        "It adds more noise than is needed; for short steps the excess vanishes": "What is needed lies near 1−ᾱ_t/ᾱ_s when the step is short. In long steps it is less in weak directions, and x_s is noisier than its time allows. η = 1 adds too little; η = 0 keeps Euler's error.",
+        "It adds more noise than is needed; for short steps the excess vanishes": "So it is with the Gaussian data of 7.1, which give the same order. What is needed lies near 1−ᾱ_t/ᾱ_s when the step is short. In long steps it is less in weak directions, and x_s is noisier than its time allows. η = 1 adds too little; η = 0 keeps Euler's error.",
     },
     answer="It adds more noise than is needed; for short steps the excess vanishes",
 )
@@ -1423,7 +1428,7 @@ quiz.ask(
 #
 # - Training uses marginals only. So one network serves a **family** of processes: $x_s=\sqrt{\bar\alpha_s}\,\hat x_0+\sqrt{1-\bar\alpha_s-\sigma^2}\,\hat\varepsilon+\sigma z$.
 # - $\eta=1$ is DDPM, over a step of any length. $\eta=0$ adds no noise: Euler's method for a differential equation.
-# - Too few steps give too little contrast. A second-order solver is better at the same cost.
+# - Too few steps give too little contrast. A second-order solver was better at the same cost.
 # - At $\eta=0$, $x_T$ is a code. Pictures can be inverted, and joined along arcs.
 # - Use $\bar\alpha$ of $s$, not of $t-1$; ratios, not $\beta$; compute $\hat\varepsilon$ again when $\hat x_0$ is changed; $\bar\alpha_0=1$ in the last step.
 #
@@ -1433,3 +1438,5 @@ quiz.ask(
 # - J. Song, C. Meng, S. Ermon: *Denoising Diffusion Implicit Models*, ICLR 2021. Equations 7, 12, 13, 14, 16; tables 1 and 2.
 # - J. Ho, A. Jain, P. Abbeel: *Denoising Diffusion Probabilistic Models*, NeurIPS 2020.
 # - A. Nichol, P. Dhariwal: *Improved Denoising Diffusion Probabilistic Models*, ICML 2021. Section 4: long steps.
+# - C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu: *DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models*, 2022. Algorithm 2: 2M.
+# - S. Lin, B. Liu, J. Li, X. Yang: *Common Diffusion Noise Schedules and Sample Steps Are Flawed*, WACV 2024. Table 2: trailing times.
