@@ -79,12 +79,12 @@ def progress(folder: Path | None, reset: bool) -> None:
         path = progress.find(folder)
         if reset:
             progress.reset(path)
-            click.echo(f"forgotten: {path}")
-        else:
-            say(progress_strip.table(progress.lessons(), progress.read(path)))
-            click.echo(f"kept in {path}" if path.exists() else "nothing is kept yet")
-    except (OSError, ValueError) as error:
+        lines = f"forgotten: {path}" if reset else progress_strip.report(path)
+    except ValueError as error:
         raise click.ClickException(f"{error}; --reset would begin anew") from None
+    except OSError as error:
+        raise sentence(error) from None
+    say(lines)
 
 
 @main.command()

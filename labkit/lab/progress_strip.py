@@ -1,5 +1,7 @@
 """How far a learner has come, lesson by lesson: in a notebook a picture, in a terminal lines."""
 
+from pathlib import Path
+
 from labkit.lab import plots, progress
 from labkit.lab.progress import Lesson
 
@@ -55,12 +57,17 @@ def describe(lessons: list[Lesson], marks: dict[str, list[str]]) -> str:
     return " ".join(["Your progress.", *counts])
 
 
-def table(lessons: list[Lesson], marks: dict[str, list[str]]) -> str:
-    """The same as lines for a terminal, the sum last."""
+def report(path: Path) -> str:
+    """The same as lines for a terminal, of the marks in that file, with their sum.
+
+    Raises ValueError if the file is damaged, OSError if it cannot be read.
+    """
+    lessons, marks = progress.lessons(), progress.read(path)
     lines = [
         f"{f'{lesson.number} · {lesson.title}':40}{_counts([lesson], marks)}" for lesson in lessons
     ]
-    return "\n".join([*lines, f"{'in all':40}{_counts(lessons, marks)}"])
+    where = f"kept in {path}" if path.exists() else "nothing is kept yet"
+    return "\n".join([*lines, f"{'in all':40}{_counts(lessons, marks)}", where])
 
 
 def _counts(lessons: list[Lesson], marks: dict[str, list[str]]) -> str:
