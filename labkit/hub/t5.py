@@ -111,15 +111,15 @@ def load(name: str) -> T5:
 def load_t5(weights: str | Path, words: str | Path, config: T5Config) -> T5:
     """A T5 of that configuration from files in the form in which the `transformers` library keeps
     it: model.safetensors and tokenizer.json, and beside the weights the config.json that came with
-    them, since the weights do not show their activation. A decoder in the file is left there unless
-    the configuration has one.
+    them, since the weights do not show their activation; it is looked at first. A decoder in the
+    file is left there unless the configuration has one.
 
     Raises ValueError, naming what differs, if the weights are of another architecture, or for a
     file that is cut or foreign; FileNotFoundError for one that is not there.
     """
-    model = build([weights], words, config)
+    present(weights, "are no weights")
     check_config(Path(weights).with_name("config.json"), config)
-    return model
+    return build([weights], words, config)
 
 
 def build(weights: Sequence[str | Path], words: str | Path, config: T5Config) -> T5:
@@ -137,22 +137,28 @@ def build(weights: Sequence[str | Path], words: str | Path, config: T5Config) ->
 
 
 def check_config(path: Path, config: T5Config) -> None:
-    """Raises ValueError unless the config.json at `path` agrees in what the weights do not show:
-    the kind of model, its activation, its heads, its distances, the epsilon of its norms."""
+    """Raises ValueError, naming all that differs, unless the config.json at `path` agrees: in the
+    sizes, and in what no shape shows, such as the activation and the epsilon of the norms."""
     present(path, "is no configuration")
     wanted = {
-        "model_type": "t5", "feed_forward_proj": "gated-gelu", "num_heads": config.heads,
-        "d_kv": config.head_width, "relative_attention_num_buckets": config.buckets,
+        "model_type": "t5", "feed_forward_proj": "gated-gelu", "vocab_size": config.vocabulary,
+        "d_model": config.width, "d_ff": config.hidden, "num_layers": config.depth,
+        "num_heads": config.heads, "d_kv": config.head_width,
+        "relative_attention_num_buckets": config.buckets,
         "relative_attention_max_distance": config.reach, "layer_norm_epsilon": EPS,
     }  # fmt: skip
+    if config.decoder:
+        wanted["num_decoder_layers"] = config.decoder
     # What does not stand in a config.json has the default of `transformers`: version 1.0's.
     usual = {
-        "model_type": None, "feed_forward_proj": "relu", "num_heads": 8, "d_kv": 64,
+        "model_type": None, "feed_forward_proj": "relu", "vocab_size": 32_128, "d_model": 512,
+        "d_ff": 2048, "num_layers": 6, "num_heads": 8, "d_kv": 64,
         "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128,
         "layer_norm_epsilon": 1e-6,
     }  # fmt: skip
     try:
         given = usual | json.loads(path.read_text("utf-8"))
+        given.setdefault("num_decoder_layers", given["num_layers"])
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path} is cut short or is no config.json of a T5 ({short(error)}): fetch it again"

@@ -49,7 +49,9 @@ def files(tmp_path):
 
 
 def configure(folder, **changes):
-    told = {"model_type": "t5", "feed_forward_proj": "gated-gelu", "num_heads": 2, "d_kv": 4}
+    told = {"model_type": "t5", "feed_forward_proj": "gated-gelu", "num_heads": 2, "d_kv": 4,
+            "vocab_size": 40, "d_model": 8, "d_ff": 12, "num_layers": 2,
+            "num_decoder_layers": 1}  # fmt: skip
     (folder / "config.json").write_text(json.dumps(told | changes))
 
 
@@ -103,16 +105,31 @@ def test_every_missing_and_every_unknown_name_is_listed(files):
     )  # fmt: skip
 
 
-def test_another_size_is_refused_by_all_that_differs(files):
+def test_another_configuration_is_told_by_all_that_differs_before_any_weight_is_read(files):
+    files[0].write_bytes(b"never looked at")
+    other = replace(CONFIG, vocabulary=48, width=16, hidden=24, depth=3, heads=4, head_width=2)
+    refused(
+        lambda: hub.load_t5(*files, other), "vocab_size is 40 instead of 48",
+        "d_model is 8 instead of 16", "d_ff is 12 instead of 24", "num_layers is 2 instead of 3",
+        "num_heads is 2 instead of 4", "d_kv is 4 instead of 2",
+    )  # fmt: skip
+    two = replace(CONFIG, decoder=2)
+    refused(lambda: hub.load_t5(*files, two), "num_decoder_layers is 1 instead of 2")
+
+
+def test_weights_of_another_size_than_their_configuration_are_refused_by_all_that_differs(files):
+    configure(files[0].parent, num_layers=3)
     refused(
         lambda: hub.load_t5(*files, replace(CONFIG, depth=3)),
         *(f"encoder.block.2.layer.{part}.weight" for part in ("0.layer_norm", "0.SelfAttention.q")),
         "and 1 more",
     )
+    configure(files[0].parent, d_model=16)
     refused(
         lambda: hub.load_t5(*files, replace(CONFIG, width=16)),
         "shared.weight (40, 8) instead of (40, 16)",
     )
+    configure(files[0].parent, d_ff=24)
     refused(
         lambda: hub.load_t5(*files, replace(CONFIG, hidden=24)),
         "encoder.block.0.layer.1.DenseReluDense.wi_1.weight (12, 8) instead of (24, 8)",
