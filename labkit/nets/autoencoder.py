@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.inputs import float_batch, same_dtype, sized_pictures, whole_number
+from labkit.inputs import float_batch, number, same_dtype, sized_pictures, whole_number
 from labkit.nets.attention import PixelAttention
 from labkit.nets.layers import Downsample, Residual, Upsample, conv
 
@@ -38,6 +38,7 @@ class AutoencoderConfig:
     blocks: int = 2  # residual blocks of each level; the decoder has one more
     latent: int = 4  # channels of the latent
     codebook: int | None = None  # entries; None: a normal distribution in place of one
+    entries_std: float | None = None  # of its first entries; None: uniform, ± 1/codebook (VQGAN)
     attention: bool = True  # do the places of the coarsest level look at each other?
     groups: int = 32  # of every GroupNorm
     fold: int = 1
@@ -49,6 +50,8 @@ class AutoencoderConfig:
             whole_number(getattr(self, name), f"an autoencoder's {name}", 1)
         if self.codebook is not None:
             whole_number(self.codebook, "an autoencoder's codebook", 2)
+        if self.entries_std is not None:
+            number(self.entries_std, "an autoencoder's entries_std", 0)
         if not self.multipliers or self.size % self.f:
             raise ValueError(
                 f"pictures of {self.size} pixels a side have no latent of 1/{self.f} of it: choose "
@@ -105,12 +108,20 @@ class Posterior(NamedTuple):
 
 
 class Codebook(nn.Module):
-    """Vectors, of which each place of a latent takes the nearest (van den Oord et al. 2017)."""
+    """Vectors, of which each place of a latent takes the nearest (van den Oord et al. 2017).
 
-    def __init__(self, entries: int, dim: int):
+    std: of what they are drawn with. None: they begin close to 0, as in the code of VQGAN, where
+    only the few that point most outwards are ever the nearest of latents of unit size. Others come
+    to use only slowly, as latents and entries meet.
+    """
+
+    def __init__(self, entries: int, dim: int, std: float | None = None):
         super().__init__()
         self.entries = nn.Embedding(entries, dim)
-        nn.init.uniform_(self.entries.weight, -1 / entries, 1 / entries)
+        if std is None:
+            nn.init.uniform_(self.entries.weight, -1 / entries, 1 / entries)
+        else:
+            nn.init.normal_(self.entries.weight, std=std)
 
     def nearest(self, z: Tensor) -> Tensor:
         """The number of the nearest entry at each place, (B, h, w) long. z: (B, C, h, w)."""
@@ -176,7 +187,9 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder = encoder(c, said), decoder(c)
         self.quant_conv = conv(said, said, size=1)
         self.post_quant_conv = conv(c.latent, c.latent, size=1)
-        self.codebook = Codebook(c.codebook, c.latent) if c.codebook else None
+        self.codebook = None
+        if c.codebook:
+            self.codebook = Codebook(c.codebook, c.latent, c.entries_std)
         # Channels last in memory: the convolutions run faster on a CPU.
         self.to(memory_format=torch.channels_last)
 

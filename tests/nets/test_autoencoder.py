@@ -105,6 +105,16 @@ def test_entries_begin_between_plus_and_minus_one_over_their_number():
     assert weights.abs().max() <= 1 / 50 and weights.std() > 0.5 / 50
 
 
+def test_entries_of_the_size_of_latents_are_used_from_the_beginning():
+    used = []
+    for std in (None, 1.0):
+        net = made(replace(TINY, codebook=100, entries_std=std))
+        z = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+        used.append(net.codebook.nearest(z).unique().numel())
+    assert used[1] > 2 * used[0]
+    assert abs(net.codebook.entries.weight.std() - 1) < 0.1
+
+
 def test_the_gradient_goes_straight_through_the_codebook():
     z = torch.randn(2, 3, 4, 4, requires_grad=True)
     entries = torch.randn(2, 3, 4, 4)
@@ -137,6 +147,7 @@ def test_a_configuration_comes_back_from_json():
         ({"groups": 5}, "5 groups"),
         ({"latent": 0}, "latent is 0"),
         ({"codebook": 1}, "codebook is 1"),
+        ({"entries_std": -1.0}, "entries_std is -1"),
         ({"fold": 0}, "fold is 0"),
     ],
 )
