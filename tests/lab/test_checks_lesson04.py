@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from labkit import sampler
 from labkit.lab import checks
+from labkit.lab.checks import sentences
 from tests.lab.check_soundness import assert_check_is_sound
 
 
@@ -208,3 +210,36 @@ def test_a_wrong_answer_is_met_with_its_own_reason(name, wrong, words):
     for seed in range(5):
         torch.manual_seed(seed)
         assert words in getattr(checks, name)(wrong).message
+
+
+def test_times_that_are_rounded_but_no_whole_numbers_are_refused():
+    def floats(T, n):
+        return np.linspace(T, 0, n + 1).round().tolist()
+
+    assert "should be a whole number" in checks.trailing_times(floats).message
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, torch.tensor])
+def test_times_may_be_any_kind_of_whole_number(kind):
+    assert checks.trailing_times(lambda T, n: list(map(kind, times_by_linspace(T, n)))).passed
+
+
+def test_an_arc_that_went_through_float32_is_told_so():
+    def short(z1, z2, a):
+        return slerp_row_by_row(z1.float(), z2.float(), a).double()
+
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert checks.slerp(short).mistake == sentences.FEW_DIGITS
+
+
+def test_an_inversion_that_went_through_float32_is_told_so():
+    def short(denoise, x0, times):
+        x, rising = x0, sorted(set(times) - {0})
+        for t, u in zip(rising, rising[1:]):
+            x = sampler.ddim(denoise.schedule, denoise(x, t), x, t, u).float().double()
+        return x
+
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert checks.encode(short).mistake == sentences.FEW_DIGITS

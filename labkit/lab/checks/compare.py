@@ -82,11 +82,13 @@ def kind_problem(expected, got, part: str = "") -> str | None:
     if isinstance(expected, (tuple, list)):
         pairs = enumerate(zip(expected, got, strict=True), 1)
         return first(kind_problem(a, b, f"value {i}") for i, (a, b) in pairs)
-    if isinstance(expected, int) and not isinstance(expected, bool) and not part:
+    if isinstance(expected, int) and not isinstance(expected, bool):
         if not isinstance(got, torch.Tensor):
             got = torch.as_tensor(got)
         if got.dtype.is_floating_point:
-            return f"Your function returns {got.item()}; it should be a whole number, an int."
+            return (
+                f"Your function returns {got.item()}; {where}it should be a whole number, an int."
+            )
     if not isinstance(expected, torch.Tensor):
         return None
     if not isinstance(got, torch.Tensor):

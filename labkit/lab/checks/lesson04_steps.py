@@ -1,4 +1,4 @@
-"""The checks of lesson 04 on the DDIM family: its noise, its step, its times."""
+"""The checks of lesson 04 on the DDIM family: its noise, and its step."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from labkit import sampler
-from labkit.denoiser import Prediction, from_eps
+from labkit.denoiser import Prediction, clip, from_eps
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.random_inputs import (
     Given,
@@ -17,7 +17,7 @@ from labkit.lab.checks.random_inputs import (
     turn,
     whole,
 )
-from labkit.schedule import NoiseSchedule, trailing_spacing, uniform_spacing
+from labkit.schedule import NoiseSchedule
 
 
 def draw_sigma(g: torch.Generator) -> tuple[float, float, float]:
@@ -61,7 +61,7 @@ sigma = Check(
         "This is η times σ̂: the factor √((1−ᾱ_s)/(1−ᾱ_t)) is missing.": (
             lambda t, s, eta: eta * math.sqrt(1 - t / s)
         ),
-        "The first ratio stands on its head: it is (1−ᾱ_s)/(1−ᾱ_t), below 1, since s is the "
+        "The first ratio is upside down: it is (1−ᾱ_s)/(1−ᾱ_t), below 1, since s is the "
         "cleaner time.": (lambda t, s, eta: eta * math.sqrt((1 - t) / (1 - s) * (1 - t / s))),
         "The factor √(1−ᾱ_t/ᾱ_s) is missing: without it, even a step of no length adds noise.": (
             lambda t, s, eta: eta * math.sqrt((1 - s) / (1 - t))
@@ -99,46 +99,81 @@ def _ddim_step(
     return sampler.ddim(schedule, pred, x, t, s, generator, eta)
 
 
-def _wrong_step(
-    std=lambda sigma: sigma,
-    direction=lambda alpha_bar_s, sigma: math.sqrt(max(1 - alpha_bar_s - sigma**2, 0)),
-    signal=math.sqrt,
-    beta=False,
-    one_step=False,
-    towards="eps",
-    use_eta=lambda eta: eta,
-    draw=torch.randn,
-    hat=False,
-    guess=lambda pred: pred.x0,
-    stay=False,
-):
-    """A DDIM step in which one thing can be wrong."""
-
-    def step(schedule, pred, x, t, s, generator, eta):
-        at_t = schedule.alpha_bar[t].item()
-        at_s = schedule.alpha_bar[t - 1 if one_step else t if stay else s].item()
-        ratio = 1 - schedule.beta[t].item() if beta else at_t / at_s
-        left = 1 if hat else (1 - at_s) / (1 - at_t)
-        sigma = use_eta(eta) * math.sqrt(left * (1 - ratio))
-        noise = draw(x.shape, generator=generator, dtype=x.dtype)
-        arrow = x if towards == "x" else pred.eps
-        return signal(at_s) * guess(pred) + direction(at_s, sigma) * arrow + std(sigma) * noise
-
-    return step
+def _normal(x: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(x.shape, generator=generator)
 
 
-def _large_noise_on_the_mean_of_eta(last: bool):
-    """The family's mean, with σ̂ on top; `last`: also in the step to 0."""
+def _sigma_at(schedule: NoiseSchedule, t: int, s: int, eta: float) -> float:
+    return _sigma(schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item(), eta)
 
-    def step(schedule, pred, x, t, s, generator, eta):
-        at_t, at_s = schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item()
-        large = eta * math.sqrt(1 - at_t / at_s) * (last or s > 0)
-        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
-        variance = eta**2 * (1 - at_s) / (1 - at_t) * (1 - at_t / at_s)
-        direction = math.sqrt(max(1 - at_s - variance, 0))
-        return math.sqrt(at_s) * pred.x0 + direction * pred.eps + large * noise
 
-    return step
+def _large(schedule: NoiseSchedule, t: int, s: int, eta: float) -> float:
+    """η σ̂, with σ̂ of the noising step."""
+    return eta * math.sqrt(1 - schedule.alpha_bar[t].item() / schedule.alpha_bar[s].item())
+
+
+def _mix(schedule, pred: Prediction, s: int, sigma: float, noise: Tensor) -> Tensor:
+    """The family's mean for this σ, and this noise on top."""
+    at_s = schedule.alpha_bar[s].item()
+    return math.sqrt(at_s) * pred.x0 + math.sqrt(max(1 - at_s - sigma**2, 0)) * pred.eps + noise
+
+
+def _sigma_of_one_step(schedule, pred, x, t, s, generator, eta):
+    at_t, at_s = schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item()
+    sigma = eta * math.sqrt((1 - at_s) / (1 - at_t) * schedule.beta[t].item())
+    return _mix(schedule, pred, s, sigma, sigma * _normal(x, generator))
+
+
+def _with_sigma_hat(schedule, pred, x, t, s, generator, eta):
+    sigma = _large(schedule, t, s, eta)
+    return _mix(schedule, pred, s, sigma, sigma * _normal(x, generator))
+
+
+def _too_noisy(schedule, pred, x, t, s, generator, eta):
+    noise = _sigma_at(schedule, t, s, eta) * _normal(x, generator)
+    return _mix(schedule, pred, s, 0.0, noise)
+
+
+def _sigma_subtracted(schedule, pred, x, t, s, generator, eta):
+    at_s, sigma = schedule.alpha_bar[s].item(), _sigma_at(schedule, t, s, eta)
+    mean = math.sqrt(at_s) * pred.x0 + math.sqrt(abs(1 - at_s - sigma)) * pred.eps
+    return mean + sigma * _normal(x, generator)
+
+
+def _direction_without_root(schedule, pred, x, t, s, generator, eta):
+    at_s, sigma = schedule.alpha_bar[s].item(), _sigma_at(schedule, t, s, eta)
+    mean = math.sqrt(at_s) * pred.x0 + (1 - at_s - sigma**2) * pred.eps
+    return mean + sigma * _normal(x, generator)
+
+
+def _guess_without_root(schedule, pred, x, t, s, generator, eta):
+    at_s, sigma = schedule.alpha_bar[s].item(), _sigma_at(schedule, t, s, eta)
+    mean = at_s * pred.x0 + math.sqrt(max(1 - at_s - sigma**2, 0)) * pred.eps
+    return mean + sigma * _normal(x, generator)
+
+
+def _noise_by_variance(schedule, pred, x, t, s, generator, eta):
+    sigma = _sigma_at(schedule, t, s, eta)
+    return _mix(schedule, pred, s, sigma, sigma**2 * _normal(x, generator))
+
+
+def _noise_from_rand(schedule, pred, x, t, s, generator, eta):
+    sigma = _sigma_at(schedule, t, s, eta)
+    return _mix(schedule, pred, s, sigma, sigma * torch.rand(x.shape, generator=generator))
+
+
+def _noise_missing(schedule, pred, x, t, s, generator, eta):
+    return _mix(schedule, pred, s, _sigma_at(schedule, t, s, eta), 0.0)
+
+
+def _large_noise_on_the_mean(schedule, pred, x, t, s, generator, eta):
+    noise = _large(schedule, t, s, eta) * _normal(x, generator)
+    return _mix(schedule, pred, s, _sigma_at(schedule, t, s, eta), noise)
+
+
+def _large_noise_but_in_the_last_step(schedule, pred, x, t, s, generator, eta):
+    noise = (s > 0) * _large(schedule, t, s, eta) * _normal(x, generator)
+    return _mix(schedule, pred, s, _sigma_at(schedule, t, s, eta), noise)
 
 
 def _draw_step(g: torch.Generator):
@@ -161,125 +196,56 @@ ddim_step = Check(
     rounds=6,
     mistakes={
         "Your σ uses β_t, the noise of a single step, where this step is longer: the ratio "
-        "1 − ᾱ_t/ᾱ_s belongs there.": _wrong_step(beta=True),
+        "1 − ᾱ_t/ᾱ_s belongs there.": _sigma_of_one_step,
         "You go to ᾱ_{t−1}, but the step leads to s, which may be far below t − 1: use "
-        "schedule.alpha_bar[s].": _wrong_step(one_step=True),
+        "schedule.alpha_bar[s].": lambda schedule, pred, x, t, s, g, eta: _ddim_step(
+            schedule, pred, x, t, t - 1, g, eta
+        ),
         "Your σ is η times σ̂: the factor √((1−ᾱ_s)/(1−ᾱ_t)) is missing, and the radicand of the "
-        "direction may even fall below 0.": _wrong_step(hat=True),
+        "direction may even fall below 0.": _with_sigma_hat,
         "The direction keeps its full length √(1−ᾱ_s), and the noise σz comes on top, so x_s is "
-        "too noisy: √(1−ᾱ_s−σ²).": _wrong_step(direction=lambda at_s, sigma: math.sqrt(1 - at_s)),
+        "too noisy: √(1−ᾱ_s−σ²).": _too_noisy,
         "In the direction you subtract σ; variances add, so subtract σ²: √(1−ᾱ_s−σ²).": (
-            _wrong_step(direction=lambda at_s, sigma: math.sqrt(abs(1 - at_s - sigma)))
+            _sigma_subtracted
         ),
-        "The direction lacks its root: √(1−ᾱ_s−σ²).": (
-            _wrong_step(direction=lambda at_s, sigma: 1 - at_s - sigma**2)
-        ),
-        "The noise is multiplied by σ², its variance; multiply by σ.": (
-            _wrong_step(std=lambda sigma: sigma**2)
-        ),
+        "The direction lacks its root: √(1−ᾱ_s−σ²).": _direction_without_root,
+        "The noise is multiplied by σ², its variance; multiply by σ.": _noise_by_variance,
         "The noise σz is missing: you left room for it in the direction, but never added it.": (
-            _wrong_step(std=lambda sigma: 0.0)
+            _noise_missing
         ),
         "You ignore η and always take the deterministic step, η = 0.": (
-            _wrong_step(use_eta=lambda eta: 0.0)
+            lambda schedule, pred, x, t, s, g, eta: _ddim_step(schedule, pred, x, t, s, g, 0.0)
         ),
         "You ignore η and always take the ancestral step, η = 1.": (
-            _wrong_step(use_eta=lambda eta: 1.0)
+            lambda schedule, pred, x, t, s, g, eta: _ddim_step(schedule, pred, x, t, s, g, 1.0)
         ),
-        "The guess x̂_0 is multiplied by ᾱ_s; the root is missing: √ᾱ_s.": (
-            _wrong_step(signal=lambda at_s: at_s)
-        ),
+        "The guess x̂_0 is multiplied by ᾱ_s; the root is missing: √ᾱ_s.": _guess_without_root,
         "The direction points along x_t, which still holds the picture; it must be the noise ε̂, "
-        "pred.eps.": _wrong_step(towards="x"),
+        "pred.eps.": lambda schedule, pred, x, t, s, g, eta: _ddim_step(
+            schedule, pred._replace(eps=x), x, t, s, g, eta
+        ),
         "The mean is right, but the noise on top is η times σ̂: its factor √((1−ᾱ_s)/(1−ᾱ_t)) is "
-        "missing.": [_large_noise_on_the_mean_of_eta(True), _large_noise_on_the_mean_of_eta(False)],
+        "missing.": [_large_noise_on_the_mean, _large_noise_but_in_the_last_step],
         "You clip the guess x̂_0 in the step, and keep ε̂ as it was; MapX0 clips before the step, "
-        "and computes ε̂ again.": _wrong_step(guess=lambda pred: pred.x0.clamp(-1, 1)),
+        "and computes ε̂ again.": lambda schedule, pred, x, t, s, g, eta: _ddim_step(
+            schedule, pred._replace(x0=clip(pred.x0)), x, t, s, g, eta
+        ),
         "The part along ε̂ is left out: √(1−ᾱ_s−σ²) · pred.eps belongs to the sum.": (
-            _wrong_step(direction=lambda at_s, sigma: 0.0)
+            lambda schedule, pred, x, t, s, g, eta: _ddim_step(
+                schedule, pred._replace(eps=0 * pred.eps), x, t, s, g, eta
+            )
         ),
         "The direction has the wrong sign: add √(1−ᾱ_s−σ²) · pred.eps.": (
-            _wrong_step(direction=lambda at_s, sigma: -math.sqrt(max(1 - at_s - sigma**2, 0)))
+            lambda schedule, pred, x, t, s, g, eta: _ddim_step(
+                schedule, pred._replace(eps=-pred.eps), x, t, s, g, eta
+            )
         ),
-        "You use ᾱ_t where the step leads to s: schedule.alpha_bar[s].": _wrong_step(stay=True),
+        "You use ᾱ_t where the step leads to s: schedule.alpha_bar[s].": (
+            lambda schedule, pred, x, t, *rest: _mix(schedule, pred, t, 0.0, 0.0)
+        ),
         "The noise comes from rand, which is uniform on 0 … 1 and never negative; draw it with "
-        "randn.": _wrong_step(draw=torch.rand),
+        "randn.": _noise_from_rand,
     },
     samples=1000,
     against=sampler.ddim,
-)
-
-
-# The times.
-
-
-def _trailing_times(T: int, n: int) -> list[int]:
-    return trailing_spacing(T, n)
-
-
-def _draw_times(g: torch.Generator) -> tuple[int, int]:
-    """T and an odd n that does not divide it: no gap is a whole number, and none ends in ½. In
-    turn also a single step."""
-    if turn(g, 5) == 0:
-        return whole(100, 999, g), 1
-    while True:
-        T = 100 + int(torch.randint(0, 900, (), generator=g))
-        n = 7 + 2 * int(torch.randint(0, 15, (), generator=g))
-        if T % n and T // (T // n) != n:
-            return T, n
-
-
-trailing_times = Check(
-    "trailing_times",
-    reference=_trailing_times,
-    draw_inputs=_draw_times,
-    tolerance=0,
-    mistakes={
-        "range(0, T, T // n) gives more than n steps when n does not divide T, never reaches T, "
-        "and rises: compute the n + 1 times i·T/n, rounded, from i = n down to 0.": (
-            lambda T, n: list(range(0, T, T // n))
-        ),
-        "range(T, 0, −T // n) gives the wrong number of steps when n does not divide T: compute "
-        "the n + 1 times i·T/n, rounded, from i = n down to 0.": (
-            lambda T, n: [*range(T, 0, -(T // n)), 0]
-        ),
-        "The final 0 is missing, so the picture is never finished: n steps need n + 1 times.": (
-            lambda T, n: trailing_spacing(T, n)[:-1]
-        ),
-        "The first time T is missing: pure noise is x_T, and sampling has to begin there.": (
-            lambda T, n: trailing_spacing(T, n)[1:]
-        ),
-        "Your times rise; sampling runs from T down to 0.": (
-            lambda T, n: trailing_spacing(T, n)[::-1]
-        ),
-        "You cut off the decimals (int or //) where the recipe rounds.": (
-            lambda T, n: [T * i // n for i in reversed(range(n + 1))]
-        ),
-        "You round up (ceil) where the recipe rounds.": (
-            lambda T, n: [math.ceil(T * i / n) for i in reversed(range(n + 1))]
-        ),
-        "You begin at T − 1; the times run from T, pure noise, down to 0.": (
-            lambda T, n: [round((T - 1) * i / n) for i in reversed(range(n + 1))]
-        ),
-        "These are n points, so n − 1 steps; n steps need n + 1 times: i·T/n.": [
-            lambda T, n: [round(T * i / (n - 1)) for i in reversed(range(n))],
-            lambda T, n: torch.linspace(T, 0, n).round().int().tolist(),
-            lambda T, n: torch.linspace(T, 0, n).int().tolist(),
-            lambda T, n: torch.linspace(T, 0, n, dtype=torch.float64).round().int().tolist(),
-        ],
-        "You round the gap T/n, so the errors add up and the first time is not T; round each time "
-        "i·T/n.": [
-            lambda T, n: [round(T / n) * i for i in reversed(range(n + 1))],
-            lambda T, n: [T // n * i for i in reversed(range(n + 1))],
-        ],
-        "The times are not rounded; they are indices of a table, so round them to whole numbers.": (
-            lambda T, n: [T * i / n for i in reversed(range(n + 1))]
-        ),
-        "These are the uniform times, whose last step is a short one from 1 to 0; here all gaps "
-        "are equal: i·T/n.": [
-            uniform_spacing,
-            lambda T, n: [1 + round(i * (T - 1) / (n - 1)) for i in reversed(range(n))] + [0],
-        ],
-    },
-    against=trailing_spacing,
 )
