@@ -37,8 +37,8 @@ F4 = AutoencoderConfig(
     size=SIZE, width=64, multipliers=(1,), blocks=1, latent=4, attention=False, groups=8, fold=4
 )
 F2 = replace(F4, width=32, latent=2, fold=2)
-# After 200 steps of 4 pictures, 33 of 1,024 entries were in use that began close to 0, and the misfit
-# was .175; of entries of the size of the first latents, 246, and .124.
+# After 200 steps of 4 pictures, of entries that began close to 0 33 were in use, and the misfit was
+# .175; of entries that began as large as the first latents 246, and it was .124.
 F4_VQ = replace(F4, codebook=1024, entries_std=1.0)
 F8 = replace(F4, width=64, multipliers=(1, 1.5), latent=8)
 
