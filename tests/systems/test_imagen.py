@@ -403,6 +403,7 @@ def test_it_forgets_the_oldest_where_there_is_no_room():
     assert known.encode([STAR, DISC, "a star"]).tokens.shape[0] == 3
     assert list(known.known) == [DISC, "a star"]
     assert known.encode("a star").tokens.shape == (1, 4, 16)
+    assert known.config == READS and not embedded(known, [None, None]).mask.any()
 
 
 # What is refused
