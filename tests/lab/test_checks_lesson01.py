@@ -186,7 +186,7 @@ def test_a_learner_who_averages_two_steps_fails_where_the_period_is_three():
     assert "period 2 only" in checks.stationary_distribution(of_two).message
 
 
-@pytest.mark.parametrize("most", [3, 5, 10, 20, 24, 50])
+@pytest.mark.parametrize("most", [3, 5, 10, 20, 24, 50, 100])
 def test_a_learner_who_stops_after_some_steps_is_refused(most):
     result = checks.after_n_steps(lambda S, P, n: step_by_step(S, P, min(n, most)))
     assert not result.passed
