@@ -108,7 +108,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     end = time.monotonic() + seconds
 
     def watch(frame, event, argument):
-        if frame.f_code.co_filename.startswith(LIBRARIES):
+        if _is_a_library_s(frame):
             return None
         if time.monotonic() > end:
             raise TooSlow
@@ -119,6 +119,14 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         yield
     finally:
         sys.settrace(None)
+
+
+def _is_a_library_s(frame) -> bool:
+    """Also what a library makes of a string and calls, as named tuples and data classes do, of
+    which an import is full."""
+    while frame is not None and frame.f_code.co_filename == "<string>":
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(LIBRARIES)
 
 
 @contextmanager

@@ -89,7 +89,8 @@ class Check:
             for verdict in (self._unfinished(function, got[-1]), self._spoiled(got[-1])):
                 if verdict is not None:
                     return verdict
-            limit = limit / 5 if isinstance(got[-1].error, TooSlow) else limit
+            if isinstance(got[-1].error, TooSlow):  # less for each, but enough for a case that ends
+                limit = max(limit / 5, LIMIT / 25)
         return self._judge(function, cases, got)
 
     def _attempt(self, function: Callable, case, limit: float | None = None, seed: int = 0):
