@@ -179,7 +179,7 @@ for name, row in zip(("regions look", "words look"), shares):
 assert torch.allclose(shares.sum(1), torch.ones(2), atol=1e-4)
 
 # %% [markdown]
-# Uniform attention would give the regions 0.22. This is the mean over the pairs of the share of regions among all positions: a pair has 2.9 regions and 11.3 tokens on average. Both modalities give the regions more than that.
+# Uniform attention would give the regions 0.22. This is the mean share of regions among the positions of a pair: on average 2.9 regions and 11.3 tokens. Both modalities give the regions more than that.
 #
 # ### 3.2 One softmax is a mixture of two
 #
@@ -451,7 +451,7 @@ assert strict["random", "CLIP, lesson 07"] > strict["random", "MMCA, shipped"] +
 # | **ours**, random, counted as in the paper | 200 | 57.0 / 88.5 / 95.5 | 60.8 / 88.5 / 93.1 | 483.4 |
 # | **ours**, look-alikes, counted as in the paper | 200 | 43.5 / 83.0 / 93.5 | 47.2 / 87.2 / 92.8 | 447.2 |
 #
-# (The papers' rows as listed in Paranioar's *Cross-modal Retrieval Tutorial*, performance.md; sums of SAEM by us. Standard errors of our R@1 among random scenes here: 3.5 and 2.0 points, since the five captions of a picture are not independent.)
+# (The papers' rows as listed in Paranioar's *Cross-modal Retrieval Tutorial*, performance.md; sums of SAEM by us. Standard errors of our R@1 among random scenes, over pictures: 3.5 and 2.0 points.)
 #
 # In the paper, picture → sentence is easier than sentence → picture. There, any of five captions counts. If only the first may count, our R@1 falls from 78.5 to 42.0 %. For our matcher the two directions are equal within two standard errors. A gallery five times as large is much harder: never compare R@1 at different sizes, nor the mean of five folds with the whole.
 #
@@ -589,7 +589,7 @@ assert recalls_at[-1] > recalls_at[4] > recalls_at[0] + 15
 assert by_clip[1] > recalls_at[-1] + 3
 
 # %% [markdown]
-# With K = 1, nothing can change, so R@1 is that of the cheap score. With K = 20, a tenth of the passes gives most of the gain. A right picture that the cheap score puts beyond K is lost. So the cheap score must be good, too. CLIP needs no joint pass either, and is a better first stage here: with its best two, R@1 is higher than with all 200 scored jointly. The two networks err on different pairs: of 253 sentences for which the matcher is wrong, CLIP finds the picture of 139. The sum of both scores, each divided by its standard deviation, finds 87.2 % (and 94.5 % from picture to sentence; our own trial), but needs all joint passes.
+# With K = 1, nothing can change, so R@1 is that of the cheap score. With K = 20, a tenth of the passes gives most of the gain. A right picture that the cheap score puts beyond K is lost. So the cheap score must be good, too. CLIP needs no joint pass either, and is a better first stage here: with its best two, R@1 is higher than with all 200 scored jointly. The two networks err on different pairs: of 253 sentences for which the matcher is wrong, CLIP finds the picture of 139. The sum of both scores, each divided by its standard deviation, finds 87.2 %, and 94.5 % from picture to sentence (our own trial). But it needs all joint passes.
 #
 # ## 8 · Break it
 #
