@@ -200,6 +200,18 @@ def test_a_number_in_place_of_minus_infinity_is_refused(filled):
     assert not checks.masked_pool(pool_by_a_number(filled))
 
 
+@pytest.mark.parametrize("name", ["block_shares", "split_attention"])
+def test_half_of_the_positions_never_stands_for_the_regions(name):
+    check = getattr(checks, name)
+
+    def by_halves(first, second, regions):
+        return check.reference(first, second, first.shape[1] // 2)
+
+    for seed in range(60):  # a draw in which it is right is one in nine, all of them now and then
+        torch.manual_seed(seed)
+        assert not check(by_halves)
+
+
 def test_the_order_that_the_check_asks_for_is_that_of_the_matcher():
     torch.manual_seed(0)
     matcher = Matcher(matching.small()).eval()

@@ -45,7 +45,7 @@ def _draw_attention(g: torch.Generator):
     """Attention of regions and words, whose padding is attended to by nobody, but attends. In
     turn none of it is padding."""
     B, heads, m, n = sizes(g, 4, 2, 6)
-    L = m + n
+    L = m + n + (n == m + 1)  # or L // 2 would be the number of regions here, too
     mask = torch.rand(B, L, generator=g) < 0.6
     mask[:, 0] = mask[:, m] = True
     if turn(g, 5) == 0:
@@ -238,6 +238,7 @@ def _draw_logits(g: torch.Generator):
     """Queries over regions and words; in turn one of them attends to one modality so much more that
     the other one's share is nearly nothing, and one has logits that no exponential can hold."""
     L, m, n, D = sizes(g, 4, 2, 6)
+    n += n == m + 1  # or half of all positions would be the regions here, too
     logits, values = torch.randn(L, m + n, generator=g), torch.randn(m + n, D, generator=g)
     logits = 1.5 * logits
     if turn(g, 2) == 0:
