@@ -49,10 +49,6 @@ UNTRAINED = {
     "autoencoder-scenes-f4-vq",
     "autoencoder-scenes-f8",
     "dalle2-scenes",
-    "glide-scenes",
-    "glide-scenes-64",
-    "glide-scenes-inpaint",
-    "glide-scenes-upsample",
     "ldm-scenes",
     "imagen-scenes",
     "imagen-scenes-base",
@@ -91,7 +87,7 @@ def test_the_shipped_photographs_take_after_their_classes():
 
 
 def test_all_shipped_weights_together_stay_small():
-    assert sum(file.stat().st_size for file in zoo.WEIGHTS.glob("*.safetensors")) < 40e6
+    assert sum(file.stat().st_size for file in zoo.WEIGHTS.glob("*.safetensors")) < 60e6
 
 
 @pytest.mark.parametrize("name", DDPMS)
