@@ -45,7 +45,7 @@ class AutoregressivePrior(nn.Module):
         # Buckets of dot products that are equally full: "the top half" are then the last half.
         self.register_buffer("dot_edges", torch.linspace(-1, 1, net.dots + 1)[1:-1])
         self.net = CodesTransformer(net)
-        self.register_buffer("clip_mark", torch.zeros(net.dim))
+        self.register_buffer("clip_mark", torch.zeros(2, net.dim))
 
     def fit(self, clip: CLIP, image: Tensor, text: Tensor) -> None:
         """Notes in which CLIP's space it learns, and finds components and buckets in image

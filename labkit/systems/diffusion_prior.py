@@ -64,7 +64,7 @@ class DiffusionPrior(nn.Module):
         self.words = nn.Embedding(config.vocabulary, config.net.tokens)
         table = schedule.by_name(config.schedule, config.T)
         self.denoiser = Denoiser(PriorTransformer(config.net), table, predicts=config.predicts)
-        self.register_buffer("clip_mark", torch.zeros(config.net.dim))
+        self.register_buffer("clip_mark", torch.zeros(2, config.net.dim))
 
     def fit(self, clip: CLIP) -> None:
         """Notes in which CLIP's space it learns."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from labkit import devices
 from labkit.inputs import extremes, float_batch, nearest
 from labkit.sampler import STEP
 from labkit.systems.clip import CLIP
@@ -59,21 +60,27 @@ def unit_vectors(z: Tensor, dim: int, what: str) -> Tensor:
 
 @torch.no_grad()
 def mark_of(clip: CLIP) -> Tensor:
-    """By what a part knows again the CLIP that it was trained with, (D,): where it places a text
-    that ends before it has begun. Another CLIP places that elsewhere."""
-    return clip.encode_text(torch.tensor([[clip.config.text.end]]))[0]
+    """By what a part knows again the CLIP that it was trained with, (2, D): where its text tower
+    places a text that ends before it has begun, and its image tower a picture that grows brighter
+    to the right in red, downwards in green, and darker to the right in blue. Another tower places
+    that elsewhere."""
+    end = torch.tensor([[clip.config.text.end]])
+    ramp = torch.linspace(-1, 1, clip.config.image.size).expand(clip.config.image.size, -1)
+    picture = torch.stack([ramp, ramp.T, -ramp])[None].to(clip.logit_scale)
+    with devices.evaluating(clip):  # nor shall a batch norm learn from that picture
+        return torch.cat([clip.encode_text(end), clip.encode_image(picture)])
 
 
 def check_clip(part: nn.Module, clip: CLIP, name: str) -> None:
-    """Raises ValueError for a part that was trained with another CLIP. One that was not trained
-    knows none, and so fits any of that width."""
+    """Raises ValueError for a part that was trained with another CLIP, be it another in one tower
+    alone. One that was not trained knows none, and so fits any of that width."""
     own, other = part.clip_mark.cpu().float(), mark_of(clip).cpu().float()
     same = own.shape == other.shape and torch.allclose(own, other, atol=SAME, rtol=0)
     if not same and (own.any() or own.shape != other.shape):
         raise ValueError(
-            f"the {name} was trained with another CLIP, of {len(own)} dimensions, than the one of "
-            f"{len(other)} that was given: its embeddings mean something else there; give the CLIP "
-            "of its training, or train it again"
+            f"the {name} was trained with another CLIP, of {own.shape[1]} dimensions, than the one "
+            f"of {other.shape[1]} that was given: its embeddings mean something else there; give "
+            "the CLIP of its training, or train it again"
         )
 
 

@@ -66,7 +66,7 @@ class UnCLIPDecoder(nn.Module):
         # At zero, so that it begins as the model that it begins from.
         self.vector = zero(nn.Linear(config.dim, width, bias=False))
         self.tokens = nn.Linear(config.dim, config.extra * width)
-        self.register_buffer("clip_mark", torch.zeros(config.dim))
+        self.register_buffer("clip_mark", torch.zeros(2, config.dim))
         self.perceptual: PerceptualLoss | None = None  # set for training alone
 
     def extra_repr(self) -> str:

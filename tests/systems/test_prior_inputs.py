@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from labkit.systems.prior_inputs import read, unit_vectors
+from labkit.systems.prior_inputs import mark_of, read, unit_vectors
 from tests.systems.test_priors import DISC, STAR, clip, unit
 
 
@@ -42,3 +42,21 @@ def test_what_is_no_embedding_of_this_clip_gets_a_sentence(z, says):
     with pytest.raises(ValueError, match=says):
         unit_vectors(z, 8, "the embedding")
     assert unit_vectors(unit(3).half(), 8, "the embedding").dtype == torch.half
+
+
+@pytest.mark.parametrize("tower", ["text", "image"])
+def test_the_mark_of_a_clip_moves_with_each_of_its_towers_alone(tower):
+    own, mark = clip(), mark_of(clip())
+    assert mark.shape == (2, 8) and torch.allclose(mark.norm(dim=1), torch.ones(2), atol=1e-5)
+    with torch.no_grad():
+        for weight in getattr(own, tower).parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    moved = (mark_of(own) - mark).abs().amax(1) > 0.02
+    assert moved.tolist() == [tower == "text", tower == "image"]
+
+
+def test_a_clip_in_training_has_the_same_mark_and_learns_nothing_from_its_making():
+    own, before = clip().train(), clip().state_dict()
+    assert torch.equal(mark_of(own), mark_of(clip()))
+    assert own.training and own.image.training
+    assert all(torch.equal(part, before[name]) for name, part in own.state_dict().items())

@@ -73,6 +73,11 @@ def test_a_prior_knows_the_clip_that_it_was_trained_with(config):
     check_clip(system.half(), own, "prior")
     with pytest.raises(ValueError, match="prior was trained with another CLIP"):
         check_clip(system, other, "prior")
+    for tower in ("text", "image"):  # the other in one tower alone
+        mixed = clip()
+        setattr(mixed, tower, getattr(other, tower))
+        with pytest.raises(ValueError, match="prior was trained with another CLIP"):
+            check_clip(system, mixed, "prior")
     torch.manual_seed(0)
     wider = CLIP(CLIPConfig(TOWER, WORDS, 12)).eval()
     with pytest.raises(ValueError, match="of 8 dimensions, than the one of 12"):
