@@ -12,7 +12,7 @@
 #
 # **Before:** lesson 06 (classifier-free guidance); lesson 08 (CLIP guidance, noise-aware encoder); softmax and attention.
 #
-# **Time:** about 50 minutes to read and play, plus 70 for all exercises; about a minute and a half to run on two cores.
+# **Time:** about 50 minutes to read and play, plus 75 for all exercises; about a minute and a half to run on two cores.
 #
 # **On the map:** 08 semantic guidance → **09 GLIDE** → 10 DALL·E 2 (a CLIP vector between the sentence and the picture).
 
@@ -47,7 +47,7 @@ torch.manual_seed(0)
 plots.use_style()
 
 # %% [markdown]
-# The lesson uses three networks of one class, `GLIDE`. The **base model** draws 32 × 32 pixels from a sentence. The **upsampler** makes them 64 × 64. The **inpainter** fills holes. A fourth network, lesson 08's **reader**, says what a picture shows; it measures and never guides. After a restart, run these cells, then any section.
+# The lesson uses three networks of one class, `GLIDE`. The **base model** draws 32 × 32 pixels from a sentence. The **upsampler** makes them 64 × 64. The **inpainter** fills holes. From lessons 07 and 08 come CLIP, the noise-aware encoder that guides in section 8, and the **reader**, which says what a picture shows; it measures and never guides. After a restart, run these cells, then any section.
 
 # %%
 cascade = zoo.load("glide-scenes-64").requires_grad_(False)
@@ -115,9 +115,9 @@ for number, (sentence, parts) in enumerate(zip(EIGHT, found), 1):
     print(f"{number}  {sentence:46}", ", ".join(marks))
 
 # %% [markdown]
-# Behind each sentence stands what it says, part by part: + if the reader finds it in the picture, − if not. Sections 8 and 11 count this over many sentences.
+# Behind each sentence stands what it says, part by part: + if the reader finds it in the picture (before it is made larger), − if not. Sections 8 and 11 count this over many sentences.
 #
-# What is wrong with these: the heart (3) has no stripes. In 5 a second pink moon stands for the cross, and nothing is above it. The triangle (6) is not in the top left. In 7 the colors are exchanged. Several plain things have light dots.
+# What is wrong with these: the heart (3) has no stripes. In 5 the brown thing is a moon, not a cross, and there is a second pink moon. The triangle (6) is not in the top left. In 7 the colors are exchanged, and the thing inside is not clearly a heart. Several things have light dots for which nobody asked.
 #
 # ## 2 · The idea
 #
@@ -129,8 +129,8 @@ plots.show(glide_plot.two_routes(),
            "embedding; all positions become keys and values in the U-Net's attention.")  # fmt: skip
 
 # %% [markdown]
-# 1. **One vector.** The last position joins the time embedding, as a class does in lesson 06. It reaches every block and every pixel in the same way.
-# 2. **All positions.** They become keys and values in every attention layer of the U-Net. Each pixel can look at each word.
+# 1. **One vector.** The last position joins the time embedding, as a class does in lesson 06. It reaches every block, and there every pixel in the same way.
+# 2. **All positions.** They become keys and values in every attention layer of the U-Net. Each pixel of such a layer's feature map can look at each word.
 #
 # The first route can say *what* the picture shows. Only in the second can different pixels use different words.
 #
@@ -160,7 +160,7 @@ assert (
 )
 
 # %% [markdown]
-# (± is the standard error of 32 paired differences.) Both routes carry something: exchanging either one raises the error. If both say the same wrong thing, the error is largest, larger than with no sentence at all. At large $t$ the picture is mostly noise, and the sentence matters most. At $t=300$ the network sees nearly everything by itself.
+# (± is the standard error of 32 paired differences.) The network uses both routes: exchanging either one raises the error. (The two then contradict each other, which training never showed. So this is not what each route would carry alone.) If both say the same wrong thing, the error is largest, larger than with no sentence at all. At large $t$ the picture is mostly noise, and the sentence matters most. At $t=300$ the network sees nearly everything by itself.
 #
 # ### 3.2 One softmax over [text; pixels]
 #
@@ -168,7 +168,7 @@ assert (
 #
 # $$\boxed{\;\operatorname{softmax}\!\Big(\tfrac1{\sqrt d}\,Q\,\big[K_T;\,K\big]^{\!\top}\Big)\,\big[V_T;\,V\big]\;}$$
 #
-# There is *one* softmax over both. So the text and the pixels compete: what a pixel gives to the words, it takes from the other pixels. There is no second attention layer. We build the weights of one layer by hand, and compare:
+# There is *one* softmax over both. So the text and the pixels compete: what a pixel gives to the words, it takes from the pixels. There is no second attention layer. We build the weights of one layer by hand, and compare:
 
 # %% tags=["nbval-check-output"]
 layer = next(each for each in model.denoiser.net.modules() if isinstance(each, PixelAttention))
@@ -185,7 +185,7 @@ print("each row sums to 1 over both:", torch.allclose(weights.sum(-1), torch.one
 # %% [markdown]
 # ### 3.3 Length 0 is ADM's
 #
-# If the text has no position at all, $K_T$ and $V_T$ are empty. Nothing is left but the self-attention of ADM. We check this for the layer and for the whole network. For the second, we build the same U-Net *without* a text route and give it the same weights.
+# If the text has no position at all, $K_T$ and $V_T$ are empty. Nothing is left but the self-attention of ADM. We check this for the layer and for the whole network. For the second, we build the same U-Net *without* the second route and give it the same weights. (The vector stays, as ADM's class does.)
 
 # %% tags=["nbval-check-output"]
 empty = cond._replace(tokens=cond.tokens[:, :0])
@@ -208,7 +208,7 @@ print("with the words it says something else:", not torch.allclose(same[0], usua
 #
 # The text transformer is **not causal**. A language model hides later words, since it has to predict them. Here the whole caption is given, so each position may look at all others.
 #
-# The **empty caption** is nothing but padding. In training, the caption of a row is emptied with probability 20 % (GLIDE, section 4.2; our base model 15 %). So one network learns both: pictures with a sentence and pictures without.
+# The **empty caption** is nothing but padding. In training, the caption of a row is emptied with some probability: GLIDE does this in a fine-tuning after the training (20 %, section 4.2), our base model from the start (15 %). So one network learns both: pictures with a sentence and pictures without.
 
 # %% tags=["nbval-check-output"]
 tokens, changed = model.tokens(["a red star"]), model.tokens(["a red moon"])
@@ -261,7 +261,7 @@ print("CLIP guidance:  ", torch.allclose(by_hand, moved, atol=1e-4))
 show_source(PixelAttention.queries, GLIDE.condition, GLIDE.loss, docstring=False)
 
 # %% [markdown]
-# In `loss`, an emptied caption is a mask that is False everywhere. `training_loss` is lesson 03's: noise, a random time, a squared error (and for our shipped weights a perceptual term).
+# In `loss`, an emptied caption is a mask that is False everywhere. `training_loss` is lesson 03's: noise, a random time, a squared error (and for our base model and inpainter a perceptual term, a distance between features of clean CLIP).
 #
 # ## 5 · Where does a pixel look?
 #
@@ -300,7 +300,7 @@ print(f"of the weight of the text, padding gets {padding:.0%}")
 assert padding > 0.4 and words[int(weights[1 : 1 + len(words)].argmax())] == "moon"
 
 # %% [markdown]
-# This pixel lies on the star, and the word that it reads most is *moon*. So is the map wrong, or the network? One picture proves nothing. We take scenes of two separate things of different shape and color, and a sentence such as "the red star and the blue moon". For each noun we compare the weight that its own object's pixels give it with that of the other object's.
+# This pixel lies on the star, and the word that it reads most in this layer is *moon*. So is the map wrong, or the network? One picture proves nothing. We take scenes of two separate things of different shape and color, and a sentence such as "the red star and the blue moon". For each noun we compare the weight that its own object's pixels give it with that of the other object's.
 
 # %%
 drawn = scenes.draw(600, 17)
@@ -329,12 +329,12 @@ for kind, places in WORDS.items():
 assert prefers["color"] > 0.65 and prefers["color"] > prefers["noun"]
 
 # %% [markdown]
-# (The standard error of these shares is about 4 points.)
+# (The standard error of these shares is 3 to 4 points if all cases are independent; two cases come from each scene.)
 #
 # A word of color is read at its own object far more often than by chance, a noun less clearly. Two warnings:
 #
-# - Much of the text's weight goes to padding, which names nothing. There the transformer can store what it has made of the whole sentence. (We think so; no cell tests it.)
-# - A map shows where the network *reads*, not what its answer *depends on*. Lesson 13 takes parts away to test that.
+# - Much of the text's weight goes to padding, which names nothing.
+# - A map shows where the network *reads*, not what its answer *depends on*. Padding is an example: section 12 hides it from the pixels, and the error hardly changes. Lesson 13 takes parts away, too.
 #
 # ## 6 · Play: type a sentence
 #
@@ -360,7 +360,7 @@ PromptExplorer(paint_64, sentences, scales=(1, 3, 6), steps=15, columns=4)
 # %% [markdown]
 # <details><summary>What you may have found</summary>
 #
-# 1. At scale 1 more pictures miss the sentence. At 6 they become alike, and some things lose their form.
+# 1. At scale 1 more pictures miss the sentence. At 6 more things lose their form, and fewer pictures look like a scene.
 # 2. to 4. Section 11 counts these, beside what real pictures reach.
 # </details>
 #
@@ -429,11 +429,11 @@ plots.show(plots.image_grid(result["held out"][0], columns=6,
            "Twelve pictures of combinations that training never showed.")  # fmt: skip
 
 # %% [markdown]
-# (By chance, color and shape are each right in 25 %. They are read by the most similar real picture.) First come blobs in a mean color, then the right color, then the shape. After 200 updates nearly all colors are right and most shapes. The pictures are still soft, and some crosses look like discs.
+# (By chance, color and shape are each right in 25 %. They are read by the most similar real picture.) First come blobs of one or two colors, whatever the sentence says, then the right color, then the shape. After 200 updates nearly all colors are right and most shapes. The pictures are still soft, and some crosses look like discs.
 #
-# For the held-out combinations the color is mostly right, and the shape less often. So this model has not learned that the two words are independent. It has seen 13 combinations; the shipped world has thousands.
+# For the held-out combinations the color is mostly right, but the shape is not: in 12 pictures, a third is no clear difference from chance. So after 200 updates this model does not put a known color and a known shape together in a new way. It has seen 13 combinations of the two. The shipped base model has seen 58 (64 without six), beside sizes, fills and places, and was trained for much longer. Which of these matters, no cell tests.
 #
-# The shipped base model is the same class, four times larger. It was trained for an hour and a half, on scenes of up to three things.
+# The shipped base model is the same class, four times larger. It was trained for an hour and a half on one core, on scenes of up to three things.
 #
 # ## 8 · Measure: classifier-free against CLIP guidance
 #
@@ -506,10 +506,9 @@ assert (apart["CLIP, 100"][0].abs() < 2.5 * apart["CLIP, 100"][1])[:2].all()
 # %% [markdown]
 # **By the reader**, classifier-free guidance is ahead of CLIP guidance at weight 1000 by far: about twice as many pictures are valid scenes. It also shows more parts, at the edge of two standard errors. At weight 100, 40 pictures do not decide between the two.
 #
-# **By the guide**, CLIP guidance at 1000 wins clearly. Its mean is *above that of real pictures*, though less than half of its own are valid. That is the warning: the judge was the guide. Clean CLIP sees hardly a difference between the rows.
+# **By the guide**, CLIP guidance at 1000 wins clearly. Its mean is *above that of real pictures*, though less than half of its own are valid. That is the warning: the judge was the guide. Clean CLIP sees little difference between the guided rows. It is not neutral either: the guide was trained from it, and its features are in the base model's loss (section 4).
 #
-# So the answer depends on the judge, and only a judge that took no part can be trusted. `python -m benchmarks.glide_table` measures more scales and pictures, and the Fréchet distance.
-#
+# So the answer depends on the judge. Of the four, we trust the two by the reader, which took no part in training or guidance. `python -m benchmarks.glide_table` measures more scales and pictures, and the Fréchet distance.
 #
 # The paper's results beside ours. Theirs are about photographs (MS-COCO), and people compared pairs of pictures:
 #
@@ -520,7 +519,7 @@ assert (apart["CLIP, 100"][0].abs() < 2.5 * apart["CLIP, 100"][1])[:2].all()
 # | CLIP guidance wins by the CLIP score; the authors suspect adversarial examples | section 5 | by the guide's score at weight 1000, 0.20 against 0.16; not by clean CLIP's |
 # | FID is best at a small scale (12.24 at $s=1.5$), people prefer about 3 | tables 1 and 2 | not measured here |
 #
-# **Why the guide must not be the judge.** CLIP guidance climbs one number, the cosine of its own encoder. A measure that is that number, or was trained from it, goes up by construction, whether the picture improves or not. Lesson 08 showed how: a gradient also finds noise that only the guide reads as the sentence. So the reader measures here, which guides nothing, and its ceiling is what real pictures reach.
+# **Why the guide must not be the judge.** CLIP guidance climbs one number, the cosine of its own encoder. That number goes up by construction, whether the picture improves or not, and a measure that is related to it may follow. Lesson 08 showed how: a gradient also finds noise that only the guide reads as the sentence. So the reader decides here, which guides nothing, and its ceiling is what real pictures reach.
 #
 # ## 9 · Inpainting: erase, write, paint
 #
@@ -563,7 +562,7 @@ show_source(GLIDE.beside, keep_known, docstring=False)
 # - **held in $\hat x_0$**: as above, but the network does not see the known pixels beside $x_t$;
 # - **blended** (SDEdit, Meng et al. 2021; Blended Diffusion, Avrahami et al. 2022): after each step, the known part of $x_s$ is replaced by the true picture with noise of time $s$.
 #
-# In both, the network paints the hole in each step before it knows whether the parts fit. We erase the right halves of the 32 scenes, whose sentences leave nothing out. To save time, all ways take 12 steps.
+# In both, the network sees the known pixels only inside $x_t$, under its noise: at large $t$, when it decides what goes where, hardly at all. We erase the right halves of the 32 scenes, whose sentences leave nothing out. To save time, all ways take 12 steps.
 
 
 # %%
@@ -607,7 +606,7 @@ for name in list(filled)[1:]:
 # %% [markdown]
 # (The jump is the mean difference between a known pixel and its painted neighbor. For real pictures it is not zero, since some things cross the middle. ± is the standard error of 32 paired differences.)
 #
-# The trained inpainter continues what it is shown: in the first column it completes the triangle. The base model paints a second one beside the piece. At the seam, the trained one jumps less, by more than two standard errors in both cases. More of its pictures are valid scenes, too. It also makes mistakes: in the fifth column it adds a second moon.
+# The trained inpainter continues what it is shown: in the first column it completes the triangle. The base model, held in $\hat x_0$, paints a second one beside the piece; blended, it paints another piece. At the seam, the trained one jumps less, by more than two standard errors in both cases. More of its pictures are valid scenes, too. (It was also trained 19 minutes longer than the base model, from which it began.) It makes mistakes as well: in the fifth column it adds a second moon.
 #
 # `python -m benchmarks.inpainting` measures more masks, and RePaint (Lugmayr et al. 2022), which takes each step several times.
 #
@@ -632,7 +631,7 @@ Eraser(fill, {"star and moon": scene[0], "diamond": pictures[1]},
 # %% [markdown]
 # ## 10 · Upsampling
 #
-# A cascade is cheaper than one large model: most of the steps run at the small size. The upsampler sees the small picture beside $x_t$, made large by bilinear interpolation, and reads the sentence too. Two details of GLIDE:
+# A cascade is cheaper than one model of the same width that takes all its steps at the large size. The upsampler sees the small picture beside $x_t$, made large by bilinear interpolation, and reads the sentence too. Two details of GLIDE's published code:
 #
 # - **The small picture is rounded** to the 256 levels of a file, since in training it came from files.
 # - **27 steps**, unevenly spaced: most of them at small $t$. It starts a little below pure noise ($t=998$, temperature 0.997).
@@ -685,7 +684,7 @@ plots.show(plots.image_grid(torch.cat([each[:5] for each in shown.values()]), co
 # - **Six even steps** are as good as 27. We think that the small picture leaves little to decide.
 # - **Another's sentence** costs little, too, for the same reason.
 #
-# So for this upsampler the two details are habits that cost nothing. For photographs, which have texture to invent, do not conclude the same.
+# So for this upsampler and these small pictures, which are real ones, the two details make no difference that we can measure, and 27 steps only take longer. Do not conclude the same for generated small pictures, or for photographs, which have texture to invent.
 #
 # ## 11 · What it fails at
 #
@@ -720,9 +719,9 @@ assert shown["as in training"].kinds["place"] < 0.6 < shown["as in training"].ki
 # %% [markdown]
 # (With N parts of a kind, the standard error of a share is at most $0.5/\sqrt N$: 0.14 for N = 13.)
 #
-# All parts together: the model is far above the floor and far below the ceiling. It shows backgrounds, sizes and shapes often, colors in four of five. **Numbers and relations** are shown in about two thirds, **places** in a third, no more than by chance. Real pictures reach 1 in every kind, so the reader is not the reason.
+# All parts together: the model is far above the floor and far below the ceiling. It shows backgrounds, sizes and shapes often, colors in four of five. (A size is right by chance in more than half.) **Numbers and relations** are shown in about two thirds, **places** in a third, no more than by chance. Real pictures reach 1 in every kind: where a picture is clear, the reader finds what is there.
 #
-# **Held-out combinations** come out nearly as well as those of training: the model puts known words together in new ways. (Only one part of each such sentence is new.)
+# **Sentences from scenes with a held-out combination** come out nearly as well as those of training. But only one part of such a sentence is new, and some leave it out. So these shares say little about the new combination itself. Better evidence is what follows, and the purple star of section 1: few pictures, but of just that combination.
 #
 # Three sentences, four noises each:
 
@@ -733,7 +732,7 @@ plots.show(plots.image_grid(paint([text for text in hard for _ in range(4)], see
            "combination.")  # fmt: skip
 
 # %% [markdown]
-# The number is right in three of the four pictures. A star is left of a moon in one, the last, with a third thing. The yellow moons were never in the training pictures, and yet are moons, and yellow.
+# The number is right in three of the four pictures. A star is left of a moon in one, the last, with a third thing. The yellow moons were never in the training pictures, and yet are moons, and yellow. So the model can put known words together in a new way.
 #
 # ## 12 · Break it
 #
@@ -744,7 +743,7 @@ plots.show(plots.image_grid(paint([text for text in hard for _ in range(4)], see
 # - **padding hidden** from the pixels, as in most cross-attention;
 # - another **empty caption**: begin and end with nothing between, as in CLIP.
 #
-# Section 3.1's error of $\hat x_0$ finds them (32 scenes, $t=900$, where the sentence matters most):
+# Does section 3.1's error of $\hat x_0$ find them? (32 scenes, $t=900$, where the sentence matters most.)
 
 
 # %%
@@ -780,9 +779,9 @@ for name, least in (("the end token's vector", 15), ("causal mask", 1)):
     assert more.mean() > least and more.mean() > 2 * more.std() / 32**0.5
 
 # %% [markdown]
-# None of them raises an exception. The vector of the end token costs most here, about as much as no sentence at all. The causal mask costs less, but measurably. Hiding the padding, and the other empty caption, cost this model little or nothing. (For the last, compare with the empty caption, its own right version.) So such a slip may stay unseen until you measure.
+# None of them raises an exception. The vector of the end token costs most here, about as much as no sentence at all. The causal mask costs less, but measurably. Hiding the padding, and the other empty caption, cost this model little or nothing. (For the last, compare with the empty caption, its own right version.) Padding gets most of the text's weight in section 5, and yet is not needed here. So the mean error finds two of the four, and the other two would pass.
 #
-# The test: *load the weights, and compare the error on known pictures with the published one, not only the look of a few samples.*
+# The test that finds more: *load the weights, and compare the outputs for fixed inputs with those of the original, number by number, not only the look of a few samples.*
 #
 # ## 13 · Exercises
 #
@@ -1005,13 +1004,13 @@ quiz.ask(
 # %% [markdown]
 # ## 15 · Recap
 #
-# - **Text enters twice**: its last position in the time embedding, all positions as keys and values before those of the pixels. One softmax runs over both; without text, the network is ADM's.
+# - **Text enters twice**: its last position in the time embedding, all positions as keys and values before those of the pixels. One softmax runs over both; without positions of text, the network is ADM's.
 # - **The empty caption** is nothing but learned padding. It makes classifier-free guidance possible, and a sentence can take its place ("not this").
 # - **CLIP guidance** moves each step by the gradient of another network. Compare the two by a judge that guides nothing.
 # - **What stands beside $x_t$** makes the same class an inpainter or an upsampler. New channels start at zero.
 # - **Counts, relations and new combinations** need their own measure, beside a floor and a ceiling.
 #
-# **What the next lesson fixes.** Here one sentence must lead to one picture in a single model. DALL·E 2 (lesson 10) first makes a CLIP *image* vector from the sentence, and then a picture from the vector. This gives variations and interpolations of pictures.
+# **What the next lesson fixes.** Here nothing stands between the sentence and the pixels that could be kept or changed. DALL·E 2 (lesson 10) first makes a CLIP *image* vector from the sentence, and then a picture from the vector. This gives variations and interpolations of pictures.
 #
 # **References**
 # - A. Nichol et al.: *GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion Models*, 2021 (ICML 2022).
