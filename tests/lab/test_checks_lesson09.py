@@ -103,6 +103,13 @@ def test_two_softmaxes_are_named_however_they_are_written():
     assert "two softmaxes" in checks.one_softmax(two).mistake
 
 
+def test_held_pictures_that_are_clipped_as_well_are_refused():
+    def clipped(schedule, x, t, x0, image, mask):
+        return hold_by_where(schedule, x, t, x0.clamp(-1, 1), image, mask)
+
+    assert not checks.hold_known(clipped)
+
+
 def test_exactly_three_color_channels_are_not_enough():
     def rgb(x, image, mask, weight):
         inputs, _ = entrance_by_where(x, image, mask, weight)
