@@ -444,7 +444,10 @@ SIX = ["a large red circle", "a blue star", "a striped green heart", "two pink m
        "a yellow square above a brown cross", "a purple star"]  # fmt: skip
 with torch.no_grad():
     vectors = read_clip.encode_text(SIX)
-rows = {f"classifier-free, {scale:g}": paint(SIX, scale, seed=4) for scale in (1, 3)}
+rows = {
+    name: paint(SIX, scale, seed=4)
+    for name, scale in (("not guided", 1), ("classifier-free, 3", 3))
+}
 rows |= {f"CLIP, {weight:g}": glide_table.by_clip(model, SIX, weight, STEPS, 4, guide, vectors)
          for weight in (100.0, 1000.0)}  # fmt: skip
 plots.show(plots.image_grid(torch.cat(list(rows.values())), columns=6, rows=list(rows)),
@@ -777,6 +780,7 @@ for name, each in wrong.items():
 for name, least in (("the end token's vector", 15), ("causal mask", 1)):
     more = wrong[name] - wrong["right"]
     assert more.mean() > least and more.mean() > 2 * more.std() / 32**0.5
+assert (wrong["padding hidden"] - wrong["right"]).mean().abs() < 1
 
 # %% [markdown]
 # None of them raises an exception. The vector of the end token costs most here, about as much as no sentence at all. The causal mask costs less, but measurably. Hiding the padding, and the other empty caption, cost this model little or nothing. (For the last, compare with the empty caption, its own right version.) Padding gets most of the text's weight in section 5, and yet is not needed here. So the mean error finds two of the four, and the other two would pass.
@@ -959,7 +963,7 @@ quiz.ask(
 
 # %% jupyter={"source_hidden": true}
 quiz.ask(
-    "CLIP guidance reaches a higher CLIP score than real pictures. What follows?",
+    "By the guide's own score, CLIP guidance is above real pictures. What follows?",
     {
         "The pictures match their sentences better than real ones": "Then a judge that had no part in the guidance would say so, too.",
         "Nothing about the match: that score is what was climbed": "A judge that took no part in the guidance must decide. Lesson 08 showed that a gradient also finds what only the guide sees.",
@@ -996,7 +1000,7 @@ quiz.ask(
     {
         "Yes: it is more than half": "Half is not the floor. A picture may show the relation by chance.",
         "It cannot be said without two other numbers": "What pictures of other sentences reach (shuffled) is the floor, and what the reader finds in real pictures is the ceiling.",
-        "No: it must be 1": "The reader itself makes mistakes, so even real pictures do not reach 1.",
+        "No: it must be 1": "1 is the most that could be reached. How far 0.6 is from useless, only the floor says.",
     },
     answer="It cannot be said without two other numbers",
 )
