@@ -7,7 +7,7 @@ from labkit.conditioning import Conditioning
 from labkit.guidance import ClassifierFree
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.lesson06_formula import says_both
-from labkit.lab.checks.random_inputs import between, chances, size, sizes, turn
+from labkit.lab.checks.random_inputs import between, chances, is_odd, size, sizes, turn
 from labkit.nets.attention import attend
 
 # Attention over the text and the pixels at once.
@@ -115,10 +115,12 @@ def _empty_captions(mask: Tensor, p: float, u: Tensor) -> Tensor:
 
 
 def _draw_captions(g: torch.Generator):
-    """Captions of different lengths, of which some are emptied and some stay."""
+    """Captions of different lengths, of which some are emptied and some stay, in turn the first."""
     rows, length = size(g, 5, 11), size(g, 4, 9)
     lengths = torch.randint(3, length + 1, (rows,), generator=g)
     u, p = chances(g, rows)
+    first = u.argmin() if is_odd(g) else u.argmax()  # in turn emptied, and not
+    u = u.roll(-int(first))
     lengths[u.argmin()] = 3
     return torch.arange(length) < lengths[:, None], p, u
 
