@@ -24,11 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks import tables
+from benchmarks import tables, text_to_scenes
 from benchmarks.text_to_scenes import system_of
-from labkit import scenes, zoo
+from labkit import checkpoint, scenes
 from labkit.lab import plots
-from labkit.scenes.scores import caption_accuracy, valid
 
 COLUMNS = ("parts", "whole", "scenes", "pictures/s")
 FIRST = 30_011  # the seed of the first sentences
@@ -38,9 +37,7 @@ ROWS = 50  # drawn at a time
 def evaluate(pictures: Tensor, captions: list[str], rate: float = math.nan) -> list[float]:
     """The figures of one seed, in the order of the columns."""
     small = F.avg_pool2d(pictures, pictures.shape[-1] // 32)
-    seen = zoo.load("reader-scenes").read(small)
-    shown = caption_accuracy(seen, captions)
-    return [shown.parts, shown.complete, valid(seen, small).double().mean().item(), rate]
+    return [*text_to_scenes.evaluate(small, captions)[:3], rate]
 
 
 def draw(system: nn.Module, captions: list[str], seed: int, **options) -> tuple[Tensor, float]:
@@ -84,7 +81,7 @@ def main() -> None:
     print(tables.row(f"{name}, shuffled", others, 3))
     if given.grid:
         picture = plots.image_grid(torch.cat(grid), columns=len(grid[0]))
-        given.grid.write_bytes(plots.in_format(picture, "PNG"))
+        checkpoint.write_whole(given.grid, plots.in_format(picture, "PNG"))
 
 
 if __name__ == "__main__":

@@ -28,11 +28,11 @@ from torch import Tensor
 
 from benchmarks import tables, text_to_scenes
 from labkit import scenes, zoo
+from labkit.sampler import APART
 from labkit.scenes.descriptions import descriptions
 from labkit.scenes.scores import spread
 from labkit.scenes.world import BACKGROUNDS, Scenes
 from labkit.systems.dalle2 import DALLE2
-from labkit.systems.inversion import APART
 
 EACH = 4  # pictures of one sentence, for their spread
 KEPT = ("shape", "size", "fill", "background")

@@ -21,6 +21,7 @@ from labkit.inputs import float_batch, nearest, number, short, whole_number
 from labkit.schedule import NoiseSchedule
 
 STEP = ("schedule", "pred", "x", "t", "s", "generator")  # what every step is called with
+APART = 1_000_003  # between the seeds of what shall not have the same noise
 
 
 class State(NamedTuple):

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from labkit.guidance import ClassifierFree, check_scale
 from labkit.inputs import number, numbers, one_of, picture_batch, whole_number
 from labkit.interpolate import slerp
-from labkit.sampler import State, ddim, sample
+from labkit.sampler import APART, State, ddim, sample
 from labkit.systems.autoregressive_prior import AutoregressivePrior
 from labkit.systems.clip import CLIP
 from labkit.systems.diffusion_prior import DiffusionPrior
 from labkit.systems.glide import GLIDE
-from labkit.systems.inversion import APART, inverted, times_through
+from labkit.systems.inversion import inverted, times_through
 from labkit.systems.prior_inputs import check_clip, check_null, check_options, check_reading, read
 from labkit.systems.unclip_decoder import UnCLIPDecoder
 

@@ -11,9 +11,7 @@ from torch import Tensor
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Denoises
 from labkit.inputs import whole_number
-from labkit.sampler import invert, noise_like
-
-APART = 1_000_003  # between the seeds of what shall not have the same noise
+from labkit.sampler import APART, invert, noise_like
 
 
 def times_through(t0: int | None, steps: int, T: int) -> tuple[list[int], list[int]]:

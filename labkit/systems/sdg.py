@@ -22,7 +22,7 @@ from labkit.guidance import ScoreGuidance
 from labkit.inputs import number, picture_batch, sized_pictures, whole_number
 from labkit.nets.noisy_resnet import NoisyResNet
 from labkit.nets.resnet import ResNetConfig
-from labkit.sampler import State, ddim, from_noise, noise_like
+from labkit.sampler import APART, State, ddim, from_noise, noise_like
 from labkit.systems.clip import CLIP, contrastive_loss, standardized
 from labkit.systems.ddpm import DDPM
 
@@ -30,7 +30,6 @@ Score = Callable[[Tensor, int | Tensor], Tensor]  # (x (B, C, H, W), t) → (B,)
 
 FIXED_SCALE = 100.0  # of the similarities in training, as in the authors' code
 TEXT = 200.0  # weight of a sentence
-APART = 1_000_003  # between the seeds of sampler and reference, or x_T would lie on both
 
 
 @dataclass(frozen=True)
