@@ -32,8 +32,8 @@ def of_one_pixel(picture: Tensor, weights: Tensor, words: Sequence[str], at: tup
     """What one pixel of a layer looks at: at left the picture (3, S, S), the pixel framed, in the
     middle how much it gives to each word, at right to each other pixel.
 
-    weights: (L + side²,), the text's positions first; words: one for each of the L positions; at:
-    row and column of the pixel among side x side.
+    weights: (L + side²,), the text's positions first; words: one for each of the L positions, ""
+    for padding at the end; at: row and column of the pixel among side x side.
     """
     figure, axes = plots.subplots(1, 3, size=(8.1, 2.7), width_ratios=(1, 2.2, 1))
     cell = picture.shape[-1] / side
@@ -44,6 +44,10 @@ def of_one_pixel(picture: Tensor, weights: Tensor, words: Sequence[str], at: tup
     axes[1].bar(range(len(words)), to_words.tolist(), color=plots.BLUE)
     axes[1].set_xticks(range(len(words)), words, rotation=90, fontsize=8)
     axes[1].set(ylabel="weight", title=f"to the text: {to_words.sum():.0%}")
+    if padding := len(words) - sum(map(bool, words)):
+        first = len(words) - padding
+        axes[1].axvspan(first - 0.5, len(words) - 0.5, color=plots.BLACK, alpha=0.08, linewidth=0)
+        axes[1].text(first + (padding - 1) / 2, 0, "padding", va="bottom", ha="center", fontsize=8)
     pixels = weights[len(words) :].view(side, side)
     axes[2].imshow(pixels.numpy(), vmin=0)
     axes[2].add_patch(_frame((at[1] - 0.5, at[0] - 0.5), 1))

@@ -40,6 +40,13 @@ def test_a_pixel_s_weights_are_shared_between_text_and_pixels():
     assert [frame.get_xy() for frame in frames] == [(-0.5, 3.5), (-0.5, 0.5)]
 
 
+def test_padding_is_named_once_under_its_bars():
+    figure = glide_plot.of_one_pixel(torch.zeros(3, 8, 8), torch.full((8,), 1 / 8),
+                                     ["<begin>", "<end>", "", ""], (0, 0), 2)  # fmt: skip
+    (label,) = figure.axes[1].texts
+    assert label.get_text() == "padding" and label.get_position()[0] == 2.5
+
+
 def test_two_ways_of_guidance_stand_side_by_side_with_the_ceiling():
     runs = {"free": ((1, 3, 5), torch.rand(3, 4)), "CLIP": ((50, 400), torch.rand(2, 4))}
     panels = {"parts": runs, "valid": runs}
