@@ -45,7 +45,6 @@ def weights(system) -> torch.Tensor:
 # Recipes whose training is not done, so that no weights ship.
 UNTRAINED = {
     "autoencoder-scenes-f2",
-    "autoencoder-scenes-f4",
     "autoencoder-scenes-f4-vq",
     "autoencoder-scenes-f8",
     "dalle2-scenes",

@@ -50,7 +50,7 @@ def autoencoder(about: str, net: AutoencoderConfig, steps: int, minutes: float) 
         config=FirstStageConfig(net),
         batches=large_scene_batches,
         training={"steps": steps, "ema": 0.998, **MUON, "lr": 4e-3},
-        minutes=minutes,  # expected, by the time of a few steps
+        minutes=minutes,  # measured for f = 4; the others by the time of a few steps
     )
 
 
