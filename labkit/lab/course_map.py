@@ -26,7 +26,10 @@ ROWS = {
         ("11", "Imagen", "a cascade of sizes"),
         ("12", "Latent diffusion", "sample small, decode large"),
     ],
-    "And back": [("13", "Cross attention", "which word, which region")],
+    "And back": [
+        ("13", "Cross attention", "which word, which region"),
+        ("14", "Looking back", "the whole arc"),
+    ],
 }
 
 

@@ -61,3 +61,12 @@ def test_a_word_is_found_whole_in_the_plural_and_abbreviations_by_their_case():
     assert occurs("token", "Two Tokens.") and not occurs("token", "tokenizer")
     assert occurs("end token", "the end\ntoken") and not occurs("hub", "labkit.hub")
     assert occurs("CLIP", "with CLIP, too") and not occurs("CLIP", "clip the values")
+
+
+def test_a_notebook_unfolds_all_terms_by_lesson_or_finds_some():
+    everything, some = glossary.show()._repr_html_(), glossary.show(" Guidance ")
+    assert everything.count("<li>") == len(glossary.terms()) and "<details open>" not in everything
+    assert everything.count("<details>") == LAST + 1
+    assert 3 < len(some.found) < 30 and "<details open>" in some._repr_html_()
+    assert all("guidance" in f"{word.term} {word.meaning}".lower() for word in some.found)
+    assert "No term" in glossary.show("xyz")._repr_html_() and "lesson 05" in repr(some)
