@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -22,6 +23,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from packaging.requirements import Requirement
 
 from labkit.lab import course
 
@@ -34,6 +36,23 @@ HOME_PATH = re.compile(r"/(?:home|Users)/\w+|[A-Z]:\\Users")
 PASSING_METADATA = ("execution", "lines_to_next_cell", "lines_to_end_of_cell_marker")
 
 
+# What Google Colab is made of, and must not be exchanged while it runs.
+COLAB_OWN = {"torch", "jupyterlab", "ipykernel", "ipython", "jupyter-client", "jupyter-core"}
+COLAB = """\
+# Only on Google Colab: install labkit. Everywhere else this cell does nothing.
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "git+{address}"], check=True)
+    needed = "{needed}"
+    subprocess.run([*pip, *needed.split()], check=True)
+    from google.colab import output
+
+    output.enable_custom_widget_manager()"""
+
+
 class BuildError(Exception):
     """A notebook that must not be published, with the cell and the reason."""
 
@@ -43,9 +62,24 @@ def names() -> list[str]:
     return sorted(path.stem for path in SOURCES.glob("*.py"))
 
 
+def colab_cell(address: str) -> NotebookNode:
+    """The cell that installs labkit from the repository at `address`, on Google Colab only."""
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = map(Requirement, project["dependencies"])
+    needed = " ".join(str(each) for each in asked if each.name not in COLAB_OWN)
+    source = COLAB.format(address=address, needed=needed)
+    return nbformat.v4.new_code_cell(source, metadata={"tags": ["colab"]})
+
+
 def read_source(name: str) -> NotebookNode:
-    """The notebook that the source describes, not executed; ids are hashes of the content."""
+    """The notebook that the source describes, not executed; ids are hashes of the content.
+
+    Once the repository's address is known, a cell for Google Colab comes before the first code.
+    """
     notebook = jupytext.reads((SOURCES / f"{name}.py").read_text("utf-8"), fmt="py:percent")
+    if address := course.repository():
+        kinds = [cell.cell_type for cell in notebook.cells]
+        notebook.cells.insert(kinds.index("code"), colab_cell(address))
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         for key in PASSING_METADATA:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,17 @@ PROGRESS_FILE = "progress.json"  # their name beside the lessons
 def in_checkout() -> bool:
     """Whether this labkit lies in a checkout of the course."""
     return (PACKAGE.parent / "notebooks" / "build.py").exists()
+
+
+def repository(project: Path = PACKAGE.parent / "pyproject.toml") -> str | None:
+    """The address of the course's repository, such as https://HOST/OWNER/NAME, or None while it
+    is not known. Whatever links to it asks here.
+
+    project: the pyproject.toml of the checkout; its table [project.urls] has the address as
+    Repository. Raises FileNotFoundError outside of a checkout.
+    """
+    urls = tomllib.loads(project.read_text("utf-8"))["project"].get("urls", {})
+    return urls["Repository"].rstrip("/") if "Repository" in urls else None
 
 
 def originals() -> list[Path]:

@@ -114,3 +114,21 @@ def test_python_m_labkit_is_the_command():
         [sys.executable, "-m", "labkit", "--help"], capture_output=True, text=True, cwd=ROOT
     )
     assert answer.returncode == 0 and answer.stdout.startswith("Usage: labkit ")
+
+
+@pytest.mark.parametrize(
+    ("table", "address"),
+    [
+        ("", None),
+        ('[project.urls]\nDocumentation = "https://example.org/docs"', None),
+        (
+            '[project.urls]\nRepository = "https://example.org/one/two/"',
+            "https://example.org/one/two",
+        ),
+    ],
+)
+def test_the_address_of_the_repository_stands_in_pyproject_or_is_not_known(
+    table, address, tmp_path
+):
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "labkit"\n{table}\n', "utf-8")
+    assert course.repository(tmp_path / "pyproject.toml") == address

@@ -1,8 +1,13 @@
 """The builder: the same bytes from the same source, and nothing unfit is published."""
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import nbformat
 import pytest
 
+from labkit.lab import course
 from notebooks import build
 
 SOURCE = """\
@@ -91,3 +96,39 @@ def test_a_changed_cell_or_tag_is_not_in_step(write_source):
     for changed in ("# %%\nprint(2)\n", '# %% tags=["x"]\nprint(1)\n', "# %% [markdown]\n# 1\n"):
         write_source(changed)
         assert build.comparable(build.read_source("lesson")) != before
+
+
+ADDRESS = "https://example.org/somebody/diffusion"
+
+
+def test_no_lesson_has_a_cell_for_colab_while_the_address_is_not_known(write_source, monkeypatch):
+    write_source(SOURCE)
+    monkeypatch.setattr(course, "repository", lambda: None)
+    assert not any("colab" in cell.source for cell in build.read_source("lesson").cells)
+
+
+def test_with_an_address_the_first_code_cell_installs_labkit_on_colab_alone(
+    write_source, monkeypatch
+):
+    write_source(SOURCE)
+    monkeypatch.setattr(course, "repository", lambda: None)
+    plain = build.read_source("lesson")
+    monkeypatch.setattr(course, "repository", lambda: ADDRESS)
+    notebook = build.read_source("lesson")
+    nbformat.validate(notebook)
+    cell = notebook.cells.pop(1)
+    assert build.comparable(notebook) == build.comparable(plain)
+    assert cell.metadata.tags == ["colab"] and len(cell.source.splitlines()) <= 20
+
+    ran = []
+    monkeypatch.setattr(subprocess, "run", lambda command, check: ran.append(command))
+    exec(cell.source, {})
+    assert ran == []
+    managers = []
+    output = SimpleNamespace(enable_custom_widget_manager=lambda: managers.append(1))
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace(output=output))
+    exec(cell.source, {})
+    labkit, needed = ran
+    assert labkit[-2:] == ["--no-deps", f"git+{ADDRESS}"] and managers
+    assert any(each.startswith("anywidget") for each in needed)
+    assert not any(each.startswith(("torch", "ipykernel", "jupyterlab")) for each in needed)
