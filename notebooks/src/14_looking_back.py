@@ -20,7 +20,7 @@
 import torch
 
 from labkit import zoo
-from labkit.lab import arc, arc_plot, capstone, glossary, plots, quiz, show_source
+from labkit.lab import arc, arc_plot, capstone, checks, glossary, plots, quiz, show_source
 from labkit.scenes.scores import shown_parts
 
 torch.manual_seed(0)
@@ -62,7 +62,7 @@ plots.show(figure, "A tree. Markov chains, forward diffusion and DDPM follow eac
 # %% [markdown]
 # Two lines meet. The left one asks how noise becomes a picture. The right one asks how a picture and a sentence can be compared. Semantic guidance is the first place where they meet, and DALL·E 2 the second. DDIM is used by all later samplers, so its arrows are left out.
 #
-# Some things never changed. Every diffusion model here keeps the forward chain of lesson 02: it adds Gaussian noise, and its end does not depend on its start. Every one learns to predict the clean picture, the noise, or a mixture of both, from $x_t$ and $t$. With $\bar\alpha_t$, each of these predictions gives the others. And every kind of guidance is a sum of scores.
+# Some things never changed. Every diffusion model here keeps the forward chain of lesson 02: it adds Gaussian noise, and its end does not depend on its start. Every one learns to predict the clean picture, the noise, or a mixture of both, from $x_t$ and $t$. With $\bar\alpha_t$, each of these predictions gives the others. And every kind of guidance adds scores.
 #
 # ## 3 · What it is conditioned on, what is trained, what it costs
 #
@@ -85,7 +85,7 @@ assert table[9].minutes > 5 * table[3].minutes and table[4].minutes == table[3].
 # Read the table from top to bottom:
 #
 # - **The condition moves inward.** First there is none. Then a second network tells a class or a sentence to the sampler (05, 08). Then the model hears the class (06) and the sentence (09, 12) itself. Lessons 10 and 11 train the reading of the sentence separately, and the model hears what another network made of it.
-# - **DDIM and guidance at sampling time are nearly free.** DDIM trains nothing. Lesson 05 adds a small classifier to a finished model.
+# - **DDIM and classifier guidance need hardly any training.** DDIM trains nothing. Lesson 05 adds a small classifier to a finished model.
 # - **Words cost more than digits.** GLIDE took more than five times as long as DDPM, and has more parameters. We think the pictures explain a part of it: they have four times the pixels, and three colors.
 #
 # The released systems of the papers are far larger. GLIDE's base model alone has 2.3 billion parameters, without its text transformer of 1.2 billion (Nichol et al. 2021, section 4.1).
@@ -100,7 +100,7 @@ arc.results()
 # %% [markdown]
 # **You may not compare the two columns.** The papers measure photographs with the features of an Inception network. We measure digits and drawn scenes with networks of our own. An FID and a share of what sentences say are not even the same kind of number. Within the column of the papers, too, only numbers on one data set compare: COCO for GLIDE, DALL·E 2, Imagen and latent diffusion.
 #
-# What may be compared is a *direction*: does the change that helped in the paper help here? We check three.
+# What may be compared is a *direction*: does the change that helped in the paper help here? We check two (the first and the third line), and compare two of our own systems.
 
 # %%
 few, noisy = (torch.tensor(arc.distances(name, "10")) for name in ("η = 0", "η = 1"))
@@ -171,7 +171,32 @@ assert abs(larger) < 0.01
 # %% [markdown]
 # All pipelines are above the floor, and below the ceiling. "Scenes" shows why the parts alone are not enough: a picture can show what was asked, and still have blurred things beside it. GLIDE's upsampler changes nothing in the first columns here: the reader looks at 32 pixels, and the large picture, averaged, is again the small one. So this benchmark cannot praise an upsampler.
 #
-# ### Your pipeline &nbsp; ●●● as long as you like
+# ### 5.1 A part that is missing: keep the best &nbsp; ● 10 minutes
+#
+# DALL·E 2 draws two embeddings and keeps the one that fits the sentence better. The same works for pictures, with any score of picture and sentence. `pictures` `(k, B, C, S, S)` are $k$ drawings for each of $B$ captions, `match` `(k, B)` says how well each fits its caption. Return the best drawing of each caption, `(B, C, S, S)`.
+
+
+# %%
+def keep_best(pictures, match):
+    """Of each caption's k drawings the one with the largest match, (B, C, S, S)."""
+    ...
+
+
+checks.keep_best(keep_best)
+
+# %% [markdown]
+# <details><summary>Hint</summary><code>match.argmax(0)</code> is the number of the best drawing for each caption, (B,). Index with two lists at once: the numbers of the drawings, and the numbers of the captions, <code>torch.arange(B)</code>.</details>
+
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+def keep_best_solution(pictures, match):
+    return pictures[match.argmax(0), torch.arange(match.shape[1])]
+
+
+checks.keep_best(keep_best_solution).require()
+
+# %% [markdown]
+# ### 5.2 Your pipeline &nbsp; ●●● as long as you like
 #
 # Write yours, and compare it on the same sentences. Twenty are quick. A difference under two standard errors is not an effect; then ask sixty. Some ideas: a scale that changes with `t`; CLIP guidance and classifier-free guidance together; several drawings, of which CLIP chooses one; another `eta`.
 
@@ -185,7 +210,7 @@ def pipeline(captions, seed):
 capstone.mark(pipeline, number=20)
 
 # %% [markdown]
-# <details><summary>Hint</summary>Ask for every caption twice in one call: <code>glide.generate([*captions, *captions], …)</code>. Compare each picture with its sentence by CLIP, <code>(clip.encode_image(pictures) * clip.encode_text(captions)).sum(1)</code>, and keep the better one. CLIP took no part in the benchmark's reader, so it may choose.</details>
+# <details><summary>Hint</summary>Ask for every caption twice in one call: <code>glide.generate([*captions, *captions], …)</code>. The match of each picture with its sentence is <code>(clip.encode_image(pictures) * clip.encode_text(captions)).sum(1)</code>. CLIP is not the benchmark's reader, so it may choose.</details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -195,10 +220,8 @@ clip = zoo.load("clip-scenes").requires_grad_(False)
 def pipeline_solution(captions, seed):
     twice = [*captions, *captions]
     *_, final = glide.generate(twice, steps=25, scale=3.0, eta=1.0, seed=seed)
-    pictures = final.pictures
-    match = (clip.encode_image(pictures) * clip.encode_text(twice)).sum(1).view(2, -1)
-    rows = match.argmax(0) * len(captions) + torch.arange(len(captions))
-    return pictures[rows]
+    match = (clip.encode_image(final.pictures) * clip.encode_text(twice)).sum(1)
+    return keep_best_solution(final.pictures.unflatten(0, (2, -1)), match.view(2, -1))
 
 
 yours = capstone.mark(pipeline_solution, number=10)
