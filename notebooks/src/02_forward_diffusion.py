@@ -5,10 +5,10 @@
 # into noise is easy: add a little noise, again and again. How much noise per step? Can one jump replace all steps?
 #
 # **Afterwards you can**
-# - add noise to any picture, up to any time $t$, in one line, and prove that its result has the same distribution as a thousand small steps;
+# - add noise to any picture, up to any time $t$, in one line, and prove that its result has the same distribution as $t$ small steps;
 # - read a noise schedule: what it keeps, what it destroys, and when;
 # - recognize a bad schedule by its pictures, and correct it;
-# - say which single quantity is missing for the reverse process.
+# - say what the reverse process needs besides the schedule.
 #
 # **Before it:** a little torch, and the Gaussian chain at the end of lesson 01.
 #
@@ -53,7 +53,7 @@ dots = petals.sample(2000, torch.Generator().manual_seed(0))[0].float()  # (2000
 # ## See it first
 #
 # A photograph, a handwritten five, and two thousand dots that form five petals. The same
-# process destroys all three. Look at the right end: can you still see what each of them was?
+# process destroys all three. At the right end, can you still see what each was?
 
 # %%
 times, five = (0, 50, 150, 300, 500, 750, 1000), handwriting[5:6]
@@ -77,8 +77,8 @@ plots.show(
 #
 # $$x_t=x_{t-1}+\sqrt{\beta_t}\,\varepsilon_t \;?$$
 #
-# This works, too (*variance exploding*). But the numbers grow, and their final size depends on the number of steps.
-# We want inputs of one variance, and the same final distribution $\mathcal N(0, I)$ for every schedule: the reverse
+# This works, too (*variance exploding*). But the numbers grow, and their final size depends on the sum of all $\beta_t$.
+# We want inputs whose variance stays near 1, and the same final distribution $\mathcal N(0, I)$ for every schedule: the reverse
 # process starts there. So each step also **shrinks** $x$, so that a variance of 1 stays 1:
 #
 # $$\boxed{\;x_t=\sqrt{1-\beta_t}\;x_{t-1}+\sqrt{\beta_t}\;\varepsilon_t,\qquad \varepsilon_t\sim\mathcal N(0, I)\;}$$
@@ -226,9 +226,9 @@ two = {name: schedules[name] for name in ("linear", "cosine")}
 forward_plot.draw_arc(figure, two, flower[0], normal(flower)[0])
 plots.show(
     figure,
-    "Left: a quarter circle, signal to the right and noise upwards, with a right triangle of legs "
-    "0.8 and 0.6. The dots of the linear schedule crowd at the top of the arc, those of the cosine "
-    "schedule are evenly spaced. Right: the flower at 0, 30, 60, 75, 85 and 90 degrees.",
+    "Left: two quarter circles, signal to the right and noise upwards, the inner one with a right "
+    "triangle of legs 0.8 and 0.6. The dots of the linear schedule crowd at the top of the arc, "
+    "those of the cosine schedule are evenly spaced. Right: the flower at 0, 30, 60, 75, 85 and 90 degrees.",
 )
 half = math.degrees(math.acos(linear.alpha_bar[500].sqrt()))
 print(
@@ -299,7 +299,7 @@ assert schedules["scaled_linear"].beta[1:].sqrt().diff().std() < 1e-12
 # (Flow-matching models use $x_t = (1-t)\,x_0 + t\,\varepsilon$. Divide by $\sqrt{(1-t)^2+t^2}$: this is again a
 # point of the arc, with $\lambda = 2\log\frac{1-t}{t}$.)
 #
-# How many steps does each schedule spend between the two?
+# How many steps does each schedule spend between $\lambda=+5$ and $\lambda=-5$?
 
 # %% tags=["nbval-check-output"]
 print("schedule      λ = 0 at t   steps with −5 < λ < 5   with λ < −5   signal left at T")
@@ -359,7 +359,7 @@ for name, each in schedules.items():
 # The linear schedule reaches almost pure noise early: about 300 of its 1000 steps have $\lambda < -5$, where little is left of a small picture. Improved DDPM
 # (Nichol and Dhariwal 2021) criticized exactly this, and proposed the cosine schedule, with 53 such steps. The last row,
 # `scaled_linear`, is Stable Diffusion's, with $\beta$ from 0.00085 to 0.012. (Other released models of latent diffusion have 0.0015 to 0.0195, which leaves a
-# signal of 0.012.) It ends with much more signal than the others; "Break it" shows what follows.
+# signal of 0.012.) Stable Diffusion's schedule ends with much more signal than the others; "Break it" shows what follows.
 #
 # **A second question: how large must the last β be, so that almost nothing is left?** DDPM chose 0.02. Move the slider:
 
@@ -432,8 +432,9 @@ assert abs(ratio[1] - linear.log_snr[t].item() - power) < 0.02
 
 # %% [markdown]
 # Only the gain matters. ($\lambda_{400} = -1.42$ is for data of variance 1; the flower's mean square is 0.48, which lowers it by 0.73.) At 8 × 8 the gain is 4.12, a little below
-# $2\log k = 4.16$, because averaging also removes fine detail. The consequence: a
-# schedule that suits 32 × 32 adds too little noise at 256 × 256. For $k$ times as many pixels a side, Hoogeboom et al. (2023, "simple diffusion")
+# $2\log k = 4.16$, because averaging also removes fine detail.
+#
+# The consequence: a schedule that suits 32 × 32 adds too little noise at 256 × 256. For $k$ times as many pixels a side, Hoogeboom et al. (2023, "simple diffusion")
 # **lower** $\lambda$ by $2\log k$. (Chen 2023 multiplies the data by a factor $b < 1$ instead, found by trial.)
 #
 # Below, each size gets the time
@@ -468,7 +469,7 @@ assert all(abs(sum(values) / 5 - sum(found[32]) / 5) < 0.06 for values in found.
 # $$\hat x_0(x_t)=\mathbb E[x_0 \mid x_t].$$
 #
 # In lesson 03 a network learns this average for pictures. For our petals, a mixture of Gaussians, it is known exactly:
-# weight each petal by the probability that it produced this dot, and average. `petals.denoiser` does this.
+# each petal has its own posterior mean, by a formula. Average these, each weighted by the probability that its petal produced this dot. `petals.denoiser` does this.
 #
 # Two samplers use it below. The **DDPM** step (lesson 03) adds fresh noise at every step; the **DDIM**
 # step (lesson 04) adds none. Each dot has the color of its final petal. When is the final petal decided?
@@ -537,8 +538,8 @@ assert middle[3] < 0.4 and middle[6] > 0.95 and torch.tensor(shares["ddim"]).min
 assert random[0].x0.norm(dim=1).max() < 0.1  # the first guess is near 0 for every dot
 
 # %% [markdown]
-# (Four seeds, 2,000 dots each.) With DDPM the decision is late: at $t = 443$, after more than half of the steps, for fewer than two dots in
-# five the likeliest petal is already the final one. The fresh noise still moves them. With DDIM **the start decides everything**: no randomness
+# (Four seeds, 2,000 dots each.) With DDPM the decision is late: at $t = 443$, after more than half of the steps, the likeliest petal is
+# already the final one for fewer than two dots in five. The fresh noise still moves them. With DDIM **the start decides everything**: no randomness
 # comes after it. Does each dot end at the center that is nearest to its start?
 
 # %%
@@ -564,7 +565,7 @@ assert min(ends["five petals"]) > 0.99 and 0.5 < max(ends["four uneven centers"]
 # With our five petals it does, because they are symmetric. With four uneven centers only three dots in five do.
 #
 # Is the result really the data? We look at two numbers: the mean log-density under the true distribution, and the spread of
-# the dots within their petal. (Its true value is 0.25; by chance, our real dots have 0.247.) Neither is "higher is better": the real dots are the reference. The last row shows why.
+# the dots within their petal. (Its true value is 0.25; by chance, our real dots have 0.247.) For neither number is higher better: the real dots are the reference. The last row shows why.
 # DDPM's step has two usual variances: the smaller one ($v = 0$) and the larger one ($v = 1$).
 
 
@@ -690,7 +691,7 @@ for seed in range(3):  # a seed sets everything: the weights, the data, the time
     assert 0.001 < above < 0.006 and abs(final - floor - above) < 0.01
 
 # %% [markdown]
-# Subtract the exact answer from the prediction. What remains is the network's own error, 0.002 to 0.003 on average. Its
+# Subtract the exact answer from the prediction. The mean square of what remains is the network's own error, 0.002 to 0.003. Its
 # expected loss is higher than the floor by this much. *Where* is this error? We call a dot **between petals** if no petal has a probability over 99 %.
 
 # %%
@@ -778,7 +779,7 @@ for name, each in schedules.items():
         assert math.isclose(math.sqrt(left), float(reported[name]), rel_tol=2e-4)
 
 # %% [markdown]
-# The linear row agrees with DDPM's "about $10^{-5}$". `scaled_linear` is a hundred times worse: 0.002 bits. In one pixel this is little. But a latent
+# The linear row has the size that DDPM reports. `scaled_linear` is a hundred times worse: 0.002 bits. In one pixel this is little. But a latent
 # picture of Stable Diffusion has 64 × 64 positions. What they have *in common*, such as their mean, adds up.
 #
 # ## Break it
