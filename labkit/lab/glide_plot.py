@@ -47,7 +47,9 @@ def of_one_pixel(picture: Tensor, weights: Tensor, words: Sequence[str], at: tup
     if padding := len(words) - sum(map(bool, words)):
         first = len(words) - padding
         axes[1].axvspan(first - 0.5, len(words) - 0.5, color=plots.BLACK, alpha=0.08, linewidth=0)
-        axes[1].text(first + (padding - 1) / 2, 0, "padding", va="bottom", ha="center", fontsize=8)
+        place = (first + (padding - 1) / 2, 0.98)  # at the top of the axis
+        over = {"transform": axes[1].get_xaxis_transform(), "va": "top", "ha": "center"}
+        axes[1].text(*place, "padding", fontsize=8, **over)
     pixels = weights[len(words) :].view(side, side)
     axes[2].imshow(pixels.numpy(), vmin=0)
     axes[2].add_patch(_frame((at[1] - 0.5, at[0] - 0.5), 1))

@@ -90,3 +90,16 @@ def test_a_gap_is_counted_in_standard_errors_of_the_differences():
     assert glide_table.gap(one, other) == pytest.approx(float(apart.mean() / apart.std() * 3**0.5))
     assert glide_table.spread(one) == "0.60 ±0.06"
     assert glide_table.spread(one[:1]) == "0.50 ±nan"
+
+
+def test_the_stored_table_holds_both_ways_and_all_rows_for_each_seed():
+    stored = glide_table.stored()
+    assert set(stored["guidance"]) == {FREE, BY_CLIP} and stored["seeds"] >= 3
+    for own in stored["guidance"].values():
+        runs = torch.tensor(own["runs"])
+        assert runs.shape == (len(own["scales"]), stored["seeds"], len(glide_table.COLUMNS))
+    assert set(stored["rows"]) == {"train", "held out", "shuffled", "real", "real, held out"}
+    parts = {name: glide_table.column(runs, "parts") for name, runs in stored["rows"].items()}
+    assert all(len(row) == stored["seeds"] for row in parts.values())
+    assert parts["real"].mean() > parts["train"].mean() > parts["shuffled"].mean()
+    assert stored["kinds"]["real"].keys() == stored["said"]["real"].keys()
