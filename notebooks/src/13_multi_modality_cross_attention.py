@@ -14,7 +14,7 @@
 #
 # **Time:** about 45 minutes to read and play, plus 90 for all exercises; about 90 seconds to run on two cores.
 #
-# **On the map:** 12 latent diffusion → **13 multi-modality cross attention**, the last lesson: from pictures back to words.
+# **On the map:** 12 latent diffusion → **13 multi-modality cross attention** (from pictures back to words) → 14 looking back.
 
 # %%
 from dataclasses import replace
@@ -889,7 +889,7 @@ quiz.ask(
 # - An **attention weight** need not show what a score depends on. Take the region away, and see.
 # - Joint scores cost $B^2$ passes. **Rank with the cheap score, and score the best K jointly.**
 #
-# This is the last lesson. The course went from noise to pictures, from words to pictures, and from pictures back to words.
+# The course went from noise to pictures, from words to pictures, and from pictures back to words. [Lesson 14](14_looking_back.ipynb) looks back over all of it: the whole arc in tables, a glossary, and a pipeline of your own.
 #
 # **References**
 # - X. Wei et al.: *Multi-Modality Cross Attention Network for Image and Sentence Matching* (MMCA), CVPR 2020: section 3, and the tables of results.
