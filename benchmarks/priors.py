@@ -34,26 +34,15 @@ from torch import Tensor
 from benchmarks import tables
 from benchmarks.sdg_sweep import real, wishes
 from labkit import scenes, zoo
+from labkit.lab.dalle2_table import elsewhere
 from labkit.metrics import frechet_distance
 from labkit.recipes.dalle2 import embedded_scenes
 from labkit.scenes.descriptions import descriptions
-from labkit.scenes.drawing import arrange, radii
-from labkit.scenes.world import Scenes
 from labkit.systems.embedding_codes import components_for, pca_error
 from labkit.systems.prior_inputs import Texts, read
 
 LEAST = 160  # scenes: of these more are left than CLIP has dimensions, as the distance needs
 COLUMNS = ("true", "shuffled", "way", "text", "alike", "distance")
-
-
-def elsewhere(drawn: Scenes, generator: torch.Generator) -> tuple[Scenes, Scenes]:
-    """Scenes, and for each another with the same description: everything is in another place, and
-    not quite as large. Those few are missing for which no other arrangement is found."""
-    nested = (drawn.inside >= 0).any(1)
-    radius = torch.where(drawn.present, radii(drawn.size, drawn.count, nested, generator), 0.0)
-    x, y, found = arrange(radius, drawn.present, nested, generator)
-    x, y = (torch.where(drawn.present, at, 0.0) for at in (x, y))
-    return drawn.take(found), drawn._replace(x=x, y=y, radius=radius).take(found)
 
 
 @torch.no_grad()
