@@ -20,6 +20,7 @@
     python -m benchmarks.synonyms         do words that mean the same meet in T5? (lesson 11)
     python -m benchmarks.priors           what DALL·E 2's priors draw beside real ones (lesson 10)
     python -m benchmarks.unclip           DALL·E 2: by which embedding, varied, changed (lesson 10)
+    python -m benchmarks.unclip_table     the same, picture by picture, as lesson 10 prints it
     python -m benchmarks.mmca             what a matcher finds, and at what cost (lesson 13)
     python -m benchmarks.autoencoders     what an autoencoder keeps, and at what rate (lesson 12)
     python -m benchmarks.latent_diffusion scenes drawn in latents and in pixels (lesson 12)

@@ -47,13 +47,11 @@ UNTRAINED = {
     "autoencoder-scenes-f2",
     "autoencoder-scenes-f4-vq",
     "autoencoder-scenes-f8",
-    "dalle2-scenes",
     "ldm-scenes",
     "imagen-scenes",
     "imagen-scenes-base",
     "imagen-scenes-sr128",
     "imagen-scenes-sr64",
-    "unclip-decoder-scenes",
 }
 
 

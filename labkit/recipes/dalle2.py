@@ -114,7 +114,7 @@ RECIPES = {
         config=UnCLIPDecoderConfig(replace(BASE, p_uncond=0.5), dim=128),
         batches=embedded_scene_batches,
         training=MUON | {"steps": 3_400, "lr": 1e-3, "ema": 0.999},
-        minutes=60,  # expected: 1.04 core-seconds a step, by five steps at random weights
+        minutes=61,
         begins_from="glide-scenes",
         teacher="clip-scenes",
         fits=lambda clip: (clip,),
