@@ -69,10 +69,10 @@ def test_a_recipe_without_weights_says_how_to_get_them(tiny):
         zoo.load("tiny")
 
 
-def test_about_half_of_the_pictures_drawn_by_the_shipped_model_with_fresh_noise_are_scenes():
+def test_most_pictures_drawn_by_the_shipped_model_with_fresh_noise_are_scenes():
     model, reader = zoo.load("ddpm-scenes"), zoo.load("reader-scenes")
     share, _ = valid_scenes.evaluate(model, reader, eta=1.0, steps=25, samples=160, seed=0)
-    assert share > 0.42
+    assert share > 0.85
 
 
 def test_the_shipped_photographs_take_after_their_classes():

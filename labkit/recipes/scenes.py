@@ -10,7 +10,8 @@ from labkit import devices, scenes
 from labkit import train as training
 from labkit.nets.resnet import ResNetConfig
 from labkit.nets.transformer import TextConfig
-from labkit.recipes.recipe import SMALL, Recipe
+from labkit.recipes.glide import BASE, MUON
+from labkit.recipes.recipe import Recipe
 from labkit.scenes import pairs
 from labkit.scenes.reader import Reader, ReaderConfig, augmented
 from labkit.systems.clip import CLIP, CLIPConfig
@@ -56,21 +57,13 @@ RECIPES = {
         about="scenes of 32 x 32 pixels, from noise; any score can steer it (lesson 08)",
         system=DDPM,
         config=DDPMConfig(
-            replace(
-                SMALL,
-                size=32,
-                channels=3,
-                multipliers=(1, 1, 1),
-                attention=(8, 4),
-                head_channels=16,
-                residual_resampling=True,
-                fold=2,
-            ),
-            predicts="x0",
+            replace(BASE.net, vector=None, vector_bias=False, tokens=None), predicts="x0"
         ),
         batches=scene_batches,
-        training={"steps": 10_000, "lr": 1.5e-3},
-        minutes=81,
+        training=MUON | {"steps": 1_000, "lr": 1e-3, "ema": 0.995},
+        minutes=16,
+        begins_from="glide-scenes",
+        perceptual={"clip-scenes": 0.2},
     ),
     "clip-scenes": Recipe(
         about="which sentence belongs to which picture of a scene (lesson 07)",

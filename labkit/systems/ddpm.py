@@ -5,14 +5,15 @@ Training is algorithm 1 of Ho et al. 2020, sampling algorithm 2 or any other ste
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from labkit import devices, schedule
 from labkit.conditioning import Conditioning
 from labkit.denoiser import Denoiser, MapX0, clip
-from labkit.inputs import whole_number
+from labkit.inputs import short, whole_number
 from labkit.likelihood import training_loss
 from labkit.nets.unet import UNet, UNetConfig
 from labkit.sampler import State, ddim, from_noise
@@ -57,6 +58,26 @@ class DDPM(nn.Module):
     def extra_repr(self) -> str:
         """What a run that goes on is compared by, besides the configuration."""
         return repr(self.perceptual or "")
+
+    def begin_from(self, base: nn.Module) -> None:
+        """Takes over the U-Net of a model that hears sentences, such as a GLIDE, and goes on
+        without them: what the empty one adds to the time embedding becomes a part of its bias. That
+        pixels no longer look at tokens has to be learned. Raises ValueError for a model that
+        differs in more than what it hears."""
+        bare = replace(base.config.net, vector=None, vector_bias=False, tokens=None, image=0)
+        own = DDPMConfig(bare, base.config.schedule, base.config.T, base.config.predicts)
+        if own != self.config or base.config.net.image:
+            raise ValueError(
+                f"this model cannot begin from the other one, since they differ in more than what "
+                f"they hear: {short(base.config)} for {short(self.config)}; give a model of the "
+                "same network, schedule and prediction"
+            )
+        net, weights = base.denoiser.net, base.denoiser.net.state_dict()
+        if net.vector is not None:
+            with torch.no_grad():
+                weights["time.2.bias"] = weights["time.2.bias"] + net.vector(base.null.vector)[0]
+        names = self.denoiser.net.state_dict()
+        self.denoiser.net.load_state_dict({name: weights[name] for name in names})
 
     def encode(self, prompts: int) -> Conditioning | None:
         """None: this model listens to nothing, so its "prompts" are only how many pictures."""

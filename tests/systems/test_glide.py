@@ -12,6 +12,7 @@ from labkit.nets.transformer import BidirectionalTextTransformer, TextConfig
 from labkit.nets.unet import UNet, UNetConfig
 from labkit.sampler import ddpm
 from labkit.scenes import tokenizer
+from labkit.systems.ddpm import DDPM, DDPMConfig
 from labkit.systems.glide import GLIDE, GLIDEConfig
 from labkit.systems.glide_inputs import fast27
 
@@ -39,7 +40,7 @@ def last(states):
 
 @torch.no_grad()
 def answer(system, cond):
-    x = torch.randn(len(cond.tokens), 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(len(cond.vector), 3, 16, 16, generator=torch.Generator().manual_seed(1))
     return system.denoiser(x, 20, cond).x0
 
 
@@ -233,6 +234,22 @@ def test_an_inpainting_model_begins_as_the_model_that_it_begins_from():
     for other in others:
         with pytest.raises(ValueError, match="differ in more"):
             GLIDE(other).begin_from(wider)
+
+
+def test_a_model_that_hears_nothing_begins_as_one_whose_sentence_is_empty_and_not_looked_at():
+    base = awake()
+    bare = replace(NET, vector=None, vector_bias=False, tokens=None)
+    alone = DDPM(DDPMConfig(bare, T=50, predicts="x0")).eval()
+    alone.begin_from(base)
+    before = answer(base, base.encode([None, None])._replace(tokens=None))
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.allclose(before, alone.denoiser(x, 20, None).x0, atol=1e-6)
+    for other in (replace(bare, multipliers=(1, 2)), NET):
+        with pytest.raises(ValueError, match="differ in more"):
+            DDPM(DDPMConfig(other, T=50, predicts="x0")).begin_from(base)
+    with pytest.raises(ValueError, match="differ in more"):
+        alone.begin_from(awake(INPAINTS))
 
 
 def test_what_learned_known_pixels_goes_on_with_them_where_a_smaller_picture_joins():
