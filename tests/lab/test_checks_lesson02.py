@@ -145,6 +145,16 @@ def signs(shape, generator):
     return torch.randn(shape, generator=generator).sign()
 
 
+def cut_off(shape, generator):
+    return torch.randn(shape, generator=generator).clamp(-2, 2)
+
+
+def test_noise_that_is_cut_off_is_refused_each_time():
+    for seed in range(6):
+        torch.manual_seed(seed)
+        assert checks.noising_step(step_with(cut_off)).status == "failed"
+
+
 @pytest.mark.parametrize("noise", [uniform, signs])
 def test_noise_that_is_not_normal_is_refused_though_its_variance_is_right(noise):
     for seed in range(5):

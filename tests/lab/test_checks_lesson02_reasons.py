@@ -32,6 +32,31 @@ def shift_by_log2(alpha_bar, k):
     return 1 / (1 + math.exp(2 * math.log2(k)) * (1 - alpha_bar) / alpha_bar)
 
 
+def shift_with_a_soft_divisor(alpha_bar, k):
+    ratio = alpha_bar / (1 - alpha_bar + 1e-8) / k**2
+    return ratio / (ratio + 1)
+
+
+def shift_by_a_square(alpha_bar, k):
+    return torch.sigmoid(torch.logit(alpha_bar) - math.log(k) ** 2)
+
+
+def shift_without_logarithm(alpha_bar, k):
+    return torch.sigmoid(torch.logit(alpha_bar) - 2 * k)
+
+
+def table_of_products_of_beta(beta):
+    return torch.cat([torch.ones(1, dtype=torch.float64), 1 - beta.cumprod(0)])
+
+
+def table_of_noise(beta):
+    return torch.nn.functional.pad(1 - torch.cumprod(1 - beta, 0), (1, 0))
+
+
+def table_padded_first(beta):
+    return torch.nn.functional.pad(1 - beta, (1, 0)).cumprod(0)
+
+
 def rescale(alpha_bar):
     signal = alpha_bar.sqrt()
     return ((signal - signal[-1]) / (1 - signal[-1])) ** 2
@@ -73,6 +98,12 @@ def rescale_as_the_paper(alpha_bar):
         ("shifted_alpha_bar", shift_with_a_tiny_eps, "You clamp ᾱ"),
         ("shifted_alpha_bar", shift_without_nan, "replace nan by 0"),
         ("shifted_alpha_bar", shift_by_log2, "natural logarithm"),
+        ("shifted_alpha_bar", shift_with_a_soft_divisor, "small number to 1−ᾱ"),
+        ("shifted_alpha_bar", shift_by_a_square, "(log k)²"),
+        ("shifted_alpha_bar", shift_without_logarithm, "subtract 2k"),
+        ("alpha_bar_table", table_of_products_of_beta, "You multiply the β's"),
+        ("alpha_bar_table", table_of_noise, "the variance of the noise"),
+        ("alpha_bar_table", table_padded_first, "every product is 0"),
         ("rescaled_alpha_bar", rescale_with_a_last_beta, "just above 0"),
         ("rescaled_alpha_bar", rescale_with_a_tiny_end, "just above 0"),
         ("rescaled_alpha_bar", rescale_with_a_clamp, "just above 0"),
@@ -136,6 +167,22 @@ def with_all_the_noise(alpha_bar, t):
     return alpha_bar[t].sqrt(), torch.ones(len(t))
 
 
+def without_noise(alpha_bar, t):
+    return alpha_bar[t].sqrt(), torch.zeros(len(t))
+
+
+def with_less_noise(alpha_bar, t):
+    return alpha_bar[t].sqrt(), -(1 - alpha_bar[t]).sqrt()
+
+
+def test_a_jump_that_is_clamped_is_named():
+    right = jump_with(lambda alpha_bar, t: (alpha_bar[t].sqrt(), (1 - alpha_bar[t]).sqrt()))
+    for seed in range(5):
+        torch.manual_seed(seed)
+        result = checks.jump(lambda *given: right(*given).clamp(-1, 1))
+        assert "You clamp the result" in (result.mistake or "")
+
+
 @pytest.mark.parametrize(
     ("factors", "words"),
     [
@@ -143,6 +190,8 @@ def with_all_the_noise(alpha_bar, t):
         (at_the_next_time_or_the_last, "alpha_bar[t + 1]"),
         (at_the_first_time, "first picture for all"),
         (with_all_the_noise, "factor of the noise is missing"),
+        (without_noise, "leave out the noise"),
+        (with_less_noise, "subtract the noise"),
     ],
 )
 def test_a_jump_at_another_time_or_with_all_the_noise_is_named(factors, words):
@@ -183,6 +232,14 @@ def squares(x, centers):
             lambda x, a, points: -squares(x, a**0.5 * points).sum(-1) / 2 / (1 - a) ** 2,
             "for the standard deviation",
         ),
+        (
+            lambda x, a, points: -squares(x, a**0.5 * points).sum(-1),
+            "leave out the variance",
+        ),
+        (
+            lambda x, a, points: -a * squares(x, a**0.5 * points).sum(-1) / 2 / (1 - a),
+            "belongs to x_t/√ᾱ_t",
+        ),
     ],
 )
 def test_a_wrong_exponent_of_the_guess_is_named(exponent, words):
@@ -203,6 +260,17 @@ def test_a_guess_that_went_through_float32_is_told_so_each_time():
         assert checks.best_guess(short).mistake == sentences.FEW_DIGITS
 
 
+@pytest.mark.parametrize("soften", [lambda total: total + 1e-10, lambda total: total.clamp(1e-30)])
+def test_a_guess_with_a_small_number_in_its_divisor_is_named(soften):
+    def softened(x, alpha_bar_t, points):
+        weight = (-squares(x, alpha_bar_t**0.5 * points).sum(-1) / 2 / (1 - alpha_bar_t)).exp()
+        return weight @ points / soften(weight.sum(1, keepdim=True))
+
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert "the small number that you add" in (checks.best_guess(softened).mistake or "")
+
+
 def no_noise(x, beta, generator):
     return (1 - beta) ** 0.5 * x
 
@@ -211,8 +279,35 @@ def no_roots(x, beta, generator):
     return (1 - beta) * x - beta * torch.randn(x.shape, generator=generator)
 
 
-@pytest.mark.parametrize(("step", "words"), [(no_noise, "no noise"), (no_roots, "Both roots")])
-def test_a_step_without_noise_or_without_roots_is_named(step, words):
+def unscaled(x, beta, generator):
+    return (1 - beta) ** 0.5 * x + torch.randn(x.shape, generator=generator)
+
+
+def noise_shrunk_too(x, beta, generator):
+    return (1 - beta) ** 0.5 * (x + beta**0.5 * torch.randn(x.shape, generator=generator))
+
+
+def by_euler(x, beta, generator):
+    return x - beta / 2 * x + beta**0.5 * torch.randn(x.shape, generator=generator)
+
+
+def with_rand(x, beta, generator):
+    noise = 2 * torch.rand(x.shape, generator=generator) - 1
+    return (1 - beta) ** 0.5 * x + beta**0.5 * noise
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (no_noise, "no noise"),
+        (no_roots, "Both roots"),
+        (unscaled, "do not scale the noise"),
+        (noise_shrunk_too, "only x shrinks"),
+        (by_euler, "1−β/2"),
+        (with_rand, "comes from rand"),
+    ],
+)
+def test_a_step_with_wrong_noise_or_without_roots_is_named(step, words):
     for seed in range(5):
         torch.manual_seed(seed)
         assert words in (checks.noising_step(step).mistake or "")

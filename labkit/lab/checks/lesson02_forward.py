@@ -25,7 +25,8 @@ noising_step = Check(
     "noising_step",
     reference=lambda x, beta, generator: GaussianChain(beta).step(x, generator),
     draw_inputs=lambda g: (
-        2 * torch.randn(*sizes(g, 2), generator=g),
+        # large enough that noise which is cut off at ±2 is refused each time
+        2 * torch.randn(*sizes(g, 2, 6, 12), generator=g),
         # far from ½, where √β and √(1−β) are one number
         between(0.1, 0.3, g) if is_odd(g) else between(0.7, 0.9, g),
         torch.Generator().manual_seed(whole(0, 10_000, g)),
@@ -34,8 +35,21 @@ noising_step = Check(
         "The noise has the standard deviation β: β is a variance, so multiply by √β.": (
             lambda x, beta, g: math.sqrt(1 - beta) * x + beta * _normal(x, g)
         ),
-        "The noise comes from rand, which is uniform on 0 … 1 and never negative; draw it with "
-        "randn.": lambda x, beta, g: _noised(x, beta, torch.rand(x.shape, generator=g)),
+        "The noise comes from rand, which is uniform on 0 … 1, not normal; draw it with randn.": [
+            lambda x, beta, g: _noised(x, beta, torch.rand(x.shape, generator=g)),
+            lambda x, beta, g: _noised(x, beta, torch.rand(x.shape, generator=g) - 0.5),
+            lambda x, beta, g: _noised(x, beta, 2 * torch.rand(x.shape, generator=g) - 1),
+        ],
+        "You do not scale the noise: it takes √β.": (
+            lambda x, beta, g: math.sqrt(1 - beta) * x + _normal(x, g)
+        ),
+        "You multiply the noise by √(1−β), too; only x shrinks, and the noise is added after.": (
+            lambda x, beta, g: math.sqrt(1 - beta) * (x + math.sqrt(beta) * _normal(x, g))
+        ),
+        "You shrink x by 1−β/2 or exp(−β/2), which is √(1−β) only for a β near 0.": [
+            lambda x, beta, g: (1 - beta / 2) * x + math.sqrt(beta) * _normal(x, g),
+            lambda x, beta, g: math.exp(-beta / 2) * x + math.sqrt(beta) * _normal(x, g),
+        ],
         "You add noise without shrinking x first, so the variance grows without end; multiply x "
         "by √(1−β).": lambda x, beta, g: x + math.sqrt(beta) * _normal(x, g),
         "You shrink x by 1−β, without the root: the variance of x then shrinks by (1−β)².": (
@@ -137,6 +151,11 @@ jump = Check(
         ),
         "You add the noise without shrinking x0 first; x0 takes √ᾱ_t.": (
             lambda x0, t, a, eps: x0 + _noise(a, t) * eps
+        ),
+        "You leave out the noise: √(1−ᾱ_t) times eps.": lambda x0, t, a, eps: _signal(a, t) * x0,
+        "You subtract the noise.": lambda x0, t, a, eps: _signal(a, t) * x0 - _noise(a, t) * eps,
+        "You clamp the result; with noise in it, x_t may leave [−1, 1].": (
+            lambda x0, t, a, eps: (_signal(a, t) * x0 + _noise(a, t) * eps).clamp(-1, 1)
         ),
         "You use α_t = ᾱ_t/ᾱ_{t−1}, a single step; the jump from 0 to t needs the whole product "
         "ᾱ_t.": _of_one_step,

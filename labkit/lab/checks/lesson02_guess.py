@@ -1,13 +1,14 @@
 """The check of lesson 02 on the posterior mean, the best guess of the clean picture."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from labkit.lab.checks import compare, sentences
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import between, sizes
+from labkit.lab.checks.random_inputs import SMALL, between, sizes
 from labkit.mixture import GaussianMixture
 from labkit.schedule import NoiseSchedule
 
@@ -29,6 +30,11 @@ def _exponent(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
 def _underflowing(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
     weight = _exponent(x, alpha_bar_t, points).exp()
     return weight @ points / weight.sum(1, keepdim=True)
+
+
+def _softened(x: Tensor, alpha_bar_t: float, points: Tensor, eps: float) -> Tensor:
+    weight = _exponent(x, alpha_bar_t, points).exp()
+    return weight @ points / (weight.sum(1, keepdim=True) + eps)
 
 
 def _of_mean_squares(x: Tensor, alpha_bar_t: float, points: Tensor) -> Tensor:
@@ -114,6 +120,17 @@ best_guess = Check(
         ),
         "Far from all points every exp underflows to 0, and 0/0 is nan: softmax of the exponents "
         "is the same, and does not.": _underflowing,
+        "Far from all points every exp underflows to 0; the small number that you add to their sum "
+        "makes the guess 0 there: softmax of the exponents needs none.": [
+            partial(_softened, eps=eps) for eps in (*SMALL, 1e-16, 1e-20, 1e-30)
+        ],
+        "You leave out the variance of the noise: −‖x_t − √ᾱ_t x_i‖² / (2 (1−ᾱ_t)).": [
+            lambda x, a, points: (-_squares(x, math.sqrt(a) * points)).softmax(1) @ points,
+            lambda x, a, points: (-_squares(x, math.sqrt(a) * points) / 2).softmax(1) @ points,
+        ],
+        "You take the variance (1−ᾱ_t)/ᾱ_t, which belongs to x_t/√ᾱ_t; that of x_t is 1−ᾱ_t.": (
+            lambda x, a, points: (a * _exponent(x, a, points)).softmax(1) @ points
+        ),
         "You average the shrunken points √ᾱ_t x_i, which guesses √ᾱ_t x_0; average the points.": (
             lambda x, a, points: _exponent(x, a, points).softmax(1) @ (math.sqrt(a) * points)
         ),

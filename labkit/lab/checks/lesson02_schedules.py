@@ -8,7 +8,7 @@ from torch import Tensor
 
 from labkit.lab.checks import compare
 from labkit.lab.checks.framework import Check
-from labkit.lab.checks.random_inputs import between, is_odd, random_table, size
+from labkit.lab.checks.random_inputs import SMALL, between, is_odd, random_table, size
 from labkit.schedule import from_alpha_bar, from_betas
 
 # The table of the schedule.
@@ -44,8 +44,15 @@ alpha_bar_table = Check(
             lambda beta: _with_one(1 - beta),
             lambda beta: 1 - beta,
         ],
-        "You multiply the β's; what each step keeps is 1−β: the product of those.": (
-            lambda beta: _with_one(torch.cumprod(beta, 0))
+        "You multiply the β's; what each step keeps is 1−β: the product of those.": [
+            lambda beta: _with_one(torch.cumprod(beta, 0)),
+            lambda beta: _with_one(1 - torch.cumprod(beta, 0)),
+        ],
+        "This is 1−ᾱ, the variance of the noise; the table holds ᾱ, the share of the picture.": (
+            lambda beta: 1 - _alpha_bar_table(beta)
+        ),
+        "You put the 0 in front before you multiply, so every product is 0; ᾱ_0 is 1.": (
+            lambda beta: torch.zeros(len(beta) + 1, dtype=torch.float64)
         ),
         "You subtract the sum of the β's; each step takes its share of what is left, so the "
         "(1−β)'s are multiplied.": lambda beta: _with_one(1 - torch.cumsum(beta, 0)),
@@ -81,7 +88,9 @@ def _clamped(alpha_bar: Tensor, k: float, eps: float) -> Tensor:
     return _shifted_alpha_bar(alpha_bar.clamp(eps, 1 - eps), k)
 
 
-SMALL = [*(10.0**-n for n in range(3, 13)), torch.finfo(torch.float32).eps]  # usual clamps
+def _softened(alpha_bar: Tensor, k: float, eps: float) -> Tensor:
+    return _by_ratio(alpha_bar / (1 - alpha_bar + eps) / k**2)
+
 
 shifted_alpha_bar = Check(
     "shifted_alpha_bar",
@@ -109,6 +118,16 @@ shifted_alpha_bar = Check(
         "You clamp ᾱ, so ᾱ_0 is no longer 1; torch.logit and torch.sigmoid handle infinity.": [
             partial(_clamped, eps=eps) for eps in SMALL
         ],
+        "You add a small number to 1−ᾱ, so ᾱ_0 is no longer 1; write 1/(1+1/SNR), or go through "
+        "the logarithm: torch.logit and torch.sigmoid handle infinity.": [
+            partial(_softened, eps=eps) for eps in SMALL
+        ],
+        "You subtract (log k)²; log k² is 2 log k.": (
+            lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) - math.log(k) ** 2)
+        ),
+        "You subtract 2k; the logarithm is missing: 2 log k.": (
+            lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) - 2 * k)
+        ),
         "Here log is the natural logarithm: math.log, not log2 or log10.": [
             lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) - 2 * math.log2(k)),
             lambda alpha_bar, k: torch.sigmoid(torch.logit(alpha_bar) - 2 * math.log10(k)),

@@ -7,6 +7,8 @@ from torch.overrides import TorchFunctionMode
 
 from labkit.schedule import NoiseSchedule, from_betas
 
+# Numbers that are added to a divisor, or clamp a number, so that nothing is divided by 0.
+SMALL = [*(10.0**-n for n in range(3, 13)), torch.finfo(torch.float32).eps]
 STEPS = 50  # of a random table, or some more; each β large enough to tell mistakes apart
 
 
