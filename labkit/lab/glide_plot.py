@@ -89,7 +89,7 @@ def against_scale(
             axis.axhline(ceilings[title], linestyle=":", color=plots.BLACK, linewidth=1)
         axis.set(title=title, xlabel="weak → strong")
         axis.set_xticks([])
-    axes[0][0].legend(fontsize=8)
+    axes[0][0].legend(fontsize=8, loc="center left", bbox_to_anchor=(0.02, 0.75))
     return figure
 
 

@@ -88,7 +88,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Words can guide a network that never learned any. This one was trained on scenes of colored shapes, without a word. A second network knows which sentences and pictures belong together (lesson 07). Its gradient changes each step of the sampler (lesson 08). The color is often right, the shape much less often; lesson 08 measures that, too.
+# Words can guide a network that takes none. This one generates scenes of colored shapes and has no input for text. A second network knows which sentences and pictures belong together (lesson 07). Its gradient changes each step of the sampler (lesson 08). The color is often right, the shape much less often; lesson 08 measures that, too.
 
 # %%
 prompts = ["a red heart", "a blue star", "a green circle", "a yellow moon", "a purple square"]
