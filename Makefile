@@ -10,12 +10,13 @@ WORKERS ?= 2
 IN  := .venv/bin/
 PIP := $(IN)python -m pip install --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help lab test notebooks doctor clean
+.PHONY: help lab test notebooks site doctor clean
 
 help:
 	@echo "make lab         set everything up (once) and open JupyterLab on lesson 00"
 	@echo "make test        prove everything: style, code, every notebook, the browser"
 	@echo "make notebooks   execute notebooks/src into notebooks; NAME=01_markov_chains for one"
+	@echo "make site        build the lessons and all pages into build/site, to read without Jupyter"
 	@echo "make doctor      check the set-up, and say how to mend what is wrong"
 	@echo "make clean       remove the environment and what tools left behind"
 	@echo "PYTHON=python3.12 chooses the Python, TORCH=... the build of torch (see README.md)"
@@ -35,11 +36,14 @@ test: .venv/.test
 notebooks: .venv/.test
 	@$(IN)python notebooks/build.py $(NAME)
 
+site: .venv/.site
+	@$(IN)python -m docs.site.build
+
 doctor: .venv/.lab
 	@$(IN)labkit doctor
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -59,5 +63,10 @@ clean:
 
 .venv/.test: .venv/.lab
 	@echo "Installing what the tests need"
-	@$(PIP) --quiet --editable ".[test]"
+	@$(PIP) --quiet --editable ".[test,site]"
+	@touch $@
+
+.venv/.site: .venv/.lab
+	@echo "Installing what builds the site"
+	@$(PIP) --quiet --editable ".[site]"
 	@touch $@

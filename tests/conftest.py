@@ -24,9 +24,10 @@ def part(nodeid: str) -> str:
     if path.endswith(".ipynb"):
         return f"notebook {Path(path).stem}"
     folders = Path(path).parts[1:-1]
-    names = {"notebooks": "source and notebook in step", "browser": "browser"}
-    if folders and folders[0] in ("notebooks", "browser", "parity", "faults", "lab", "machines"):
-        return names.get(folders[0], folders[0])
+    names = {name: name for name in ("browser", "site", "parity", "faults", "lab", "machines")}
+    names["notebooks"] = "source and notebook in step"
+    if folders and folders[0] in names:
+        return names[folders[0]]
     return "style" if path.endswith("test_style.py") else "unit, exact and property"
 
 
