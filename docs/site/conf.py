@@ -36,6 +36,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 html_context = {"default_mode": "auto"}  # as light or dark as the reader's system
+html_show_search_summary = False  # it would be fetched, which a page opened from disk may not
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
