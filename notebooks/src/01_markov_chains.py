@@ -73,7 +73,7 @@ plots.show(figure, "Above, the bars of the three cats are different at n = 0 and
 #
 # ### What is a stochastic process? Tomorrow's rain
 #
-# A **stochastic process** is a quantity that changes at random in time: $X_0,X_1,X_2,\dots$, one random variable per day, and a rule for how they depend on each other. In both towns below it rains, in the long run, on one day in four.
+# A **stochastic process** is a quantity that changes at random in time: $X_0,X_1,X_2,\dots$, one random variable per day, and a rule for how they depend on each other. In both towns below it rains on one day in four on average. A *run* is a series of rainy days with no dry day between them.
 
 # %%
 from itertools import groupby
@@ -109,7 +109,7 @@ plots.show(figure, "120 days of weather in two towns. In the first town the rain
 # |**play**|0.15|0.8|0.05|
 # |**eat**|0.25|0.25|0.5|
 #
-# As a graph, each arrow has the color of the state where the step begins. A wider arrow is a likelier step.
+# Drawn as a graph: each arrow has the color of the state where the step begins. A wider arrow is a likelier step.
 
 # %%
 figure, axes = plots.subplots(1, 2, size=(10, 4))
@@ -207,7 +207,7 @@ print("in detailed balance:", torch.allclose(flow, flow.T, rtol=0, atol=1e-15))
 print("a step changes nothing:", torch.allclose(by_hand @ cat.P, by_hand, rtol=0, atol=1e-15))
 
 # %% [markdown]
-# **$\pi_i$ is also the long-run share of time in state $i$.** In a finite irreducible chain this holds with probability 1 for one long walk, from any start (the ergodic theorem; we do not prove it). So our cat sleeps 15 hours a day on average, plays 7.5 and eats 1.5. We count one walk:
+# **$\pi_i$ is also the long-run share of time in state $i$.** In a finite irreducible chain this holds with probability 1 for one long walk, from any start (the ergodic theorem; we do not prove it). So our cat sleeps 15 hours a day on average, plays 7.5 and eats 1.5. Single days differ, as the standard deviation below shows. We count one walk:
 
 # %%
 walk = torch.tensor(cat.walk(20_000, "sleep", torch.Generator().manual_seed(0))[1:])
@@ -284,7 +284,7 @@ plots.show(figure, "Total variation against steps on a logarithmic axis. After t
 # %% [markdown]
 # With $|\lambda_2|=0.741$ the distance halves every $\log 0.5/\log 0.741\approx2.3$ steps, 23 minutes. After three hours (18 steps), the probability of any event is at most 0.0031 from the stationary one; between two starts it differs by at most 0.0048.
 #
-# **Careful with $\lambda_2=0$.** It does not mean that the chain forgets in one step. This matrix cannot be diagonalised; $\lambda_2=\lambda_3=0$, and it needs two steps:
+# **Careful with $\lambda_2=0$.** It does not mean that the chain forgets in one step. The matrix below cannot be diagonalized: $\lambda_2=\lambda_3=0$, and its chain needs two steps:
 
 # %%
 two_steps = Chain([[0.5, 0.5, 0], [0.3, 0.3, 0.4], [0.4, 0.4, 0.2]], cat.states)
@@ -338,7 +338,9 @@ assert abs(held[0] - 0.635) < 0.001 and down.min() > 0.5 and down.max() < 0.85
 assert abs(down.prod() - goal[9] / goal[5]) < 1e-6
 
 # %% [markdown]
-# Move the slider. Places 1 to 9 around the sunny place 5 empty slowly: after 100 steps they still hold 0.635; in the limit it is 0.466. The four steps down to the dark place 9 are accepted with probability 0.51 to 0.84 each, and all four with probability $\pi_9/\pi_5=0.17$. Such peaks are called *modes*, and this chain of small steps crosses between them slowly.
+# Move the slider. This $\pi$ has two peaks, at the sunny places 5 and 15; peaks are called *modes*. From place 5, the probability of places 1 to 9 falls slowly: it is 0.635 after 100 steps, and 0.466 in the limit. The four steps to the dark place 9 are accepted with probability 0.51 to 0.84 each, and all four with probability $\pi_9/\pi_5=0.17$.
+#
+# A chain of small steps moves slowly from mode to mode. From place 9, between the modes, the distance after 100 steps is only 0.044.
 
 
 # %%
@@ -415,21 +417,31 @@ plots.show(figure, "Twelve walks start around 3. The exact mean falls to 0.40 in
 #
 # $$x_n=(1-\beta)^{n/2}\,x_0+\sqrt{1-(1-\beta)^n}\;\bar\varepsilon_n,\qquad\bar\varepsilon_n\sim\mathcal N(0,1).$$
 #
-# For every fixed $x_0$ the first term goes to 0, and the second to $\mathcal N(0,1)$. Every pixel of a picture gets its own independent noise. **So the limit is $\mathcal N(0,I)$ from every start.** A check with two pixels that start at 1 and −1. The last number is the largest difference between the distribution functions of $\bar\varepsilon_n$ and of $\mathcal N(0,1)$; 20,000 exact draws give $0.006\pm0.002$:
+# For every fixed $x_0$ the first term goes to 0, and the second to $\mathcal N(0,1)$. Every pixel of a picture gets its own independent noise. **So the limit is $\mathcal N(0,I)$ from every start.** A check with two pixels that start at 1 and −1. For each pixel, take the largest difference between the distribution functions of $\bar\varepsilon_n$ and of $\mathcal N(0,1)$. The last number is the larger of the two. The last line gives it for exact draws from $\mathcal N(0,1)$:
 
 # %%
 generator, start = torch.Generator().manual_seed(0), torch.tensor([1.0, -1.0]).double()
+ranks = torch.arange(1, 20_001)[:, None] / 20_000  # the distribution function at sorted draws
+
+
+def largest_gap(uniform):
+    """From the distribution function of uniform draws, for draws (…, 20_000, 2)."""
+    return (uniform.sort(-2).values - ranks).abs().amax((-2, -1))
+
+
 x = start.repeat(20_000, 1)
 for n in range(1, 401):
     x = chain.step(x, generator)
     if n in (20, 100, 400):
         kept = (1 - chain.beta) ** n
         noise = (x - kept**0.5 * start) / (1 - kept) ** 0.5  # ε̄, if the formula is right
-        below = torch.special.ndtr(noise).sort(0).values  # uniform on [0, 1], if it is N(0, 1)
-        gap = (below.T - torch.arange(1, 20_001) / 20_000).abs().max()
+        gap = largest_gap(torch.special.ndtr(noise))  # uniform on [0, 1], if it is N(0, 1)
         print(f"n = {n:3}: mean {x.mean(0).numpy().round(3)}, formula "
               f"{(kept**0.5 * start).numpy().round(3)}; difference {gap:.4f}")  # fmt: skip
         assert gap < 0.015 and (noise.T.cov() - torch.eye(2)).abs().max() < 0.05
+chance = largest_gap(torch.rand(60, 20_000, 2, generator=generator))  # 60 times exact draws
+print(f"exact draws: difference {chance.mean():.4f} ± {chance.std():.4f}")
+assert abs(chance.mean() - 0.007) < 0.001
 
 # %% [markdown]
 # Is this the same theory? Take 161 points from −6 to 6 as states, with a transition probability between each two of them. This is an ordinary `Chain`:
@@ -720,7 +732,7 @@ plots.show(figure, "The counted total variation is near the line of the theory d
 # %% [markdown]
 # ## 8 · Break it
 #
-# Four mistakes and exceptions that you should recognise:
+# Two chains that do not forget their start, and two mistakes. Learn to recognize all four:
 
 # %%
 swing = Chain([[0, 1], [1, 0]], ("tick", "tock"))
@@ -939,7 +951,7 @@ def gaussian_step_solution(x, beta, eps):
 checks.gaussian_step(gaussian_step_solution).require()
 
 # %% [markdown]
-# ### 9.6 How long until it is forgotten? &nbsp; ●●● 45 minutes
+# ### 9.6 How long until the start is forgotten? &nbsp; ●●● 45 minutes
 #
 # The **mixing time** is the smallest $n\ge0$ for which $\mathrm{TV}(S_n,\pi)\le$ `tolerance` **for every start**. Return a whole number.
 #
@@ -1037,7 +1049,7 @@ quiz.ask(
 # ## 11 · Recap
 #
 # - In a **Markov chain** the next state depends only on the present one, and $S_n=S_0P^n$.
-# - **Stationary**: one more step changes nothing, $\pi P=\pi$: a linear system, a left eigenvector, and the limit of powers if they converge.
+# - **Stationary**: one more step changes nothing, $\pi P=\pi$. Solve it as a linear system, take a left eigenvector, or iterate if the chain converges.
 # - The distance decays **like** $|\lambda_2|^n$. Periodic chains need not converge; in reducible ones the start can decide.
 # - $\pi$ is also the **share of time** in one long walk. To estimate $P$, count.
 # - The chain $\sqrt{1-\beta}\,x+\sqrt\beta\,\varepsilon$ takes every start to $\mathcal N(0,I)$. The backward step depends on the start.

@@ -1,5 +1,7 @@
 """The checks of lesson 01 pass what is right and name what is wrong."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -183,7 +185,29 @@ def test_a_learner_who_averages_two_steps_fails_where_the_period_is_three():
         row = torch.full_like(P[0], 1 / len(P)) @ torch.linalg.matrix_power(P, 1000)
         return (row + row @ P) / 2
 
-    assert "period 2 only" in checks.stationary_distribution(of_two).message
+    assert "a few successive steps" in checks.stationary_distribution(of_two).message
+
+
+@pytest.mark.parametrize("many", [3, 4, 6, 10, 12, 60])
+def test_a_mean_of_successive_steps_is_refused_though_it_suits_some_periods(many):
+    def mean(P):
+        return sum(torch.linalg.matrix_power(P, 1000 + i)[0] for i in range(many)) / many
+
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert not checks.stationary_distribution(mean).passed
+
+
+@pytest.mark.parametrize("eig", [torch.linalg.eig, lambda P: np.linalg.eig(P.numpy())])
+def test_a_learner_who_keeps_the_sign_of_the_eigenvector_is_told_so_each_time(eig):
+    def by_sizes(P):
+        values, vectors = map(torch.as_tensor, eig(P.T))
+        vector = vectors[:, values.real.argmax()].real
+        return vector / vector.abs().sum()
+
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert "turns the sign" in (checks.stationary_distribution(by_sizes).mistake or "")
 
 
 @pytest.mark.parametrize("most", [3, 5, 10, 20, 24, 50, 100])
@@ -300,3 +324,75 @@ def test_a_stationary_distribution_that_went_through_float32_is_told_so():
     for seed in range(3):
         torch.manual_seed(seed)
         assert checks.stationary_distribution(short).mistake == sentences.FEW_DIGITS
+
+
+def counts_of(path, k):
+    counts = torch.zeros(k, k, dtype=torch.float64)
+    for i, j in zip(path, path[1:]):
+        counts[i, j] += 1
+    return counts
+
+
+def with_a_small_number(path, k):
+    counts = counts_of(path, k)
+    return counts / (counts.sum(1, keepdim=True) + 1e-6)
+
+
+def without_the_last_step(path, k):
+    counts = counts_of(path[: len(path) - 1], k)
+    return counts / counts.sum(1, keepdim=True)
+
+
+def of_length_1(path, k):
+    return torch.nn.functional.normalize(counts_of(path, k), dim=-1)
+
+
+def without_a_diagonal(target, Q):
+    P = torch.zeros_like(Q)
+    for i in range(len(Q)):
+        for j in range(len(Q)):
+            if i != j:
+                P[i, j] = Q[i, j] * min(1, (target[j] * Q[j, i] / (target[i] * Q[i, j])).item())
+    return P
+
+
+def with_the_sums_of_columns(target, Q):
+    P = Q * ((target * Q.T) / (target[:, None] * Q)).clamp(max=1)
+    return P + torch.diag(1 - P.sum(0))
+
+
+def by_euler(x, beta, eps):
+    return x - 0.5 * beta * x + beta**0.5 * eps
+
+
+def over_the_starts(P, tolerance):
+    pi, n = by_linear_solve(P), 0
+    while (torch.linalg.matrix_power(P, n) - pi).abs().sum(0).max() / 2 > tolerance:
+        n += 1
+    return n
+
+
+def by_the_gap(P, tolerance):
+    second = sorted(torch.linalg.eigvals(P).abs().tolist())[-2]
+    return math.ceil(1 / (1 - second))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "words"),
+    [
+        ("count_transitions", with_a_small_number, "small number to the sums"),
+        ("count_transitions", without_the_last_step, "leave out the last step"),
+        ("count_transitions", of_length_1, "rows have length 1"),
+        ("metropolis_matrix", without_a_diagonal, "rows do not sum to 1"),
+        ("metropolis_matrix", with_the_sums_of_columns, "sums of the columns"),
+        ("metropolis_matrix", lambda target, Q: Q.clone(), "the proposal itself"),
+        ("gaussian_step", by_euler, "1 − β/2"),
+        ("gaussian_step", lambda x, beta, eps: x + beta * eps, "do not shrink x"),
+        ("steps_to_forget", over_the_starts, "down the columns"),
+        ("steps_to_forget", by_the_gap, "with the gap"),
+    ],
+)
+def test_a_natural_mistake_is_answered_with_its_own_reason(name, wrong, words):
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert words in (getattr(checks, name)(wrong).mistake or "")

@@ -84,6 +84,11 @@ def _begun_above_0(path: list[int], k: int, first: float) -> Tensor:
     return _shares(_count(path, k) + first)
 
 
+def _softened(path: list[int], k: int, eps: float) -> Tensor:
+    counts = _count(path, k)
+    return counts / (counts.sum(1, keepdim=True) + eps)
+
+
 def _every_second(path: list[int], k: int) -> Tensor:
     return _shares(sum(_count(path[n : n + 2], k) for n in range(0, len(path) - 1, 2)))
 
@@ -101,7 +106,7 @@ count_transitions = Check(
     "count_transitions",
     reference=_frequencies,
     draw_inputs=_draw_walk,
-    tolerance=1e-9,
+    tolerance=1e-12,
     mistakes={
         "Your rows do not sum to 1: these are counts; divide every row by its own sum.": _count,
         "You divide by the sums of the columns, so yours says where a step came from; divide every "
@@ -136,6 +141,18 @@ count_transitions = Check(
         "possible; the most likely matrix counts only what was seen.": [
             partial(_begun_above_0, first=first) for first in (1, 0.5, 0.01, 1e-3, 1e-6)
         ],
+        "You add a small number to the sums, so that your rows sum to less than 1; each state is "
+        "left at least once, and no sum is 0.": [
+            partial(_softened, eps=10.0**-n) for n in range(3, 10)
+        ],
+        "You leave out the last step of the walk, or the first; a walk of m states has m − 1 "
+        "steps: zip(path, path[1:]).": [
+            lambda path, k: _frequencies(path[:-1], k),
+            lambda path, k: _frequencies(path[1:], k),
+        ],
+        "Your rows have length 1; probabilities sum to 1: divide every row by its own sum.": (
+            lambda path, k: torch.nn.functional.normalize(_count(path, k), dim=1)
+        ),
         "You count each step in both directions; only the step from i to j belongs in P[i, j].": (
             lambda path, k: _shares(_count(path, k) + _count(path, k).T)
         ),

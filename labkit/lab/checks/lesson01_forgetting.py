@@ -56,9 +56,13 @@ gaussian_step = Check(
         "You multiply the noise by √(1 − β), too; only x shrinks, and the noise is added after.": (
             lambda x, beta, eps: (1 - beta) ** 0.5 * (x + beta**0.5 * eps)
         ),
-        "You shrink x by exp(−β/2), which is √(1 − β) only for a β near 0; then the squares of the "
-        "two factors do not sum to 1.": lambda x, beta, eps: (
-            math.exp(-beta / 2) * x + beta**0.5 * eps
+        "You shrink x by 1 − β/2 or exp(−β/2), which is √(1 − β) only for a β near 0; then the "
+        "squares of the two factors do not sum to 1.": [
+            lambda x, beta, eps: (1 - beta / 2) * x + beta**0.5 * eps,
+            lambda x, beta, eps: math.exp(-beta / 2) * x + beta**0.5 * eps,
+        ],
+        "You add β times the noise and do not shrink x; the noise takes √β, and x takes √(1−β).": (
+            lambda x, beta, eps: x + beta * eps
         ),
         "You draw your own noise, and with rand, which lies between 0 and 1; use eps.": (
             lambda x, beta, eps: (1 - beta) ** 0.5 * x + beta**0.5 * torch.rand_like(x)
@@ -126,6 +130,10 @@ def _by_the_first_distance(P: Tensor, tolerance: float) -> int:
     """The smallest n with max TV(S_0, π) |λ₂|ⁿ ≤ tolerance."""
     first = _worst(torch.eye(len(P), dtype=P.dtype), by_linear_solve(P))
     return max(math.ceil(_by_the_slope(P, tolerance / first)), 0)
+
+
+def _gap(P: Tensor) -> float:
+    return 1 - Chain(P).eigenvalues()[1].abs().item()
 
 
 def _by_the_slope(P: Tensor, tolerance: float) -> float:
@@ -199,6 +207,16 @@ steps_to_forget = Check(
         "maximum over the rows.": [
             partial(_steps, distance=lambda rows, pi: (rows - pi).abs().sum() / 2),
             partial(_steps, distance=lambda rows, pi: (rows - pi).abs().sum()),
+        ],
+        "You sum down the columns, over the starts; total variation sums over the states, along a "
+        "row: .sum(1).": [
+            partial(_steps, distance=lambda rows, pi: (rows - pi).abs().sum(0).max() / 2),
+            partial(_steps, distance=lambda rows, pi: (rows - pi).abs().sum(0).max()),
+        ],
+        "You compute with the gap 1 − |λ₂|, which tells only roughly how long it takes, and leaves "
+        "out the constant C: count the steps instead.": [
+            lambda P, tolerance: math.ceil(1 / _gap(P)),
+            lambda P, tolerance: math.ceil(math.log(1 / tolerance) / _gap(P)),
         ],
         "You compare the starts with each other; TV(S_n, π) is the distance of each from π.": (
             partial(_steps, distance=_between_the_rows)

@@ -37,6 +37,15 @@ def _stay_replaced(target: Tensor, Q: Tensor) -> Tensor:
     return P.diagonal_scatter(1 - P.sum(1))
 
 
+def _off_the_diagonal(target: Tensor, Q: Tensor) -> Tensor:
+    return _towards(_flow(target, Q), target[:, None]).fill_diagonal_(0)
+
+
+def _refused_by_columns(target: Tensor, Q: Tensor) -> Tensor:
+    P = torch.minimum(_flow(target, Q), _flow(target, Q).T) / target[:, None]
+    return P + torch.diag(1 - P.sum(0))
+
+
 def _scaled_rows(target: Tensor, Q: Tensor) -> Tensor:
     P = Q * (_flow(target, Q).T / _flow(target, Q)).clamp(max=1)
     return P / P.sum(1, keepdim=True)
@@ -82,8 +91,14 @@ metropolis_matrix = Check(
             lambda target, Q: _accepted(target, Q, ((target * Q).T / (target * Q)).clamp(max=1)),
         ],
         "Your rows do not sum to 1: a refused step stays, so its probability belongs "
-        "on the diagonal.": lambda target, Q: (
-            Q * (_flow(target, Q).T / _flow(target, Q)).clamp(max=1)
+        "on the diagonal.": [
+            lambda target, Q: Q * (_flow(target, Q).T / _flow(target, Q)).clamp(max=1),
+            _off_the_diagonal,
+        ],
+        "You take what is refused from the sums of the columns; it is what the row of a state "
+        "lacks: 1 − P.sum(1).": _refused_by_columns,
+        "This is the proposal itself; a move is accepted with min(1, π_j q_ji / π_i q_ij) only.": (
+            lambda target, Q: Q
         ),
         "You do not cap the acceptance at 1: no probability is above 1, and rows get negative "
         "entries on the diagonal.": lambda target, Q: _accepted(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Generator, Tensor
 from labkit.lab.checks.calling import TooSlow
 from labkit.lab.checks.framework import Check
 from labkit.lab.checks.lesson01_chains import random_rows
-from labkit.lab.checks.random_inputs import size, turn, whole
+from labkit.lab.checks.random_inputs import size, turn
 from labkit.markov import by_linear_solve
 
 
@@ -33,15 +34,25 @@ def _unscaled_by_numpy(P: Tensor) -> Tensor:
     return torch.from_numpy(vectors[:, np.abs(values - 1).argmin()].real)
 
 
-def _column(P: Tensor, choose: Callable, eig: Callable) -> Tensor:
+def _column(P: Tensor, choose: Callable, eig: Callable, part: Callable = torch.real) -> Tensor:
     """The eigenvector of P.T in the column that `choose` finds by the eigenvalues."""
     values, vectors = map(torch.as_tensor, eig(P.T))
-    vector = vectors[:, choose(values)].real
+    vector = part(vectors[:, choose(values)])
     return vector / vector.sum()
+
+
+def _by_sizes(P: Tensor, eig: Callable) -> Tensor:
+    """The right eigenvector, divided by a sum that is positive whatever its sign."""
+    values, vectors = map(torch.as_tensor, eig(P.T))
+    vector = vectors[:, (values - 1).abs().argmin()].real
+    return vector / vector.abs().sum()
 
 
 def _by_numpy(P: Tensor):
     return np.linalg.eig(P.numpy())
+
+
+EIGS = (torch.linalg.eig, _by_numpy)
 
 
 def _first(values: Tensor) -> int:
@@ -68,31 +79,34 @@ def _iterate(P: Tensor, start: Callable, steps: int) -> Tensor:
     return start(P) @ torch.linalg.matrix_power(P, steps)
 
 
-def _mean_of_two(P: Tensor, start: Callable, steps: int) -> Tensor:
-    return (_iterate(P, start, steps) + _iterate(P, start, steps + 1)) / 2
+def _mean_of_several(P: Tensor, start: Callable, steps: int, many: int) -> Tensor:
+    return sum(_iterate(P, start, steps + i) for i in range(many)) / many
 
 
 def _hides_one(P: Tensor) -> bool:
     """Whether 1 is neither the first eigenvalue nor the last, nor, in a periodic chain, by
-    rounding the largest."""
-    spectra = [torch.as_tensor(eig(P.T)[0]) for eig in (torch.linalg.eig, _by_numpy)]
+    rounding the largest; and in the other chains its eigenvector comes with the negative sign."""
+    if P[0, 0] > 0 and any(_by_sizes(P, eig).sum() > 0 for eig in EIGS):
+        return False
+    spectra = [torch.as_tensor(eig(P.T)[0]) for eig in EIGS]
     ways = (_first, _last, _largest) if P[0, 0] == 0 else (_first, _last)
     return all(abs(values[way(values)] - 1) > 0.01 for values in spectra for way in ways)
 
 
 def _draw_any_chain(generator: Generator):
-    """In turn a chain that mixes, one of period 2 and one of period 3."""
-    k, period = size(generator, 4, 6), 1 + turn(generator, 3)
+    """In turn a chain that mixes, one of period 2 and one of period 7, so that the mean of a few
+    successive steps, or of 10, 12 or 60 of them, is not π."""
+    period = (1, 2, 7)[turn(generator, 3)]
+    k = 8 if period == 7 else size(generator, 4, 6)
     P = torch.zeros(k, k, dtype=torch.float64)
     if period == 1:  # one state is rarely entered and hard to leave
         P = random_rows(generator, k, k) * torch.tensor([0.05] + [1.0] * (k - 1))
-        P[0, 0] = 3
-    else:  # from state 0 to one of the others, at once or over a third group, and back: groups of
+        P[0, 0] = 2
+    else:  # from state 0 to one of the others, at once or over further groups, and back: groups of
         # unequal size, so that no usual start settles
-        first = k if period == 2 else whole(2, k - 1, generator)
-        P[0, 1:first] = random_rows(generator, first - 1)
-        P[1:first, first:] = random_rows(generator, first - 1, k - first)
-        P[first if period == 3 else 1 :, 0] = 1
+        groups = list(pairwise([0, 1, *(range(3, k) if period == 7 else ()), k]))
+        for (a, b), (c, d) in zip(groups, groups[1:] + groups[:1]):
+            P[a:b, c:d] = random_rows(generator, b - a, d - c)
     for _ in range(200):  # the names of the states decide in which order eigenvalues come
         order = torch.randperm(k, generator=generator)
         shuffled = P[order][:, order] / P[order].sum(1, keepdim=True)
@@ -113,8 +127,8 @@ def _until_it_settles(P: Tensor) -> Tensor:
     return by_linear_solve(P)
 
 
-# The last step decides where a periodic chain is: all remainders for the periods 2 and 3.
-LATE = range(9_996, 10_002)
+# The last step decides where a periodic chain is: all remainders for the periods 2 and 7.
+LATE = range(9_996, 9_996 + 14)
 
 stationary_distribution = Check(
     "stationary_distribution",
@@ -138,9 +152,15 @@ stationary_distribution = Check(
         ],
         "You take the wrong column of eig: eigenvalues come in no order, and in a periodic chain "
         "several are of the largest size; take the column whose eigenvalue is nearest to 1.": [
-            partial(_column, choose=choose, eig=eig)
+            partial(_column, choose=choose, eig=eig, part=part)
             for choose in (_first, _last, _largest)
-            for eig in (torch.linalg.eig, _by_numpy)
+            for eig in EIGS
+            for part in (torch.real, torch.abs)
+            if part is torch.real or choose is not _largest  # else it is right
+        ],
+        "You divide by the sum of the sizes; an eigenvector may come with negative entries only, "
+        "and keeps them: divide by the sum itself, which turns the sign as well.": [
+            partial(_by_sizes, eig=eig) for eig in EIGS
         ],
         "Your right-hand side is all ones; only the equation of the sum has a 1 there, the others "
         "are π (P − I) = 0.": [_all_ones, lambda P: _all_ones(P, 0)],
@@ -158,11 +178,13 @@ stationary_distribution = Check(
         "draws some; solve π P = π instead, which has an answer all the same.": [
             partial(_iterate, start=_even_spread, steps=steps) for steps in LATE
         ],
-        "You average two successive steps, which is right for the period 2 only; the check draws "
-        "chains of period 3, too; solve π P = π instead, which has an answer all the same.": [
-            partial(_mean_of_two, start=start, steps=steps)
+        "You average a few successive steps, which is right only if the period divides their "
+        "number; the check draws chains of several periods: solve π P = π instead, which has an "
+        "answer all the same.": [
+            partial(_mean_of_several, start=start, steps=steps, many=many)
+            for many in (2, 6)
             for start in (_state_0, _even_spread)
-            for steps in LATE[:3]
+            for steps in LATE[:7]
         ],
     },
     against=by_linear_solve,
