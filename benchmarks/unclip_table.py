@@ -37,7 +37,7 @@ from labkit.systems.dalle2 import DALLE2
 EACH = 4  # pictures of one sentence, for their spread
 FEW = 12  # sentences that are drawn so often
 REFERENCE = 512  # real pictures that the distance is to
-SCALES = (1.0, 3.0, 5.0)
+SCALES = (1.0, 4.0)
 THETAS = (0.0, 0.15, 0.25, 0.35, 0.5)
 
 
