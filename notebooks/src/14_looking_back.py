@@ -115,7 +115,7 @@ print(f"classifier guidance: {without:.0%} of the digits right without, {guided:
 assert saved > 2 and gained > 2 * error and guided > without + 0.5
 
 # %% [markdown]
-# The first and the last go the way of the papers. (The first depends on the number of steps: in 50 steps, new noise is better here, and worse in the paper. Lesson 04 has the whole table.) The second compares two of our systems on the same sentences. The papers did not make this comparison. Our two differ in more than the place where the sentence enters: GLIDE has more parameters, and its loss has a second term. So this does not show what the cause is.
+# The first and the last go the way of the papers. (The first depends on the number of steps: in 50 steps, new noise is better here, and worse in the paper. Lesson 04 has the whole table.) The second compares two of our systems on the same sentences. The papers did not make this comparison. Our two differ in more than the place where the sentence enters. In the second, two more networks take part. So this does not show what the cause is.
 #
 # A distance here may be below the floor: the network was trained on all digits, the reference included.
 #
