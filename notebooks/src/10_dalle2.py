@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 10 · DALL·E 2: a picture's embedding between the sentence and the picture
 #
-# **The question.** GLIDE (lesson 09) goes from the sentence to the pixels in one model. What is gained if the sentence first becomes a CLIP *image* embedding, and only then a picture? And what can one then do with a picture, by moving its embedding?
+# **The question.** GLIDE (lesson 09) goes from the sentence to the pixels in one model. What is gained if the sentence first becomes a CLIP *image* embedding, and only then a picture? And what can you do with a picture by moving its embedding?
 #
 # **Afterwards you can**
 # - write the two steps of DALL·E 2 (the paper calls it unCLIP) as an exact identity, and say what each model has to learn;
-# - say why the sentence's own embedding is not good enough, and why a mean is not either;
-# - train a diffusion prior, and turn embeddings into short rows of codes for an autoregressive one;
+# - say why neither the sentence's own embedding nor a mean is good enough;
+# - train a diffusion prior, and turn embeddings into short sequences of codes for an autoregressive one;
 # - compare priors by more than one number, beside a floor and a ceiling;
 # - make variations and interpolations of a picture, and change it by words.
 #
@@ -49,7 +49,7 @@ torch.manual_seed(0)
 plots.use_style()
 
 # %% [markdown]
-# The lesson uses four models. **CLIP** is lesson 07's, and is never trained further. Two **priors** make an image embedding from a sentence. The **decoder** makes a picture from an embedding, a sentence, or both. Each was trained by itself. The **reader** of lesson 08 says what a picture shows; it only measures. After a restart, run these four cells, then any section.
+# The lesson uses four models. **CLIP** is lesson 07's, and is never trained further. Two **priors** make an image embedding from a sentence. The **decoder** makes a picture from an embedding, a sentence, or both. The **reader** of lesson 08 only measures. After a restart, run these four cells, then any section.
 
 # %%
 dalle2 = zoo.load("dalle2-scenes").requires_grad_(False)
@@ -126,7 +126,7 @@ def learned(config):
 # %% [markdown]
 # ## 1 · See it first
 #
-# One sentence, three embeddings, five pictures of each. In a row the embedding stays the same, and only the decoder's noise changes. The pictures are not selected: seeds 0, 1 and 2 of the prior, the first five of the decoder.
+# One sentence, three embeddings (a row each), five pictures of each. In a row only the decoder's noise changes. The pictures are not selected: seeds 0, 1 and 2 of the prior, the first five of the decoder.
 
 # %%
 sentence = "a star"
@@ -139,9 +139,7 @@ for number, row in enumerate(made.split(5), 1):
     print(f"embedding {number}: {shown:.0%} of the sentence is shown")
 
 # %% [markdown]
-# Within a row, color, fill and background stay: they come from the embedding. The place changes: it comes from the decoder's noise. From row to row, things change that the sentence leaves open. "A star" does not say which color or which background, so the prior chooses.
-#
-# This sentence is an easy one. Section 6.2 measures many others, and says what this system gets wrong.
+# Within a row, color, fill and background stay: they come from the embedding. The place changes: it comes from the decoder's noise. From row to row, the color, the fill or the background changes. "A star" does not say which, so the prior chooses. (An easy sentence; section 6.2 measures many others.)
 #
 # ## 2 · The idea
 #
@@ -155,19 +153,19 @@ for number, row in enumerate(made.split(5), 1):
 # ```
 #
 # 1. The **prior** draws $z$: what CLIP's image encoder would say of *some* picture of the sentence.
-# 2. The **decoder** draws a picture that has this embedding. It is GLIDE with one more condition.
+# 2. The **decoder** draws a picture that has this embedding. It is GLIDE with one more input.
 #
-# The first step decides what the picture is about. The second invents all that CLIP does not see.
+# The prior decides what CLIP sees of the picture. The decoder adds the rest.
 #
 # ## 3 · The derivation
 #
 # ### 3.1 Two steps, and nothing lost
 #
-# Let $z=f(x)$ be CLIP's image embedding of $x$. It is a function of $x$: who knows $x$ knows $z$. So $P(x\mid y)=P(x,z\mid y)$, and the product rule gives
+# Let $z=f(x)$ be CLIP's image embedding of $x$. It is a function of $x$, so $P(x\mid y)=P(x,z\mid y)$, and the product rule gives
 #
 # $$\boxed{\;P(x\mid y)=P(x\mid z,y)\,P(z\mid y),\qquad z=f(x)\;}$$
 #
-# This is exact, whatever $f$ is. The prior learns $P(z\mid y)$ and the decoder $P(x\mid z,y)$. We check it in a world of eight pictures, three embeddings and four sentences. What if the decoder does not hear the sentence?
+# This is exact, whatever $f$ is. The prior learns $P(z\mid y)$ and the decoder $P(x\mid z,y)$. We check it in a world of eight pictures, and also try a decoder that is not given the sentence:
 
 # %% tags=["nbval-check-output"]
 generator = torch.Generator().manual_seed(0)
@@ -181,11 +179,11 @@ p_x_given_z = (p_x.sum(0) / p_z.sum(0)[z_of]).expand(4, 8)  # P(x | z), sentence
 print("without the sentence:", torch.allclose(p_x_given_z * p_z[:, z_of], p_x))
 
 # %% [markdown]
-# So the decoder must hear the sentence too, as long as $z$ leaves out something that the sentence says.
+# So the decoder needs the sentence too, as long as $z$ leaves out something that the sentence says.
 #
 # ### 3.2 Why a prior: the gap
 #
-# The sentence has an embedding already, in the same space. Why not give that to the decoder? Here are 600 pictures and a sentence of each:
+# The sentence has an embedding in the same space. Why not give that to the decoder? Here are 600 pictures and a sentence of each:
 
 # %%
 figure = plots.Figure(figsize=(8.1, 3.6), layout="constrained")
@@ -200,16 +198,16 @@ print(f"mean cosine of a picture and its own sentence: {pair:.2f}")
 assert apart > 0.95 and 0.55 < pair < 0.75
 
 # %% [markdown]
-# This is the modality gap of lesson 07: pictures lie in one region, sentences in another. CLIP's loss only asks that a picture is nearer to its own sentence than to others. So a decoder that was trained on image embeddings has never seen a vector from the region of sentences. Section 6.2 measures what it does with one.
+# This is the modality gap of lesson 07: pictures lie in one region, sentences in another. CLIP's loss only asks that a picture is nearer to its own sentence than to others. A decoder that was trained on image embeddings has never seen a vector from the region of sentences (section 6.2).
 #
 # ### 3.3 A prior must not be a mean
 #
-# A simple way across the gap is regression: predict $z$ from the sentence by least squares. But a short sentence fits many pictures, so $z$ has a broad distribution. A regression answers with its **mean**. Let $m=\mathbb E[z\mid y]$, with all $z$ unit vectors. Then
+# A simple way across the gap is regression: predict $z$ from the sentence by least squares. But a short sentence fits many pictures, so $z$ has a broad distribution. A regression approximates its **mean**. Let $m=\mathbb E[z\mid y]$, with all $z$ unit vectors. Then
 #
 # - two independent draws have mean cosine $\mathbb E[z\cdot z']=m\cdot m=\lVert m\rVert^2$;
 # - a fixed unit vector $u$ has mean cosine $u\cdot m\le\lVert m\rVert$, and $u=m/\lVert m\rVert$ reaches it.
 #
-# Since $\lVert m\rVert\le1$, **the mean always has a higher cosine to true embeddings than a perfect prior has**. So the cosine alone cannot tell a good prior. We check it with a sentence that says little. Its real pictures are those of which the course's speaker says exactly that:
+# If the sentence leaves something open, $\lVert m\rVert<1$. **Then the mean (unless it is 0) has a higher cosine to true embeddings than a perfect prior has.** So a high cosine alone does not show a good prior. We check it with a sentence that says little. Its real pictures are those for which the caption generator says exactly that:
 
 # %%
 vague = "one object"
@@ -241,16 +239,16 @@ assert all(abs(near[name] - between) < 0.06 for name in ("diffusion prior", "aut
 assert near["regression"] > 0.999 and (regression @ real.T).max() < others.amax(1).mean() - 0.05
 
 # %% [markdown]
-# For this sentence, both priors do what they should. Two of their draws are about as different as two real pictures. In the plot at left their points fall into the same clusters as the real ones. The regression has one answer (the star). It lies *between* the clusters, where no real picture is near. By cosine with real pictures it wins by far, .57 against .33, and it is not an embedding of any picture.
+# For this sentence, two draws of each prior are about as different as two real pictures. At left, most of their points fall into the clusters of the real ones. The regression has one answer (the star), *between* the clusters. Its nearest real picture has a cosine of only .66. Yet its mean cosine with real pictures is the highest by far, .57 against about .33.
 #
 # ### 3.4 The diffusion prior
 #
-# The first of the paper's priors is a diffusion model, of vectors instead of pictures. It differs from lesson 03 in four points:
+# The paper's first prior is a diffusion model of vectors. It differs from lesson 03 in four points:
 #
-# 1. **The network is a transformer.** One sequence holds the words, the sentence's embedding, the time, the noisy $z_t$, and a learned query at the end. The answer is read at the query. The mask is causal.
+# 1. **The network is a transformer.** Its sequence: the words, the sentence's embedding, the time, the noisy $z_t$, and a learned query, where the answer is read. The mask is causal.
 # 2. **It predicts $z$ itself**, not the noise: $L=\mathbb E\lVert f_\theta(z_t,t,y)-z\rVert^2$.
-# 3. **It draws two** embeddings and keeps the one with the larger dot product with the sentence's (best of two). 10 % of the training rows lose their sentence, for classifier-free guidance.
-# 4. **Embeddings are made larger.** A unit vector of $d$ entries has entries of size about $1/\sqrt d$. The paper multiplies by 17.2 in 1024 dimensions. That makes the entries as large as those of ImageNet's pixels, .5375. In $d$ dimensions the factor is $.5375\sqrt d$.
+# 3. **It draws two** embeddings and keeps the one with the larger dot product with the sentence's (best of two). In training, 10 % of the rows lose their sentence, for classifier-free guidance.
+# 4. **Embeddings are made larger.** A unit vector of $d$ entries has entries of size about $1/\sqrt d$. The paper multiplies by 17.2 in 1024 dimensions, so that the entries are as large as ImageNet's pixels, .5375. In $d$ dimensions the factor is $.5375\sqrt d$.
 #
 # What is left of $z$ in $z_t$, with and without the factor:
 
@@ -267,7 +265,7 @@ for t in (100, 300, 500, 700, 900):
 assert abs(factor / 128**0.5 - 0.5375) < 1e-6 and left[300][0] < 0.3 < 0.7 < left[300][1]
 
 # %% [markdown]
-# Without the factor, little is left at $t=300$, so two thirds of all times teach nearly the same: guess $z$ from the sentence alone. Section 8 shows what comes of that. Does the answer depend on each part of the sequence?
+# Without the factor, little of $z$ is left from $t=300$ on. At those 70 % of all times the network must rely mostly on the sentence, as a regression does. Section 8 shows the result. Does the answer depend on each part of the sequence?
 
 # %% tags=["nbval-check-output"]
 cond, x = diffusion.encode(people), schedule.diffuse(factor * own, 500, eps)
@@ -288,14 +286,14 @@ for name, each in changed.items():
 # %% [markdown]
 # ### 3.5 The autoregressive prior: an embedding as a text
 #
-# The second prior writes $z$ like a text, one code after the other. An embedding is not a text, so it needs letters:
+# The second prior writes $z$ like a text, one code after the other. These are the codes:
 #
-# - **PCA.** Write $z$ in its principal components, the largest eigenvalue first, and keep so many that less than 1 % of the variance is lost.
-# - **Buckets.** Cut the range of each component into equal parts. The number of the part is the code.
+# - **PCA.** Keep the first principal components, so many that less than 1 % of the variance is lost.
+# - **Buckets.** Cut the range of each component into equal parts (1,024 in the paper, 64 here). The number of the part is the code.
 #
-# A causal transformer reads the words, the sentence's embedding, and one more token: the bucket of the dot product $z\cdot z_{\text{text}}$. In use, that token is drawn from the upper half. So one asks for pictures that lie near to their sentence.
+# A causal transformer reads the words, the sentence's embedding, and one more token: the bucket of the dot product $z\cdot z_{\text{text}}$. When sampling, that token is drawn from the upper half of its distribution, which asks for an embedding near the sentence's.
 #
-# How many components are enough depends on the CLIP. We compare ours with the same network before its training, with its sentences, and with random directions:
+# How many components are enough? We compare our CLIP's pictures with its sentences, with the same network before its training, and with random directions:
 
 # %%
 untrained = zoo.build("clip-scenes").eval().requires_grad_(False)
@@ -311,9 +309,9 @@ enough = {name: components_for(z) for name, z in spaces.items()}
 assert enough["pictures"] == 17 and enough["random directions"] > 110
 
 # %% [markdown]
-# Ours needs 17 of 128 components, 13 %. The paper's CLIP needs 319 of 1024, 31 %. The authors found that training CLIP with SAM (a method that looks for flat minima) made the rank that low. Ours was trained without SAM. We think that its rank is low because the world is small: few things can be said of a scene. So count the components for your own CLIP, and do not copy a number.
+# Ours needs 17 of 128 components, 13 %. The paper's CLIP needs 319 of 1024, 31 %. (It was trained with sharpness-aware minimization, SAM, which lowers the rank.) The untrained network needs only 10, so a low number is no sign of a good CLIP. Count the components of your own CLIP.
 #
-# A bucket stands for its middle, so a coordinate is wrong by at most half a bucket:
+# A bucket stands for its middle. So a coordinate inside the range is wrong by at most half a bucket:
 
 # %% tags=["nbval-check-output"]
 pca, buckets = autoregressive.pca, autoregressive.buckets
@@ -329,9 +327,9 @@ print("cosine of an embedding and what comes back is above 0.98:", bool(back.mea
 # %% [markdown]
 # ### 3.6 The decoder
 #
-# The decoder is GLIDE's base model. The embedding enters twice, as text does: projected it joins the time embedding, and as **four further tokens** it stands beside the words. In training 10 % of the rows lose their embedding, and 50 % their caption. The two chances are *independent*, so 5 % lose both. That makes one network of four: with both, with one of them, and with neither, which is the null for guidance.
+# The decoder is GLIDE's base model. The embedding enters twice: a projection is added to the time embedding, and **four further tokens** stand beside the words. In training 10 % of the rows lose their embedding, and 50 % their caption. The two chances are *independent*, so 5 % lose both. So one network learns four cases: with both, with either one, and with neither, which is the null for guidance.
 #
-# (Ours was begun from GLIDE's weights and trained one more hour on one core. DALL·E 2 then has two upsamplers; we stay at 32 × 32 pixels.)
+# (Ours began from lesson 09's weights and was trained for one more hour on one core. DALL·E 2 adds two upsamplers; we stay at 32 × 32 pixels.)
 #
 # ## 4 · The real code
 
@@ -341,11 +339,11 @@ show_source(
 )
 
 # %% [markdown]
-# In `loss`, `drop(..., together=...)` takes away words and embedding of the same rows. In `condition`, `known` says which rows have an embedding: the other rows hide their four tokens by the mask, and add nothing to the vector.
+# In `loss`, `drop(..., together=...)` takes away words and embedding of the same rows. In `condition`, the rows that are not `known` hide their four tokens by the mask, and add nothing to the vector.
 #
 # ## 5 · Train a prior, from nothing
 #
-# A prior learns from embeddings, not from pictures, so it is cheap. Ours here has two layers of width 64, and 4,096 pairs of an embedding and a sentence. We watch what it draws for sentences of 64 new scenes: the cosine with the embedding of the scene's own picture, and with those of other scenes (shuffled).
+# A prior learns from embeddings, so it is cheap. This one has two layers of width 64, and learns from 4,096 pairs. We watch what it draws for 64 new scenes: the cosine with the embedding of the scene's own picture, and with that of another (shuffled).
 
 
 # %%
@@ -370,7 +368,7 @@ for step, prior in grown.items():
 assert result[0] > 0.9 and result[1] < 0.4
 
 # %% [markdown]
-# And decoded, by the embedding alone. The decoder gets no caption, so all that is right came through the prior. In the last row stands the shipped prior: four layers of width 128, seven minutes of training.
+# Now we decode without a caption, so all that is right came through the prior. The last row is the shipped prior: four layers of width 128, seven minutes of training.
 
 # %%
 shown = ["two blue squares", "a large red circle on a mint background", "a yellow star above a green cross",
@@ -386,21 +384,21 @@ for name, each in zip(rows, made.split(5)):
     print(f"{name:12} {shares(reader.read(each), shown).mean():.2f} of the sentences is shown")
 
 # %% [markdown]
-# After 20 updates the pictures are scenes, but not of these sentences: the prior has learned where image embeddings lie, not yet which. After 80 much is right, and after 160 the squares are blue and the circle is red. Column 3 asks for two things with a color each, and no row has it right: even the shipped prior draws no star, and the green thing is above the yellow one.
+# After 20 updates the pictures are scenes, but not of these sentences: the prior has learned where image embeddings lie, not yet which one is meant. After 80 much is right, and after 160 the squares are blue and the circle is red. Column 3 asks for two things with a color each, and no row has it right. The shipped prior's diamond (5) has no stripes.
 #
-# The cosine of *shuffled* pairs hardly changes: .33 and .30. It is high from the start, since all image embeddings lie in one region. So read a cosine only beside that of shuffled pairs.
+# The cosine of *shuffled* pairs stays between .30 and .35: all image embeddings lie in one region. So read a cosine only beside that of shuffled pairs.
 #
 # ## 6 · Measure
 #
 # ### 6.1 Embeddings
 #
-# We ask for about 170 new scenes, with two kinds of sentences. The *full* ones leave nothing out but the places. What *people* say leaves much out. For each we look at
+# About 170 new scenes have two kinds of sentences. The *full* ones leave nothing out but the places. What *people* say leaves much out. For each we measure
 #
 # - **true**: the cosine with the embedding of the scene's own picture, and **shuffled**, with another's;
 # - **alike**: the cosine of two draws for the same sentence;
-# - **distance**: the Fréchet distance (lesson 05) of all draws from the embeddings of 2,048 other real pictures, in thousandths. It also punishes draws that are too narrow. Its floor is the distance of the scenes' own pictures.
+# - **distance**: the Fréchet distance (lesson 05) of all draws from the embeddings of 2,048 other real pictures, in thousandths. It also grows if the draws are too narrow. Its floor is the distance of the scenes' own pictures.
 #
-# The ceiling for full sentences is a real picture of the same sentence, with everything in another place.
+# The ceiling for full sentences is a real picture with everything in another place.
 
 
 # %%
@@ -462,19 +460,19 @@ assert max(far["diffusion prior"]) < min(far["autoregressive prior"])
 assert max(far["autoregressive prior"]) < min(far["regression"])
 
 # %% [markdown]
-# **Full sentences.** All three go nearly the whole way to the ceiling. Where the sentence says everything but the places, little is left to draw, and a mean is as good as a draw.
+# **Full sentences.** All three go nearly the whole way to the ceiling. Where the sentence says everything but the places, little is left to draw, and a mean is nearly as good as a draw.
 #
-# **What people say.** The regression has the highest cosine, .84 against .78, as section 3.3 says it must. Its distance shows what that costs: as a set, its answers are farther from real embeddings than the draws of both priors are. The sentence's own embedding is far away from all of them: that is the gap.
+# **What people say.** The regression has the highest cosine, .84 against .78 and .77, as section 3.3 predicts. But as a set, its answers are farther from real embeddings than the draws of both priors are. The sentence's own embedding is far from all of them: that is the gap.
 #
-# **Are the draws as broad as reality?** For a perfect prior, its draw and the true embedding are two draws of one distribution. So *true* would equal *alike*. Ours have about .05 more *alike* than *true*: nearly five standard errors. So their draws are a little too narrow. For "one object" (section 3.3) we saw no such difference. Which sentences cause it, no cell tests.
+# **Are the draws as broad as reality?** For a perfect prior, its draw and the true embedding are two draws of one distribution. So *true* would equal *alike*. For ours, *alike* is about .05 larger: nearly five standard errors. So their draws are a little too narrow.
 #
-# **Best of two** brings the draw nearer to the sentence, by construction. It also brings it nearer to the true embedding, which is not by construction.
+# **Best of two** brings the draw nearer to the sentence by construction. It also brings it nearer to the true embedding.
 #
-# **Which prior wins?** In cosine, the difference between them is within two standard errors here. The diffusion prior has the smaller distance for people's sentences, with either of two seeds. Section 6.2 compares their pictures. The paper found its diffusion prior better, and cheaper.
+# **Which prior wins?** In cosine this is not decided (two standard errors). For people's sentences the diffusion prior has the smaller distance, with both seeds. The paper found its diffusion prior better, and cheaper to train.
 #
 # ### 6.2 Pictures
 #
-# Now the whole way to pixels. One decoder and one noise; only the embedding's origin changes. First six sentences, to look at:
+# Now with the decoder. Its noise is the same in all rows; only the embedding's origin changes. First six sentences, to look at:
 
 # %%
 SIX = ["a large red circle", "a blue star", "a striped green heart", "two pink moons",
@@ -488,9 +486,9 @@ plots.show(plots.image_grid(torch.cat(list(made.values())), columns=6, rows=list
            "Six sentences in five rows of pictures from the same noise, by the origin of the embedding.")  # fmt: skip
 
 # %% [markdown]
-# Look at the backgrounds in the row of the regression: all are nearly gray, and in the rows of the priors they have many colors. No sentence names a background, and the regression answers with a mean of all. The sentence's own embedding gives many stripes and dots for which nobody asked, and a green circle. No row shows two pink moons and nothing else.
+# With the regression, all backgrounds are nearly gray; with the priors they have many colors. No sentence names a background, and the regression answers with a mean. The sentence's own embedding gives stripes and dots for which nobody asked, and a green circle. The diffusion prior gives a blue diamond for the blue star. In columns 4 and 5, no row shows what was asked for and nothing else.
 #
-# Six pictures are an impression. `python -m benchmarks.unclip_table` asked for more, and stored what it found:
+# Six sentences are too few. `python -m benchmarks.unclip_table` took 80, and stored this:
 
 # %%
 rows, columns = stored["sentences"], ("parts", "valid", "spread")
@@ -515,32 +513,35 @@ for column, named in compared.items():
     for pair in named:
         mean, error = dalle2_table.gap(*(dalle2_table.of(rows[name], column) for name in pair))
         print("{:8}{} minus {}: {:+.3f} ± {:.3f}".format(column, *pair, mean, error))
+more = (dalle2_table.of(rows[name], "spread") for name in ("none", "diffusion prior"))
+mean, error = dalle2_table.gap(*more)
+assert mean > 2 * error
 assert (
     parts["real"].mean() > 0.95 and parts["diffusion prior"].mean() > parts["shuffled"].mean() + 0.2
 )
 
 # %% [markdown]
-# (*Spread* and *distance* are in hundredths and thousandths. The distance is one number for 80 pictures, without an error; that of 80 real ones, 28, is its floor. Spread is that of four pictures of one sentence; in the row *real* it is that of four pictures of different sentences.)
+# (*Spread* is in hundredths, *distance* in thousandths. This distance is not CLIP's: it compares the reader's first feature maps, averaged over places. It is one number without an error; that of 80 real pictures, 28, is its floor. Spread is that of four pictures of one sentence, for twelve sentences; in the row *real*, of different sentences.)
 #
-# - **The sentence's own embedding** is a bad substitute. Fewer of its pictures are valid scenes, .64 against .86 with the diffusion prior, and its distance is twice as large. In parts, only the autoregressive prior is ahead of it by more than two standard errors. So the gap matters.
-# - **The mean** shows nearly as many parts as the priors: the difference is not decided. But its distance is 16 times larger, and its pictures of one sentence differ less, by three standard errors. (It gives them all the same embedding.) Here is what a mean loses: not the sentence, but everything that the sentence leaves open.
-# - **No embedding**, the caption alone, shows *as many parts* as with a prior. So in this world a prior does not help to obey the sentence. It brings the pictures as a whole nearer to real ones: distance 29 against 81.
-# - **The ceiling of this decoder** is the row of the real picture's embedding. It shows no more parts than the priors do. So the priors are not what limits us here. We had aimed at .85 of the parts, and no row reaches it.
-# - **Which prior wins?** The autoregressive one is ahead in parts, valid scenes and spread, each by less than two standard errors. This is not decided.
+# - **The sentence's own embedding** is a bad substitute. Of its pictures .64 are valid scenes, against .86 with the diffusion prior, and its distance is about twice as large. In parts, only the autoregressive prior is ahead of it by more than two standard errors.
+# - **The mean** shows about as many parts as the priors; the difference is not decided. But its distance is 16 times as large. Its pictures of one sentence differ less, by three standard errors, since they share one embedding. (Those of one real embedding differ as little.) So a mean keeps the sentence, and loses variety that the sentence leaves open.
+# - **No embedding**, the caption alone, does well: as many parts as with a prior, as many valid scenes, and more spread than with the diffusion prior (40 against 31; 9 ± 3 for the same sentences). So in this world a prior does not help to obey the sentence. It brings the pictures as a set nearer to real ones: distance 29 against 81.
+# - **The ceiling of this decoder** is the row of the real picture's embedding. It shows no more parts than the priors do. So the priors are not the limit here.
+# - **Which prior wins?** The autoregressive one is ahead in parts, valid scenes and spread, each by less than two standard errors: not decided.
 #
-# The paper measured FID on photographs at a small scale (section 5.1):
+# The paper compared small models by FID (section 5.1):
 #
-# | what the decoder hears | paper, FID | ours, distance |
+# | what the decoder gets | paper, FID | ours, distance |
 # |---|---|---|
 # | an embedding from a prior | 7.99 | 29 (28 with the autoregressive one) |
 # | the text embedding, by a decoder that was trained with it | 9.16 | not tried |
 # | the text embedding in place of an image embedding | 16.55 | 55 |
 #
-# The order of the first and the last is the same.
+# The first and the last are in the same order.
 #
 # ### 6.3 Guidance and diversity
 #
-# The paper claims that guidance costs unCLIP less diversity than GLIDE: with $z$ fixed, guidance can no longer change what the picture is about. Four pictures of each of twelve sentences, each picture with its own draw of the prior:
+# The paper claims that guidance costs unCLIP less diversity than GLIDE: it cannot change $z$. We draw four pictures of each of twelve sentences, each with its own $z$:
 
 # %%
 print("scale    unCLIP: parts        spread      GLIDE: parts        spread")
@@ -556,17 +557,20 @@ for name, each in lost.items():
     print(f"{name}: spread lost from scale {first} to {last}: {cell} for each sentence")
 difference, error = dalle2_table.gap(100 * lost["GLIDE"], 100 * lost["unCLIP"])
 print(f"GLIDE loses more by {difference:+.2f} ± {error:.2f}")
+both = (dalle2_table.of(stored["guidance"]["GLIDE"][scale], "parts") for scale in (last, first))
+mean, error = dalle2_table.gap(*both)
+assert abs(mean - 0.17) < 0.01 and abs(error - 0.05) < 0.01
 
 # %% [markdown]
-# With twelve sentences, nothing here is beyond two standard errors. Neither model loses measurable diversity from scale 1 to 4, and the difference between the two losses is smaller than its error. So at our size, this table neither shows the paper's claim nor contradicts it. (In the paper, people found unCLIP's pictures more diverse than GLIDE's in 70.5 % of the comparisons, with the diffusion prior; table 1.)
+# GLIDE's parts rise with the scale, by .17 ± .05. But neither model loses measurable diversity, and the difference between the two losses is smaller than its error. So with twelve sentences, this table neither shows the paper's claim nor contradicts it. (In the paper, people found unCLIP's pictures more diverse than GLIDE's in 70.5 % of the comparisons, with the diffusion prior; table 1.)
 #
 # ## 7 · A picture as two things
 #
-# The decoder can also begin from a picture that exists. Take it apart into **$(z, x_T)$**: its CLIP embedding, and the noise from which the decoder comes back to exactly this picture. DDIM inversion finds that noise (lesson 04). $z$ holds what CLIP sees, $x_T$ all the rest.
+# The decoder can also begin from a given picture. Encode it as **$(z, x_T)$**: its CLIP embedding, and the noise from which the decoder nearly returns to this picture. DDIM inversion finds that noise (lesson 04). $z$ holds what CLIP sees, $x_T$ the rest.
 #
 # ### 7.1 Variations
 #
-# Keep $z$, and sample with noise in every step ($\eta>0$). What CLIP sees should stay, and the rest is drawn anew. With $\eta=0$ the picture itself should come back.
+# Keep $z$, and sample with noise in every step ($\eta>0$). What CLIP sees should stay, and the rest is drawn anew. With $\eta=0$ the picture itself should nearly come back.
 
 # %%
 star = Scene([Object("star", "red", "large", "plain", x=0.35, y=0.4, radius=0.25)], "sky")
@@ -578,7 +582,7 @@ pictures = dict(zip(("red star", "two things", "purple moon"),
 VariationExplorer(dalle2.variations, pictures, steps=20, columns=4)
 
 # %% [markdown]
-# What survives, by count? Each variation is compared with its original, and, as a floor, with the original of another picture. *Number* is from pictures of two or three things; all else is from pictures of one thing.
+# How often is each attribute kept? The floor is another picture's attribute. *Number* is from pictures of two or three things, the rest from pictures of one.
 
 # %%
 kept_by, floor = (stored["variations"][name] for name in ("variation", "another's"))
@@ -594,11 +598,11 @@ assert all(
 assert survives["fill"].mean() > 0.7 and survives["place"].mean() < 0.2
 
 # %% [markdown]
-# Color, shape, background, size and number survive in more than nine of ten variations, the fill in about five of six. The **place** does not survive: it is right no more often than in another picture. So $z$ holds what a thing is, and hardly where it stands. That fits CLIP's training: captions of this world say a thing's color far more often than its place. (No cell tests this reason.) Lesson 07 showed another blind spot of this CLIP: which color is on which shape.
+# Color, shape, background, size and number survive in more than nine of ten variations, the fill in about five of six. The **place** does not: it is right no more often than in another picture. So $z$ holds what a thing is, and hardly where it stands. We think that this comes from the captions: they say the color far more often than the place.
 #
 # ### 7.2 Between two pictures
 #
-# Two pictures give two pairs $(z,x_T)$. Go along the arc (slerp, lesson 04) in both:
+# Two pictures give two pairs $(z,x_T)$. Go along the arc (slerp, lesson 04) between them:
 
 # %%
 ends = [pictures[name][None] for name in ("red star", "purple moon")]
@@ -608,9 +612,9 @@ plots.show(plots.image_grid(torch.cat([ends[0], made, ends[1]]), columns=9,
            "Seven pictures between a red star and a purple moon, with both originals at the ends.")  # fmt: skip
 
 # %% [markdown]
-# At both ends the originals come back, places included: $x_T$ holds them. In the middle stands a thing that is half a red star and half a purple moon. So not each picture between two scenes is a scene.
+# At both ends the originals nearly come back, places included: $x_T$ holds them. The thing in the middle is half red and half purple. So not every picture between two scenes is a scene.
 #
-# In the widget, choose other pairs. Questions: when does the color change, and when the shape? Which pairs have scenes all the way?
+# In the widget, choose other pairs. When does the color change, and when the shape?
 
 # %%
 InterpolationExplorer(dalle2.interpolate, pictures, steps=20)
@@ -643,7 +647,7 @@ plots.show(plots.image_grid(torch.cat(made), columns=6, titles=[f"θ = {theta:g}
 TextDiffExplorer(dalle2.text_diff, pictures, ("a red star", "a blue star"), steps=20)
 
 # %% [markdown]
-# How often does the new color come, and what else stays? (Pictures of one thing; a new color for each.)
+# How often does the new color come, and what else stays? (48 pictures of one thing.)
 
 # %%
 changes = stored["changes"]
@@ -653,13 +657,13 @@ for theta, row in changes.items():
     print(f"{theta:5}" + "".join(f"{cell:>14}" for cell in cells))
 
 # %% [markdown]
-# At $\theta=.25$ the new color is there in 85 % of the pictures, while shape, size and background stay in more than nine of ten, and the fill in five of six. With a larger $\theta$ the color comes more often; the shape then stays less often.
+# At $\theta=.25$ the new color is there in 85 % of the pictures, while shape, size and background stay in more than nine of ten, and the fill in five of six. At $\theta=.5$ the color comes in 98 %. The shape stays in 85 %; its fall from $\theta=.25$ is within two standard errors.
 #
-# The rows above show harder changes. On the way to a heart, a cross appears. A second moon comes early, and at $\theta=.5$ both moons are lost. The place moves as well, although $x_T$ stays: the decoder decides it anew for each $z$.
+# The rows above show harder changes. On the way to a heart, a cross appears. A second moon comes early, but from $\theta=.4$ on there are crosses, too. The place moves as well, although $x_T$ stays.
 #
 # ### 7.4 What the components hold
 #
-# The paper decodes embeddings of which only the first $k$ principal components are kept. So one sees what each of them adds. No caption, the same noise in each row:
+# The paper decodes embeddings of which only the first $k$ principal components are kept. We do so without a caption, with the same noise in each row:
 
 # %%
 pca = PCA(128, 128)
@@ -677,11 +681,11 @@ for k, each in zip(COUNTS, cut.unbind(1)):
     print(f"k = {k:3}: cosine with the whole embedding {cosine(each, z).mean():.2f}")
 
 # %% [markdown]
-# With $k=0$ all rows show the mean of all embeddings, so all four pictures are the same. With few components the pictures show other things than the originals, or nothing. With $k=8$ most shapes and colors are right, but not the backgrounds. With 17 the cosine is 1.00 (rounded), and the pictures of one thing are right. The heart and the square come out wrong with 17, and right with all 128. So the little that is lost below 1 % can still matter. The places are wrong for every $k$: $z$ hardly holds them.
+# With $k=0$ all rows show the mean of all embeddings. With few components the pictures show other things, or nothing. With $k=8$ most shapes and colors are right, but not the backgrounds. With 17 the cosine is 1.00 (rounded), and the pictures of one thing are right. The heart and the square come out wrong with 17, and right with 128. One draw does not tell whether the lost 1 % is the reason, or the noise. The places are wrong for every $k$.
 #
 # ## 8 · Break it
 #
-# Four classic mistakes with a diffusion prior. Two need a training of their own, as long as that of section 5:
+# Four classic mistakes with a diffusion prior. The first two need a training of their own, as long as that of section 5:
 #
 # - **ε-prediction**: the network predicts the noise, as in lesson 03;
 # - **unscaled**: unit vectors are noised as they are;
@@ -722,17 +726,17 @@ plots.show(plots.image_grid(made, columns=4, rows=list(ways), titles=four),
            "Four sentences in five rows: the right prior, and four mistakes.")  # fmt: skip
 
 # %% [markdown]
-# - **ε-prediction.** The cosine is about 0: the draws point anywhere. The pictures are scenes, but of something else. (After 160 updates. We think that longer training would help; predicting $z$ is already good by then.)
-# - **Unscaled.** Its cosine is *higher* than that of the right prior. But *alike* is 1.00: two draws are the same. It has become a regression, as section 3.4 led us to expect. Neither the loss, nor the cosine, nor a single picture shows this. Look at two draws.
-# - **Clipped, and not causal.** Here they cost nothing that we can see. Entries of standard deviation .54 seldom leave $[-1,1]$. A diffusion prior predicts nothing that stands in its input, so no position can look up the answer. In an autoregressive prior, it could (see the quiz).
+# - **ε-prediction.** The cosine is about 0: the draws point anywhere. The pictures show something else. (After 160 updates; we think that longer training would help.)
+# - **Unscaled.** Its cosine is *higher* than that of the right prior, by about .02. But *alike* is 1.00: two draws are the same. It has become a regression, as section 3.4 predicts. The cosine with the true embedding does not show this. Compare two draws.
+# - **Clipped, and not causal.** Here they cost little: clipping .01 of the cosine. Entries of standard deviation .54 seldom leave $[-1,1]$. A diffusion prior's input does not contain the answer, so no position can look it up (see also the quiz). (Even the right prior draws no two squares: 160 updates are few.)
 #
 # ## 9 · Exercises
 #
-# Write into the stub and run the cell. The check draws new random inputs and knows the usual mistakes by name. A hint is folded under each stub, a solution in the next cell (click its three dots).
+# Write into the stub and run the cell. The check draws new random inputs and names the usual mistakes. A hint is folded under each stub, a solution in the next cell (click its three dots).
 #
 # ### 9.1 As large as pixels &nbsp; ● 10 minutes
 #
-# `z` `(B, D)` are unit vectors and `eps` is noise of the same shape. Make the entries of `z` as large as `std` says (section 3.4), and return what `schedule` makes of that at time `t`. `schedule.signal(t, z)` and `schedule.noise(t, z)` are $\sqrt{\bar\alpha_t}$ and $\sqrt{1-\bar\alpha_t}$.
+# `z` `(B, D)` are unit vectors, `eps` is noise. Give the entries of `z` the size `std` (section 3.4), and return their noisy version at time `t`. `schedule.signal(t, z)` and `schedule.noise(t, z)` are $\sqrt{\bar\alpha_t}$ and $\sqrt{1-\bar\alpha_t}$.
 
 
 # %%
@@ -786,7 +790,7 @@ checks.codes_and_back(codes_and_back_solution).require()
 # %% [markdown]
 # ### 9.3 Best of several &nbsp; ● 10 minutes
 #
-# A sampler left `candidates` `(n, B, D)`, of any length. `text` `(B, D)` are the sentences' embeddings, unit vectors. Return for each row the candidate with the largest cosine, as a unit vector, `(B, D)`.
+# `candidates` `(n, B, D)` are of any length, `text` `(B, D)` are unit vectors. Return for each row the candidate with the largest cosine, as a unit vector, `(B, D)`.
 
 
 # %%
@@ -811,7 +815,7 @@ def best_of_solution(candidates, text):
 checks.best_of(best_of_solution).require()
 
 # %% [markdown]
-# ### 9.4 Two chances &nbsp; ● 10 minutes
+# ### 9.4 Two independent drops &nbsp; ● 10 minutes
 #
 # The decoder's training. `mask` `(B, L)` is True where a caption has a real token; `u` and `v` `(B,)` are random numbers in $[0,1)$. A row loses its caption where `u < p_caption`, and its embedding where `v < p_embedding`. Return the new mask, and which embeddings are still known, `(B,)` bool.
 
@@ -924,16 +928,15 @@ quiz.ask(
 # ## 11 · Recap
 #
 # - **Two steps:** $P(x\mid y)=P(x\mid z,y)\,P(z\mid y)$ is exact, since $z$ is a function of $x$.
-# - **The gap:** a sentence's embedding is no image embedding. A prior leads across.
-# - **Not a mean:** the mean has the best cosine and no diversity. Judge a prior by the spread of its draws and by a distance of distributions as well.
+# - **The gap:** a sentence's embedding is no image embedding. A prior draws one.
+# - **Not a mean:** the mean has a high cosine and no diversity. Judge a prior also by the spread of its draws and by a distance of distributions.
 # - **The diffusion prior** predicts $z$ itself, scaled to the size of pixels. **The autoregressive prior** writes PCA components as codes.
-# - **$(z,x_T)$** takes a picture apart. Variations draw $x_T$ anew, interpolations go along both arcs, text diffs turn $z$.
+# - **$(z,x_T)$** stands for a picture. Variations add new noise, interpolations go along both arcs, text diffs turn $z$.
 #
-# **What the next lesson fixes.** CLIP sees some things poorly, and what it does not see, $z$ cannot carry. Imagen (lesson 11) leaves CLIP out: a language model that never saw a picture reads the sentence.
+# **What the next lesson fixes.** What CLIP does not see, $z$ cannot carry. Imagen (lesson 11) leaves CLIP out: a language model that never saw a picture reads the sentence.
 #
 # **References**
 # - A. Ramesh, P. Dhariwal, A. Nichol, C. Chu, M. Chen: *Hierarchical Text-Conditional Image Generation with CLIP Latents* (DALL·E 2, unCLIP), 2022.
 # - A. Radford et al.: *Learning Transferable Visual Models From Natural Language Supervision* (CLIP), ICML 2021.
 # - A. Nichol et al.: *GLIDE*, 2021. J. Song et al.: *Denoising Diffusion Implicit Models*, ICLR 2021.
 # - W. Liang et al.: *Mind the Gap: Understanding the Modality Gap in Multi-modal Contrastive Representation Learning*, NeurIPS 2022.
-# - P. Foret et al.: *Sharpness-Aware Minimization for Efficiently Improving Generalization* (SAM), ICLR 2021.
