@@ -4,11 +4,11 @@
 # **The question.** GLIDE (lesson 09) goes from the sentence to the pixels in one model. What is gained if the sentence first becomes a CLIP *image* embedding, and only then a picture? And what can you do with a picture by moving its embedding?
 #
 # **Afterwards you can**
-# - write the two steps of DALL·E 2 (the paper calls it unCLIP) as an exact identity, and say what each model has to learn;
+# - write the two steps of DALL·E 2 (in the paper: unCLIP) as an exact identity, and say what each model learns;
 # - say why neither the sentence's own embedding nor a mean is good enough;
 # - train a diffusion prior, and turn embeddings into short sequences of codes for an autoregressive one;
 # - compare priors by more than one number, beside a floor and a ceiling;
-# - make variations and interpolations of a picture, and change it by words.
+# - vary a picture, interpolate between two, and change one by words.
 #
 # **Before:** lesson 04 (DDIM, inversion, slerp); lesson 07 (CLIP); lesson 09 (GLIDE).
 #
@@ -198,7 +198,7 @@ print(f"mean cosine of a picture and its own sentence: {pair:.2f}")
 assert apart > 0.95 and 0.55 < pair < 0.75
 
 # %% [markdown]
-# This is the modality gap of lesson 07: pictures lie in one region, sentences in another. CLIP's loss only asks that a picture is nearer to its own sentence than to others. A decoder that was trained on image embeddings has never seen a vector from the region of sentences (section 6.2).
+# This is the modality gap of lesson 07: pictures lie in one region, sentences in another. A decoder that was trained on image embeddings has never seen a vector from the region of sentences (section 6.2).
 #
 # ### 3.3 A prior must not be a mean
 #
@@ -239,7 +239,7 @@ assert all(abs(near[name] - between) < 0.06 for name in ("diffusion prior", "aut
 assert near["regression"] > 0.999 and (regression @ real.T).max() < others.amax(1).mean() - 0.05
 
 # %% [markdown]
-# For this sentence, two draws of each prior are about as different as two real pictures. At left, most of their points fall into the clusters of the real ones. The regression has one answer (the star), *between* the clusters. Its nearest real picture has a cosine of only .66. Yet its mean cosine with real pictures is the highest by far, .57 against about .33.
+# For this sentence, two draws of each prior are about as different as two real pictures. At left, most of their points fall into the clusters of the real ones. The regression has one answer (the star), *between* the clusters. Its nearest real picture has a cosine of .66; that of a real picture, .87. Yet its mean cosine with real pictures is the highest by far, .57 against about .33.
 #
 # ### 3.4 The diffusion prior
 #
@@ -464,11 +464,11 @@ assert max(far["autoregressive prior"]) < min(far["regression"])
 #
 # **What people say.** The regression has the highest cosine, .84 against .78 and .77, as section 3.3 predicts. But as a set, its answers are farther from real embeddings than the draws of both priors are. The sentence's own embedding is far from all of them: that is the gap.
 #
-# **Are the draws as broad as reality?** For a perfect prior, its draw and the true embedding are two draws of one distribution. So *true* would equal *alike*. For ours, *alike* is about .05 larger: nearly five standard errors. So their draws are a little too narrow.
+# **Are the draws as broad as reality?** For a perfect prior, its draw and the true embedding are two draws of one distribution. So *true* would equal *alike*. For ours, *alike* is about .05 larger: nearly five standard errors. So their draws are slightly too narrow.
 #
-# **Best of two** brings the draw nearer to the sentence by construction. It also brings it nearer to the true embedding.
+# **Best of two** brings the draw nearer to the sentence by construction, and also to the true embedding.
 #
-# **Which prior wins?** In cosine this is not decided (two standard errors). For people's sentences the diffusion prior has the smaller distance, with both seeds. The paper found its diffusion prior better, and cheaper to train.
+# **Which prior wins?** In cosine, their difference is within two standard errors. For people's sentences the diffusion prior has the smaller distance, with both seeds.
 #
 # ### 6.2 Pictures
 #
@@ -486,7 +486,7 @@ plots.show(plots.image_grid(torch.cat(list(made.values())), columns=6, rows=list
            "Six sentences in five rows of pictures from the same noise, by the origin of the embedding.")  # fmt: skip
 
 # %% [markdown]
-# With the regression, all backgrounds are nearly gray; with the priors they have many colors. No sentence names a background, and the regression answers with a mean. The sentence's own embedding gives stripes and dots for which nobody asked, and a green circle. The diffusion prior gives a blue diamond for the blue star. In columns 4 and 5, no row shows what was asked for and nothing else.
+# With the regression, all backgrounds are nearly gray; with the priors they have many colors. No sentence names a background, and the regression answers with a mean. The sentence's own embedding gives unasked stripes and dots, and a green circle; the diffusion prior, a blue diamond for the star. In columns 4 and 5, no row shows what was asked for and nothing else.
 #
 # Six sentences are too few. `python -m benchmarks.unclip_table` took 80, and stored this:
 
@@ -526,8 +526,8 @@ assert (
 # - **The sentence's own embedding** is a bad substitute. Of its pictures .64 are valid scenes, against .86 with the diffusion prior, and its distance is about twice as large. In parts, only the autoregressive prior is ahead of it by more than two standard errors.
 # - **The mean** shows about as many parts as the priors; the difference is not decided. But its distance is 16 times as large. Its pictures of one sentence differ less, by three standard errors, since they share one embedding. (Those of one real embedding differ as little.) So a mean keeps the sentence, and loses variety that the sentence leaves open.
 # - **No embedding**, the caption alone, does well: as many parts as with a prior, as many valid scenes, and more spread than with the diffusion prior (40 against 31; 9 ± 3 for the same sentences). So in this world a prior does not help to obey the sentence. It brings the pictures as a set nearer to real ones: distance 29 against 81.
-# - **The ceiling of this decoder** is the row of the real picture's embedding. It shows no more parts than the priors do. So the priors are not the limit here.
-# - **Which prior wins?** The autoregressive one is ahead in parts, valid scenes and spread, each by less than two standard errors: not decided.
+# - **The real picture's embedding** is the ceiling of this decoder. It shows no more parts than the priors do, so they are not the limit here.
+# - **Which prior wins?** The autoregressive one is ahead in parts, valid scenes and spread, each by less than two standard errors: not decided. The paper found its diffusion prior better, and cheaper to train.
 #
 # The paper compared small models by FID (section 5.1):
 #
@@ -562,7 +562,7 @@ mean, error = dalle2_table.gap(*both)
 assert abs(mean - 0.17) < 0.01 and abs(error - 0.05) < 0.01
 
 # %% [markdown]
-# GLIDE's parts rise with the scale, by .17 ± .05. But neither model loses measurable diversity, and the difference between the two losses is smaller than its error. So with twelve sentences, this table neither shows the paper's claim nor contradicts it. (In the paper, people found unCLIP's pictures more diverse than GLIDE's in 70.5 % of the comparisons, with the diffusion prior; table 1.)
+# GLIDE's parts rise with the scale, by .17 ± .05. But neither model loses measurable diversity, and the difference between the two losses is smaller than its error. So with twelve sentences, this table neither shows the paper's claim nor contradicts it. (In the paper, people found unCLIP, with the diffusion prior, more diverse than GLIDE in 70.5 % of the comparisons; table 1.)
 #
 # ## 7 · A picture as two things
 #
@@ -582,7 +582,7 @@ pictures = dict(zip(("red star", "two things", "purple moon"),
 VariationExplorer(dalle2.variations, pictures, steps=20, columns=4)
 
 # %% [markdown]
-# How often is each attribute kept? The floor is another picture's attribute. *Number* is from pictures of two or three things, the rest from pictures of one.
+# How often is each attribute kept? The floor is another picture. *Number* is from pictures of two or three things, the rest from pictures of one.
 
 # %%
 kept_by, floor = (stored["variations"][name] for name in ("variation", "another's"))
@@ -681,7 +681,7 @@ for k, each in zip(COUNTS, cut.unbind(1)):
     print(f"k = {k:3}: cosine with the whole embedding {cosine(each, z).mean():.2f}")
 
 # %% [markdown]
-# With $k=0$ all rows show the mean of all embeddings. With few components the pictures show other things, or nothing. With $k=8$ most shapes and colors are right, but not the backgrounds. With 17 the cosine is 1.00 (rounded), and the pictures of one thing are right. The heart and the square come out wrong with 17, and right with 128. One draw does not tell whether the lost 1 % is the reason, or the noise. The places are wrong for every $k$.
+# With $k=0$ all rows show the mean of all embeddings. With few components, other things appear, or nothing. With $k=8$ most shapes and colors are right, but not the backgrounds. With 17 the cosine is 1.00 (rounded), and the pictures of one thing are right. The heart and the square come out wrong with 17, and right with 128. One draw does not tell whether the lost 1 % is the reason, or the noise. The places are wrong for every $k$.
 #
 # ## 8 · Break it
 #
