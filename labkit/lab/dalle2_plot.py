@@ -81,7 +81,7 @@ def draw_gap(figure, image: Tensor, text: Tensor) -> None:
     for name, points, color in ways:
         left.scatter(*points.T.numpy(), s=5, color=color, label=name, linewidths=0)
         left.plot(*points.mean(0).tolist(), "x", color=plots.BLACK, markersize=9)
-    left.set(title="CLIP's space", xlabel="from sentences to pictures", ylabel="broadest way")
+    left.set(title="CLIP's space", xlabel="from sentences to pictures", ylabel="largest variance")
     left.set_aspect("equal", adjustable="datalim")
     left.legend(markerscale=3, loc="upper right", fontsize=8)
     pairs = {
@@ -91,7 +91,7 @@ def draw_gap(figure, image: Tensor, text: Tensor) -> None:
     }
     for (name, cosine), color in zip(pairs.items(), (plots.GREEN, plots.VERMILLION, plots.BLUE)):
         draw_shares(right, cosine, name, color)
-    right.set(title="how near they are", xlabel="cosine", ylabel="share of the pairs")
+    right.set(title="cosines of pairs", xlabel="cosine", ylabel="share of the pairs")
     right.legend(fontsize=8, loc="upper left")
 
 
