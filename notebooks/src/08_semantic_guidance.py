@@ -44,7 +44,7 @@ plots.use_style()
 # %% [markdown]
 # The whole lesson uses the next five cells. Three networks have separate tasks. The **model** generates and takes no text. An **encoder** guides. The **reader** says what a finished picture shows; it measures and never guides. After a restart, run these cells, then any section.
 #
-# Two facts about this model are not in the paper. It begins with the weights of lesson 09's network for the empty sentence, and was then trained on pictures alone. And its loss is $L_\text{simple}$ plus a *perceptual* term: this compares $\hat x_0$ with $x_0$ in clean CLIP's feature maps (Johnson et al. 2016), so that two cores learn faster. So the model is not independent of clean CLIP. (A smaller model with $L_\text{simple}$ alone, trained otherwise too, made 55 % valid scenes, and this one makes 93 %: `benchmarks/results.md`.)
+# Two facts about this model are not in the paper. First, it begins with the weights of lesson 09's network, without the parts that read the sentence, and was then trained on pictures alone. So it takes no text, but the training before had sentences. Second, in both trainings the loss was the squared error of $\hat x_0$ plus a *perceptual* term. This term compares $\hat x_0$ with $x_0$ in clean CLIP's feature maps (Johnson et al. 2016). So the model is not independent of clean CLIP. (A smaller model without this term made 55 % valid scenes, and this one makes 93 %: `benchmarks/results.md`. Network, start and loss changed together, so we cannot say which of them helped.)
 #
 # Every step adds new noise ($\eta=1$, lesson 04): more of this model's pictures are then valid scenes (`python -m benchmarks.valid_scenes`).
 
@@ -146,7 +146,7 @@ plots.show(
 )  # fmt: skip
 
 # %% [markdown]
-# The text gives blue things, most of them round; some have a lump of another color inside. Structure copies places, colors and often the shapes. Content and style bring the background and warm colors, at other places. Section 7 counts what a sentence does. When is such guidance exact, and on what must the guiding network be trained?
+# The text gives blue things, most of them round; some have a lump of another color inside. Structure copies places, colors and often the shapes. Content and style bring the background and warm colors, at other places. With text *and* content most things are blue and smaller, but the background is not the reference's: here the sentence wins. Section 7 counts what a sentence does. When is such guidance exact, and on what must the guiding network be trained?
 #
 # ## 2 · The idea
 #
@@ -312,7 +312,7 @@ for name, own in zip(("stem", "level 1", "level 2", "level 3"), maps):
 #
 # $$h\;\leftarrow\;h\,\big(1+\gamma(t)\big)+\beta(t),$$
 #
-# and trains the encoder again on noisy pictures (section 6). One small network computes all $\gamma$ and $\beta$ from $t$. In ours, the last layers start at zero. With $1+\gamma$, the new encoder is then exactly CLIP's at every time, and training starts from what CLIP knows:
+# and trains the encoder again on noisy pictures (our section 6). One small network computes all $\gamma$ and $\beta$ from $t$. In ours, the last layers start at zero. With $1+\gamma$, the new encoder is then exactly CLIP's at every time, and training starts from what CLIP knows:
 
 # %% tags=["nbval-check-output"]
 fresh, pictures = zoo.build("noisy-clip-scenes").eval(), scenes.render(scenes.draw(8, 1), 32)
@@ -501,7 +501,7 @@ losses = semantic_plot.smoothed(torch.tensor([step.loss for step in seen]))[1]
 assert seen[0].loss > 2 * guessing and losses[-1] < seen[0].loss / 2
 
 # %% [markdown]
-# The loss starts far *above* guessing: on noisy pictures, CLIP's encoder is confident and wrong. The training first removes that. After 60 updates the loss is still above that of a guess, as a mean over all noise levels.
+# The loss starts far *above* that of guessing: on noisy pictures, CLIP's encoder is too confident and often wrong. The training first removes that. After 60 updates the loss is still above that of a guess, as a mean over all noise levels.
 #
 # We take 200 scenes that were not used in training. Which of the 200 clean ones is nearest to each noisy picture? How confident is the encoder (the largest softmax probability, at the scale of its own training)?
 #
@@ -762,23 +762,25 @@ plots.show(
 )  # fmt: skip
 
 # %% [markdown]
-# (Above: five sentences, the first picture of each. ± is the standard error with the ten sentences as the units; differences are on the same noises.)
+# (Above: five sentences, the first picture of each; in the rows “best 2”, the best one. ± is the standard error with the ten sentences as the units; differences are on the same noises.)
 #
-# **A sentence guides a model that takes no text.** The noise-aware encoder raises the share of right colors from 12 % to 82 %. The share of right shapes rises little (0.17 ± 0.08). Section 6 shows a reason: in the space of the sentences, this encoder reads colors and few shapes.
+# **A sentence guides a model that takes no text.** The noise-aware encoder raises the share of right colors from 12 % to 82 %. The share of right shapes rises far less, by about two standard errors (0.17 ± 0.08). We think section 6 shows a reason: by the sentences, this encoder reads nearly all colors, but on clean pictures only 55 % of the shapes.
 #
 # **Clean CLIP applied to $\hat x_0$ shows more shapes** at the same weight (0.25 ± 0.09), and no encoder is trained. Part of this may come from the model, whose training used clean CLIP's features. It needs two to three times the processor time: a second pass and a backward pass through the model in each step.
 #
-# **Both together** show more colors than clean CLIP alone (0.20 ± 0.05). As section 3.2 says, the sum is a heuristic.
+# **Both together** show more colors than clean CLIP alone at weight 100 (0.20 ± 0.05), and as many as the noise-aware encoder alone. As section 3.2 says, the sum is a heuristic.
 #
-# Beside clean CLIP applied to $x_t$, the noise-aware encoder shows more colors (0.38 ± 0.08), as the paper says. More shapes are not measurable (0.08 ± 0.09).
+# Beside clean CLIP applied to $x_t$, the noise-aware encoder shows more colors (0.38 ± 0.08), as the paper says. For shapes we measure no difference (0.08 ± 0.09).
 #
-# **The price.** Weight 400 lowers the diversity by 0.28 ± 0.05, and the share of valid scenes by 0.32 ± 0.09.
+# **The weight.** From 100 to 400, the noise-aware encoder's shapes and colors rise by less than two standard errors (0.05 and 0.08). So here we cannot confirm that a still larger scale raises the match.
+#
+# **The price.** Against no guidance, weight 400 lowers the diversity by 0.28 ± 0.05, and the share of valid scenes by 0.32 ± 0.09. A sentence alone is not the reason: *real* pictures of one sentence have a diversity of 0.54 (twelve other sentences, `benchmarks/results.md`).
 #
 # **The simple alternative.** Ranking needs no gradient. Of the ranked unguided pictures more are valid than of those guided by both (0.25 ± 0.08). Ranking guided pictures shows more colors than ranking unguided ones (0.40 ± 0.15); shapes are not measurably different (0.15 ± 0.17). For a single sentence, four guided pictures also cost less time than 40 unguided ones.
 #
-# **What is wrong with the pictures.** Many guided things have a core of another color. No guided row shows the blue star. Without guidance nearly all pictures are valid scenes, with it 62 to 75 %.
+# **What is wrong with the pictures.** Many guided things have a core of another color. Of the five sentences above, no guided row shows the blue star. Without guidance nearly all pictures are valid scenes, with it 62 to 75 %.
 #
-# With 25 steps and twelve other sentences, both together show 72 % of the parts, and 83 % of the pictures are valid scenes (`benchmarks/results.md`, N = 96).
+# With 25 steps and twelve other sentences, both together show 72 % of the parts, and 83 % of the pictures are valid scenes. Clean CLIP applied to $\hat x_0$ alone, at weight 50, shows as much: 71 % and 81 % (`benchmarks/results.md`, N = 96). So there the sum is not measurably better.
 #
 # ## 8 · Break it
 #
@@ -873,7 +875,7 @@ assert less["clean reference"][2] < -2
 # %% [markdown]
 # (± is the standard error of 24 paired differences.) For the wrong *time*, the encoder's own numbers above show the harm: given time 8 at $t=500$, it is right in 1 % instead of 81 %. In the pictures it lowers CLIP's cosine (by 0.13 ± 0.05) and the reader's similarity (by 0.19 ± 0.03).
 #
-# The *clean reference* brings the pictures not measurably nearer to the reference, in either network (0.09 ± 0.05 and 0.03 ± 0.04). But fewer of them are valid scenes (by 0.25 ± 0.11): in the last row, red and brown discs with a core of another color stand for the star and for the cross.
+# With the *clean reference* the pictures are not measurably nearer to the reference, in either network (0.09 ± 0.05 and 0.03 ± 0.04). But fewer of them are valid scenes (by 0.25 ± 0.11). In the last row most pictures show a red or brown disc with a core of another color. The right way does not copy the references either: in the pictures shown it brings most backgrounds, but not their star or cross.
 #
 # **A Gram matrix of the whole batch.** The authors' released code folds the batch into the channels before it multiplies: one matrix of $(B\cdot C)\times(B\cdot C)$. Then the gradient for one picture depends on the *other pictures of the batch*. For the same noisy picture, alone and in a batch of four:
 
@@ -1158,7 +1160,7 @@ quiz.ask(
 #
 # - **Any differentiable score can guide.** With an exact $\log p(y\mid x_t)$ and an exact model, scale 1 samples $p(x\mid y)$. A cosine, another weight or a sum is a heuristic: measure it.
 # - **Four scores of one encoder**: its vector for text and content, its maps for structure, their Gram matrices for style.
-# - **An encoder that is applied to $x_t$ should be trained on noise.** This needs no captions, but it kept the colors and lost shapes. Or apply the clean encoder to $\hat x_0$: no training of an encoder, more time in each step. Their sum also works here.
+# - **An encoder that is applied to $x_t$ should be trained on noise.** This needs no captions, but here it kept the colors and lost almost half of the shapes. Or apply the clean encoder to $\hat x_0$: no training of an encoder, more time in each step. Their sum also works here, but is not always better.
 # - **Give the encoder the model's own time**, and compute one Gram matrix for each picture.
 # - **Guidance shows more of the sentence and lowers diversity.** Measure with a separate network, each kind of property by itself, and beside ranking. You can also rank guided pictures.
 #
