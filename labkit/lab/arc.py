@@ -70,7 +70,7 @@ STEPS = (
     Step(
         8, "Semantic guidance", "any score guides, also CLIP's", (5, 7), ("sdg-scenes",),
         "a sentence or a picture, through CLIP's gradient",
-        "a U-Net without words; a CLIP encoder that knows noise",
+        "a U-Net without text input, begun from GLIDE; a CLIP encoder that knows noise",
         "no number that we could verify (Liu et al. 2023)",
     ),
     Step(
@@ -80,19 +80,20 @@ STEPS = (
     ),
     Step(
         10, "DALL·E 2", "a CLIP vector in between", (7, 9), ("dalle2-scenes",),
-        "a CLIP vector that a prior makes of the sentence", "two priors; a decoder, from GLIDE on",
+        "a CLIP vector that a prior makes from the sentence, and the sentence",
+        "two priors; a decoder, begun from GLIDE",
         "FID 10.39, COCO, zero-shot (Ramesh et al. 2022, table 2)",
     ),
     Step(
         11, "Imagen", "a frozen language model reads", (9,), ("imagen-scenes",),
-        "what a frozen language model says of the sentence",
-        "the language model, on text alone; then three U-Nets",
+        "a frozen language model's vectors of the sentence",
+        "the language model, on text alone; then three U-Nets, one begun from GLIDE",
         "FID 7.27, COCO, zero-shot (Saharia et al. 2022, table 1)",
     ),
     Step(
         12, "Latent diffusion", "diffusion of latents, not pixels", (9,), ("ldm-scenes",),
         "a sentence, by cross-attention", "an autoencoder; then U-Net and text transformer",
-        "FID 12.63, COCO, text (Rombach et al. 2022, table 2)",
+        "FID 12.63 with scale 1.5, COCO (Rombach et al. 2022, table 2)",
     ),
     Step(
         13, "Cross attention", "regions and words attend", (7,), ("mmca-scenes",),
@@ -161,7 +162,7 @@ def reached(step: Step) -> str:
     if step.lesson in (5, 6):
         without, guided = right_class(step.systems[-1])
         scale = measured[step.systems[-1]]["scale"]
-        return f"right class: {without:.0%} without, {guided:.0%} with scale {scale:g}"
+        return f"right class: {without:.0%} with scale 0, {guided:.0%} with scale {scale:g}"
     if step.lesson in (7, 13):
         row = measured[step.systems[0]]
         there, back = row["recall"]
