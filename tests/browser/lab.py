@@ -39,12 +39,10 @@ class Server:
     """JupyterLab on the loopback address, with settings and folders that are thrown away.
 
     root: the folder with the notebooks; they may be changed by JupyterLab, so give it copies.
-    threads: of each kernel's torch; None: as many as a learner's, which is all the cores.
     """
 
-    def __init__(self, root: Path, dark: bool = False, threads: int | None = None):
+    def __init__(self, root: Path, dark: bool = False):
         self.root, self.token = Path(root), secrets.token_hex(16)
-        self.threads = threads
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -72,9 +70,7 @@ class Server:
             "JUPYTERLAB_WORKSPACES_DIR": str(own / "workspaces"),
             "IPYTHONDIR": str(own / "ipython"),
         }
-        environment.pop("OMP_NUM_THREADS", None)
-        if self.threads:
-            environment["OMP_NUM_THREADS"] = str(self.threads)
+        environment.pop("OMP_NUM_THREADS", None)  # a learner's kernel has all the cores
         command = [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
             "--expose-app-in-browser",  # the probe asks JupyterLab itself, not only its page
@@ -153,15 +149,16 @@ class Lesson:
         session = "window.jupyterapp.shell.currentWidget.sessionContext.session"
         return self.page.evaluate(f"() => {session}.kernel.name")
 
-    def start(self) -> None:
-        """Starts to run all cells, and does not wait for them."""
-        self.page.evaluate("() => probe.runAll()")
-
-    def finish(self, seconds: float = 480) -> float:
-        """Waits for the cells that were started at most that many seconds from now; returns what
-        they took. Raises Problem for any error output or stderr."""
-        took = self.page.evaluate("limit => probe.ran(limit)", seconds * 1000)
-        if took is None:
+    def run_all(self, seconds: float = 480) -> float:
+        """Runs all cells; returns the seconds. Raises Problem for any error output or stderr."""
+        start = time.monotonic()
+        finished = self.page.evaluate(
+            """limit => Promise.race([
+                window.jupyterapp.commands.execute("notebook:run-all-cells").then(() => true),
+                new Promise(done => setTimeout(() => done(false), limit))])""",
+            seconds * 1000,
+        )
+        if not finished:
             raise Problem(f"{self.name} did not finish within {seconds:.0f} s")
         for cell in self.cells():
             for output in cell["outputs"]:
@@ -173,7 +170,7 @@ class Lesson:
                     raise Problem(f"{self.place(cell)} wrote to stderr: {output['text']}")
             if cell["type"] == "code" and cell["source"].strip() and not cell["count"]:
                 raise Problem(f"{self.place(cell)} did not run")
-        return took / 1000
+        return time.monotonic() - start
 
     def cells(self) -> list[dict]:
         return self.page.evaluate("() => probe.cells()")

@@ -40,21 +40,7 @@ window.probe = (() => {
     box(input) { input.click(); },
   };
 
-  let running; // the milliseconds that all cells take, once they are started
-
   return {
-    // Starts all cells.
-    runAll() {
-      const start = performance.now();
-      running = window.jupyterapp.commands.execute("notebook:run-all-cells")
-        .then(() => performance.now() - start);
-    },
-
-    // What they took in milliseconds; null if they do not end within the limit.
-    ran: (limit) => Promise.race([
-      running, new Promise((done) => setTimeout(() => done(null), limit)),
-    ]),
-
     // One entry for each code cell: what the kernel answered, as JupyterLab keeps it.
     cells: () => [...notebook().model.cells].map((model, index) => ({
       index, type: model.type, source: model.sharedModel.source,

@@ -1,8 +1,5 @@
 """Every lesson in JupyterLab and Chromium: it runs, what moves shows new pictures, in good time.
 
-Two lessons run beside each other, one thread each, and nothing else does: with all cores, kernels
-wait for each other's threads, and one lesson alone leaves a core idle. Then what moves is timed,
-with both kernels at rest.
 The bounds are generous, so that a busy machine passes; the milliseconds are kept in
 runs/browser.json, and `make test` prints them.
 """
@@ -10,9 +7,7 @@ runs/browser.json, and `make test` prints them.
 import json
 import os
 import shutil
-from contextlib import ExitStack
 from dataclasses import asdict
-from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
@@ -26,7 +21,7 @@ if os.environ.get("LABKIT_REQUIRE_BROWSER") != "1":
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 from tests.browser.lab import FLAGS, NO_CHROMIUM, Lesson, Problem, Server, find_chromium  # noqa: E402
-from tests.browser.trial import Report, move_all, show, try_lesson  # noqa: E402
+from tests.browser.trial import Report, show, try_lesson  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = ROOT / "runs" / "browser.json"
@@ -55,7 +50,7 @@ def browser(chromium):
 
 @pytest.fixture(scope="module")
 def server(browser, tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("lessons"), threads=1) as server:
+    with Server(tmp_path_factory.mktemp("lessons")) as server:
         yield server
 
 
@@ -67,36 +62,21 @@ def keep(report: Report) -> None:
     MEASURED.write_text(json.dumps(reports, indent=1))
 
 
-PAIRS = [
-    [name for name in pair if name] for pair in zip_longest(build.names()[::2], build.names()[1::2])
-]
-
-
-@pytest.mark.parametrize("names", PAIRS, ids=" and ".join)
-def test_a_learner_can_run_the_lessons_and_move_what_moves(names, server, browser, record_property):
-    with ExitStack() as stack:
-        lessons = []
-        for name in names:
-            shutil.copy(build.FOLDER / f"{name}.ipynb", server.root)
-            lessons.append(stack.enter_context(Lesson(server, browser, name)))
-            lessons[-1].open()
-        for lesson in lessons:
-            lesson.start()
-        seconds = [lesson.finish() for lesson in lessons]
-        reports = [move_all(lesson, took) for lesson, took in zip(lessons, seconds)]
-    for report in reports:
-        keep(report)
-        record_property("browser", f"{report.name} ran in {report.run_seconds:.0f} s")
-        for control in report.controls:
-            record_property("browser", f"{report.name} {control}")
-    for report in reports:
-        assert report.kernel == "labkit"
-        assert report.complaints == []
-        for kind, bound in BOUNDS.items():
-            slow = [
-                c for c in report.controls if c.kind == kind and c.milliseconds and c.median > bound
-            ]
-            assert not slow, f"{report.name}, over {bound} ms: {'; '.join(map(str, slow))}"
+@pytest.mark.parametrize("name", build.names())
+def test_a_learner_can_run_the_lesson_and_move_what_moves(name, server, browser, record_property):
+    shutil.copy(build.FOLDER / f"{name}.ipynb", server.root)
+    with Lesson(server, browser, name) as lesson:
+        report = try_lesson(lesson)
+    keep(report)
+    for control in report.controls:
+        record_property("browser", f"{name} {control}")
+    assert report.kernel == "labkit"
+    assert report.complaints == []
+    for kind, bound in BOUNDS.items():
+        slow = [
+            c for c in report.controls if c.kind == kind and c.milliseconds and c.median > bound
+        ]
+        assert not slow, f"over {bound} ms: {'; '.join(map(str, slow))}"
 
 
 PICTURE = """
@@ -189,8 +169,7 @@ MOVE_BOTH = """async () => {
 def test_a_strip_keeps_its_row_when_the_slider_and_the_menu_move_at_once(server, browser):
     with Lesson(server, browser, small_lesson(server, STRIP)) as lesson:
         lesson.open()
-        lesson.start()
-        lesson.finish()
+        lesson.run_all()
         show(lesson, 0)
         assert lesson.page.evaluate(MOVE_BOTH) == ["1", "1"]
 
@@ -207,8 +186,7 @@ ipywidgets.VBox([words, said])
 def test_a_word_that_is_pointed_at_or_reached_by_tab_is_chosen(server, browser):
     with Lesson(server, browser, small_lesson(server, WORDS)) as lesson:
         lesson.open()
-        lesson.start()
-        lesson.finish()
+        lesson.run_all()
         show(lesson, 0)
         output, star = (
             lesson.page.locator(".jp-OutputArea"),

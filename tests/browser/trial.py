@@ -92,21 +92,10 @@ def try_lesson(
     lesson: Lesson, shots: Path | None = None, moves: int = 12, drag_seconds: float = 1.0
 ) -> Report:
     """Runs one lesson as a learner would; raises Problem for what must not be."""
+    report = Report(lesson.name)
     lesson.open()
-    lesson.start()
-    return move_all(lesson, lesson.finish(), shots, moves, drag_seconds)
-
-
-def move_all(
-    lesson: Lesson,
-    run_seconds: float,
-    shots: Path | None = None,
-    moves: int = 12,
-    drag_seconds: float = 1.0,
-) -> Report:
-    """Moves whatever moves in a lesson that has run for that long; as `try_lesson`."""
-    lesson.page.bring_to_front()  # a page behind another is not drawn
-    report = Report(lesson.name, lesson.kernel, run_seconds)
+    report.kernel = lesson.kernel
+    report.run_seconds = lesson.run_all()
     for cell in lesson.cells():
         if cell["type"] != "code" or not cell["outputs"]:
             continue
