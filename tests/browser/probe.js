@@ -142,6 +142,9 @@ window.probe = (() => {
       }
       const answer = last === before ? null : output.innerText;
       enter(old);
+      // Until that is answered, the next line of text would begin from the answer to this one.
+      const restored = performance.now();
+      while (look() === last && performance.now() - restored < 3000) await frame();
       return answer;
     },
 
