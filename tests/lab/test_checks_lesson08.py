@@ -133,6 +133,60 @@ def test_a_class_score_by_another_formula_gets_the_same_name_each_time(turn, wor
     assert words in verdicts.pop()
 
 
+def a_guess_at_a_length(eps, x, t, score, scale, alpha_bar):
+    with torch.enable_grad():
+        x = x.detach().requires_grad_(True)
+        (pull,) = torch.autograd.grad(score(x, t).sum(), x)
+    pull = F.normalize(pull.flatten(1), dim=1).view_as(x)
+    return eps - scale * (1 - alpha_bar) ** 0.5 * pull
+
+
+def content_with(turn=lambda product: product.sum(1), share_noise=False, time=None):
+    def wrong(encode, schedule, x, t, reference, eps):
+        eps = eps[0].expand_as(eps) if share_noise else eps
+        noised = schedule.diffuse(reference.expand_as(x), t, eps)
+        return turn(encode(x, t) * encode(noised, t if time is None else time))
+
+    return wrong
+
+
+def weighted_by(keep=lambda weight: True, time=None):
+    def wrong(scores, weights, x, t):
+        at = t if time is None else time
+        return sum(w * score(x, at) for score, w in zip(scores, weights) if keep(w))
+
+    return wrong
+
+
+def gram_of_unit_rows(maps):
+    rows = maps.flatten(2)
+    rows = rows / rows.norm(dim=2, keepdim=True)
+    return torch.einsum("bci,bdi->bcd", rows, rows)
+
+
+def class_that_is_most_probable(images, sentences, labels):
+    return (100 * images @ sentences.T).log_softmax(1).max(dim=1).values
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "words"),
+    [
+        ("guided_eps", a_guess_at_a_length, "divide the gradient by its length"),
+        ("content_score", content_with(share_noise=True), "the noise of the first"),
+        ("content_score", content_with(time=1), "the time 0 or 1"),
+        ("content_score", content_with(lambda product: product.mean(1)), "divides each cosine"),
+        ("content_score", content_with(lambda product: -product.sum(1)), "minus the cosine"),
+        ("gram_matrix", gram_of_unit_rows, "cosines between channels"),
+        ("weighted_score", weighted_by(lambda weight: weight > 0), "leave out the terms"),
+        ("weighted_score", weighted_by(time=0), "at time 0"),
+        ("class_score", class_that_is_most_probable, "most probable class"),
+    ],
+)
+def test_a_natural_mistake_is_named_each_time(name, wrong, words):
+    for _ in range(5):
+        assert words in getattr(checks, name)(wrong).mistake
+
+
 def test_noise_of_one_s_own_is_told_from_the_noise_that_is_given():
     def own(encode, schedule, x, t, reference, eps):
         eps = torch.randn(x.shape)

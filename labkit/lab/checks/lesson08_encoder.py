@@ -197,6 +197,10 @@ class_score = Check(
         "You average over the batch; give one number per row.": (
             lambda images, sentences, labels: _class_score(images, sentences, labels).mean()
         ),
+        "You give the log-probability of the most probable class; the guide's target is the row's "
+        "own, labels[b].": (
+            lambda images, sentences, labels: _logits(images, sentences).log_softmax(1).amax(1)
+        ),
         "You give all classes; pick the row's own, labels[b].": (
             lambda images, sentences, labels: _logits(images, sentences).log_softmax(1)
         ),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,12 @@ def _only_the_first(eps, x, t, score, scale, alpha_bar):
     first = _slope(score, x[:1], t)
     slope = torch.cat([first, torch.zeros_like(x[1:])])
     return eps - scale * math.sqrt(1 - alpha_bar) * slope
+
+
+def _of_length_one(eps, x, t, score, scale, alpha_bar, whole_batch=False):
+    slope = _slope(score, x, t)
+    length = slope.norm() if whole_batch else slope.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    return eps - scale * math.sqrt(1 - alpha_bar) * slope / length
 
 
 class ToyScore(nn.Module):
@@ -98,6 +105,11 @@ guided_eps = _UnderNoGrad(
             )
         ),
         "Only the first picture gets a gradient; sum the scores of all rows.": _only_the_first,
+        "You divide the gradient by its length; that length says how much the score changes: near "
+        "a good picture the guide must get weak. Take the gradient as it is.": [
+            _of_length_one,
+            partial(_of_length_one, whole_batch=True),
+        ],
         "The scale is missing.": (
             lambda eps, x, t, score, scale, a: eps - math.sqrt(1 - a) * _slope(score, x, t)
         ),

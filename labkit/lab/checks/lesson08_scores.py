@@ -1,6 +1,7 @@
 """The checks of lesson 08 on the scores: a noised reference, style, and several scores at once."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +46,11 @@ def _covariance(maps: Tensor) -> Tensor:
     return gram(maps - maps.mean((2, 3), keepdim=True))
 
 
+def _cosines_of_channels(maps: Tensor) -> Tensor:
+    rows = F.normalize(maps.flatten(2), dim=2)
+    return rows @ rows.mT
+
+
 def _draw_maps(g: torch.Generator):
     """Feature maps; once in each check of a single picture."""
     B, C, H, W = sizes(g, 4)
@@ -84,6 +90,8 @@ gram_matrix = Check(
         ),
         "You subtract each channel's mean first: that is a covariance. A Gram matrix keeps how "
         "strong each feature is.": _covariance,
+        "You bring each channel to length 1 first, so these are cosines between channels. A Gram "
+        "matrix keeps how strong each feature is.": _cosines_of_channels,
         "squeeze() also removes the batch dimension of a single picture, (C, C); keep (1, C, C).": (
             lambda maps: gram(maps).squeeze()
         ),
@@ -125,8 +133,20 @@ def _one_time_too_early(encode, schedule, x, t, reference, eps):
     return _cosines(encode(x, t), encode(_noised(schedule, x, t - 1, reference, eps), t))
 
 
-def _shown_at_0(encode, schedule, x, t, reference, eps):
-    return _cosines(encode(x, t), encode(_noised(schedule, x, t, reference, eps), 0))
+def _clean_at(encode, schedule, x, t, reference, eps, time):
+    return _cosines(encode(x, t), encode(reference, time))
+
+
+def _noised_at(encode, schedule, x, t, reference, eps, time):
+    return _cosines(encode(x, t), encode(_noised(schedule, x, t, reference, eps), time))
+
+
+def _one_noise(encode, schedule, x, t, reference, eps):
+    return _content_score(encode, schedule, x, t, reference, eps[:1].expand_as(eps))
+
+
+def _mean_of_products(encode, schedule, x, t, reference, eps):
+    return (encode(x, t) * encode(_noised(schedule, x, t, reference, eps), t)).mean(1)
 
 
 def _without_roots(encode, schedule, x, t, reference, eps):
@@ -164,18 +184,23 @@ content_score = Check(
     mistakes={
         "The reference stays clean, while x_t is noisy: the encoder at time t never learned what a "
         "clean picture looks like. Noise it to the same t.": (
-            lambda encode, schedule, x, t, reference, eps: _cosines(
-                encode(x, t), encode(reference, t)
+            lambda encode, schedule, x, t, reference, eps: _clean_at(
+                encode, schedule, x, t, reference, eps, time=t
             )
         ),
-        "The reference stays clean and is shown at time 0; its vector is then compared with one of "
-        "a noisy picture. Noise it to the same t.": (
-            lambda encode, schedule, x, t, reference, eps: _cosines(
-                encode(x, t), encode(reference, 0)
-            )
+        "The reference stays clean, and the encoder is given the time 0 or 1; its vector is then "
+        "compared with one of a noisy picture. Noise it to the same t.": [
+            partial(_clean_at, time=0),
+            partial(_clean_at, time=1),
+        ],
+        "The reference is noised to t, but the encoder is given the time 0 or 1: give it the same "
+        "t.": [partial(_noised_at, time=0), partial(_noised_at, time=1)],
+        "All rows get the noise of the first, eps[:1]; each row has its own.": _one_noise,
+        "You take the mean over the D products, which divides each cosine by D: sum over "
+        "dimension 1.": _mean_of_products,
+        "This is minus the cosine; a score grows with the likeness.": (
+            lambda *given: -_content_score(*given)
         ),
-        "The reference is noised to t, but the encoder is given time 0: give it the same "
-        "t.": _shown_at_0,
         "The reference is noised to t − 1: ᾱ has an entry for time 0, so that of time t stands at "
         "t.": _one_time_too_early,
         "You noise x_t once more; it is as noisy as t says already. Only the reference is clean.": (
@@ -234,6 +259,14 @@ weighted_score = Check(
         ),
         "You take the mean of the terms; their sum is asked for.": (
             lambda scores, weights, x, t: _weighted_score(scores, weights, x, t) / len(scores)
+        ),
+        "You leave out the terms with a negative weight: they are what pushes away.": (
+            lambda scores, weights, x, t: sum(
+                w * score(x, t) for w, score in zip(weights, scores) if w > 0
+            )
+        ),
+        "You ask the scores at time 0; they have to know how noisy x_t is: score(x, t).": (
+            lambda scores, weights, x, t: _weighted_score(scores, weights, x, 0)
         ),
         "You lose the sign of a negative weight: it is what pushes away.": (
             lambda scores, weights, x, t: sum(
