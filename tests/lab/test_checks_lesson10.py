@@ -68,6 +68,42 @@ def test_a_check_passes_what_is_right_and_names_each_known_mistake(name):
     assert_check_is_sound(getattr(checks, name), RIGHT[name])
 
 
+def noised_with(time=lambda t: t, exchanged=False, share=1.0):
+    def wrong(schedule, z, t, eps, std):
+        t, x0 = time(t), std * z.shape[1] ** 0.5 * z
+        signal, noise = schedule.signal(t, z), schedule.noise(t, z)
+        if exchanged:
+            signal, noise = noise, signal
+        return signal * x0 + noise * eps * (std if share is None else share)
+
+    return wrong
+
+
+def codes_of_unit_coordinates(z, mean, axes, low, high, count):
+    width = (high - low) / count
+    codes = (((z - mean) @ axes.T - low) / width).floor().long().clamp(0, count - 1)
+    return codes, F.normalize((low + (codes + 0.5) * width) @ axes, dim=1) + mean
+
+
+def by_the_factor_of_the_lesson(schedule, z, t, eps, std):
+    return schedule.signal(t, z) * std * math.sqrt(128) * z + schedule.noise(t, z) * eps
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "words"),
+    [
+        ("noised_embedding", noised_with(lambda t: t - 1), "time t − 1 or t + 1"),
+        ("noised_embedding", noised_with(exchanged=True), "Signal and noise are exchanged"),
+        ("noised_embedding", noised_with(share=None), "The noise is scaled as well"),
+        ("noised_embedding", by_the_factor_of_the_lesson, "√128"),
+        ("codes_and_back", codes_of_unit_coordinates, "before the mean is added"),
+    ],
+)
+def test_a_natural_mistake_is_named_each_time(name, wrong, words):
+    for _ in range(5):
+        assert words in getattr(checks, name)(wrong).mistake
+
+
 def test_two_candidates_are_not_enough_for_best_of():
     def of_two(candidates, text):
         one, two = F.normalize(candidates[:2], dim=2)
