@@ -31,7 +31,7 @@ def plus_minus(values: Tensor) -> str:
     return f"{values.mean():.2f} ± {values.std() / len(values) ** 0.5:.2f}"
 
 
-def gap(one: Tensor, other: Tensor) -> tuple[float, float]:
+def mean_difference(one: Tensor, other: Tensor) -> tuple[float, float]:
     """By how much `one` (N,) is more than `other` on the same sentences, on average, and the
     standard error of that."""
     apart = one - other

@@ -103,7 +103,7 @@ def spread(values: Tensor) -> str:
     return f"{values.mean():.2f} ±{error:.2f}"
 
 
-def gap(one: Tensor, other: Tensor) -> float:
+def standard_errors_apart(one: Tensor, other: Tensor) -> float:
     """How many standard errors `one` lies above `other`, seed by seed: both (S,)."""
     apart = one - other
     return (apart.mean() / (apart.std() / len(apart) ** 0.5)).item()

@@ -494,16 +494,15 @@ for name, (one, other) in apart.items():
     print(f"\n{name}, seed by seed:")
     print(*(f"{judge} {(a - b).mean():+.3f} ± {(a - b).std() / 3**0.5:.3f}"
             for judge, a, b in zip(JUDGES, one, other)), sep=", ")  # fmt: skip
+apart_by = glide_table.standard_errors_apart
 for one in free[1:]:  # the scales above 1
-    assert all(glide_table.gap(one[0], other[0]) > 2 for other in clip_guided)  # parts
+    assert all(apart_by(one[0], other[0]) > 2 for other in clip_guided)  # parts
 assert max(other[0].mean() for other in clip_guided) < free[0][0].mean() + 0.02
-assert all(
-    glide_table.gap(other[4], mean_of["real pictures", None][4]) > 2 for other in clip_guided[2:]
-)
+assert all(apart_by(other[4], mean_of["real pictures", None][4]) > 2 for other in clip_guided[2:])
 assert clip_guided[3][1].mean() < 0.5 and clip_guided[3][2].mean() > 5 * free[0][2].mean()
-assert all(glide_table.gap(free[3][3], other[3]) > 2 for other in clip_guided)  # by clean CLIP
-assert glide_table.gap(clip_guided[3][3], clip_guided[2][3]) < -2  # it falls, and the guide's rises
-assert glide_table.gap(clip_guided[3][4], clip_guided[2][4]) > 2
+assert all(apart_by(free[3][3], other[3]) > 2 for other in clip_guided)  # by clean CLIP
+assert apart_by(clip_guided[3][3], clip_guided[2][3]) < -2  # it falls, and the guide's rises
+assert apart_by(clip_guided[3][4], clip_guided[2][4]) > 2
 
 # %%
 plots.show(glide_plot.against_scale(

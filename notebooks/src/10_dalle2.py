@@ -447,7 +447,7 @@ pairs = {"diffusion prior: alike minus true": (one["alike"], one["true"]),
          "best of two minus one draw, cosine with the sentence": (best["text"], one["text"]),
          "best of two minus one draw, true": (best["true"], one["true"]),
          "diffusion minus autoregressive, true": (one["true"], two["true"])}  # fmt: skip
-apart = {name: dalle2_table.gap(*pair) for name, pair in pairs.items()}
+apart = {name: dalle2_table.mean_difference(*pair) for name, pair in pairs.items()}
 print(f"people: distances of two draws {one['distance'][0]:.1f} and {one['distance'][1]:.1f} (diffusion), "
       f"{two['distance'][0]:.1f} and {two['distance'][1]:.1f} (autoregressive)")  # fmt: skip
 print("\npeople's sentences, ± standard error of paired differences:")
@@ -513,10 +513,12 @@ compared = {
 }  # fmt: skip
 for column, named in compared.items():
     for pair in named:
-        mean, error = dalle2_table.gap(*(dalle2_table.of(rows[name], column) for name in pair))
+        mean, error = dalle2_table.mean_difference(
+            *(dalle2_table.of(rows[name], column) for name in pair)
+        )
         print("{:8}{} minus {}: {:+.3f} ± {:.3f}".format(column, *pair, mean, error))
 more = (dalle2_table.of(rows[name], "spread") for name in ("none", "diffusion prior"))
-mean, error = dalle2_table.gap(*more)
+mean, error = dalle2_table.mean_difference(*more)
 assert mean > 2 * error
 assert (
     parts["real"].mean() > 0.95 and parts["diffusion prior"].mean() > parts["shuffled"].mean() + 0.2
@@ -556,7 +558,9 @@ lost = {name: dalle2_table.of(each[first], "spread") - dalle2_table.of(each[last
         for name, each in stored["guidance"].items()}  # fmt: skip
 gained = {}
 for name, each in stored["guidance"].items():
-    gained[name] = dalle2_table.gap(*(dalle2_table.of(each[s], "parts") for s in (last, first)))
+    gained[name] = dalle2_table.mean_difference(
+        *(dalle2_table.of(each[s], "parts") for s in (last, first))
+    )
     print(
         "{}: parts gained from scale {} to {}: {:+.2f} ± {:.2f}".format(
             name, first, last, *gained[name]
@@ -565,7 +569,7 @@ for name, each in stored["guidance"].items():
 for name, each in lost.items():
     cell = dalle2_table.plus_minus(100 * each)
     print(f"{name}: spread lost from scale {first} to {last}: {cell} for each sentence")
-difference, error = dalle2_table.gap(100 * lost["GLIDE"], 100 * lost["unCLIP"])
+difference, error = dalle2_table.mean_difference(100 * lost["GLIDE"], 100 * lost["unCLIP"])
 print(f"GLIDE loses more by {difference:+.2f} ± {error:.2f}")
 assert gained["GLIDE"][0] > 2 * gained["GLIDE"][1]
 

@@ -80,10 +80,10 @@ def test_every_model_and_scale_of_guidance_has_its_row_and_no_noise_is_a_priors(
     assert min(seeds) >= benchmark.APART
 
 
-def test_a_gap_is_that_of_pairs():
+def test_the_mean_difference_is_that_of_pairs():
     one, other = torch.tensor([0.5, 0.6, 0.7]), torch.tensor([0.4, 0.5, 0.5])
     apart = one - other
-    assert dalle2_table.gap(one, other) == pytest.approx(
+    assert dalle2_table.mean_difference(one, other) == pytest.approx(
         (apart.mean().item(), apart.std().item() / 3**0.5)
     )
     assert dalle2_table.plus_minus(one.double()) == "0.60 ± 0.06"

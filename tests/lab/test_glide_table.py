@@ -84,10 +84,11 @@ def test_the_benchmark_stores_every_way_and_every_row(tmp_path, monkeypatch):
     assert shares[0] > 0.9 > 0.6 > shares[1]
 
 
-def test_a_gap_is_counted_in_standard_errors_of_the_differences():
+def test_rows_are_told_apart_in_standard_errors_of_their_differences():
     one, other = torch.tensor([0.5, 0.6, 0.7]), torch.tensor([0.4, 0.5, 0.5])
     apart = one - other
-    assert glide_table.gap(one, other) == pytest.approx(float(apart.mean() / apart.std() * 3**0.5))
+    wanted = float(apart.mean() / apart.std() * 3**0.5)
+    assert glide_table.standard_errors_apart(one, other) == pytest.approx(wanted)
     assert glide_table.spread(one) == "0.60 ±0.06"
     assert glide_table.spread(one[:1]) == "0.50 ±nan"
 
