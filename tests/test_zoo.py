@@ -44,9 +44,7 @@ def weights(system) -> torch.Tensor:
 
 # Recipes whose training is not done, so that no weights ship.
 UNTRAINED = {
-    "autoencoder-scenes-f2",
     "autoencoder-scenes-f4-vq",
-    "autoencoder-scenes-f8",
     "ldm-scenes",
     "imagen-scenes",
     "imagen-scenes-base",
@@ -84,7 +82,8 @@ def test_the_shipped_photographs_take_after_their_classes():
 
 
 def test_all_shipped_weights_together_stay_small():
-    assert sum(file.stat().st_size for file in zoo.WEIGHTS.glob("*.safetensors")) < 60e6
+    """Under a quarter of the download of torch's small build, for two dozen networks."""
+    assert sum(file.stat().st_size for file in zoo.WEIGHTS.glob("*.safetensors")) < 80e6
 
 
 @pytest.mark.parametrize("name", DDPMS)

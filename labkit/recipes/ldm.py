@@ -50,7 +50,7 @@ def autoencoder(about: str, net: AutoencoderConfig, steps: int, minutes: float) 
         config=FirstStageConfig(net),
         batches=large_scene_batches,
         training={"steps": steps, "ema": 0.998, **MUON, "lr": 4e-3},
-        minutes=minutes,  # measured for f = 4; the others by the time of a few steps
+        minutes=minutes,
     )
 
 
@@ -62,13 +62,13 @@ RECIPES = {
         "scenes of 64 x 64 pixels as 16 x 16 x 4 numbers, and back", F4, steps=10_000, minutes=19
     ),
     "autoencoder-scenes-f8": autoencoder(
-        "scenes of 64 x 64 pixels as 8 x 8 x 8 numbers, and back", F8, steps=10_000, minutes=24
+        "scenes of 64 x 64 pixels as 8 x 8 x 8 numbers, and back", F8, steps=10_000, minutes=22
     ),
     "autoencoder-scenes-f4-vq": autoencoder(
         "scenes of 64 x 64 pixels as 16 x 16 entries of a codebook, and back",
         F4_VQ,
-        steps=10_000,
-        minutes=20,
+        steps=6_000,
+        minutes=12,
     ),
     # Attention among all 256 latents would double the time of a step; GLIDE's base learns without.
     "ldm-scenes": Recipe(
