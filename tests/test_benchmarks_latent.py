@@ -6,8 +6,9 @@ import sys
 import pytest
 import torch
 
-from benchmarks import autoencoders, latent_diffusion
+from benchmarks import autoencoders, latent_diffusion, latent_table
 from labkit import scenes
+from labkit.lab import latent_table as stored
 from tests.machines import tiny
 
 
@@ -40,3 +41,37 @@ def test_a_codebook_says_as_much_as_the_entries_that_are_used():
     assert autoencoders.entropy(torch.tensor([[3, 3], [3, 3]])) == 0
     four = torch.tensor([5, 0, 9, 1022]).repeat(10)
     assert autoencoders.entropy(four) == pytest.approx(math.log(4))
+
+
+def test_the_rows_of_the_sweep_differ_in_their_latents_alone():
+    configs = {row: latent_table.config_of(row) for row in latent_table.ROWS}
+    sides = {row: config.net.size // config.net.fold for row, config in configs.items()}
+    assert [*sides.values()] == [64, 32, 16, 8, 16, 16]
+    for config in configs.values():
+        deepest = (config.net.size // config.net.fold) >> (len(config.net.multipliers) - 1)
+        assert deepest == 4 and config.net.multipliers[-2:] == (1.25, 1.5)
+        assert config.text == configs["f = 4"].text
+    model = latent_table.built("f = 1", {})
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    assert model.latents(x).equal(x) and model.decode(x).equal(x)
+
+
+def test_what_was_stored_keeps_its_other_rows_and_says_nothing_of_what_was_not_measured(tmp_path):
+    path = tmp_path / "table.json"
+    for name, runs in {"real": [[math.nan, 0.5]], "f = 4": [[3.0, 0.25], [5.0, 0.75]]}.items():
+        file = latent_table.File(path)
+        file.table("sweep", ("updates", "parts"), seconds=8)
+        file.row("sweep", name, runs)
+    table = stored.stored(path)["sweep"]
+    assert table["seconds"] == 8 and [*table["rows"]] == ["real", "f = 4"]
+    assert stored.column(table, "f = 4", "updates").tolist() == [3, 5]
+    assert stored.cell(stored.column(table, "f = 4", "parts")) == "0.50 ±0.25"
+    assert stored.cell(stored.column(table, "real", "updates")) == ""
+    assert stored.cell(stored.column(table, "real", "parts"), 1) == "0.5"
+
+
+def test_real_scenes_are_near_the_real_ones_and_gray_is_not():
+    pictures, captions = latent_table.asked(70, 0)
+    own = latent_table.judge(pictures, captions)
+    gray = latent_table.judge(torch.rand_like(pictures) * 2 - 1, captions)
+    assert own[0] > 0.95 and own[2] > 0.9 and gray[3] > 20 * own[3]

@@ -1,0 +1,211 @@
+"""Lesson 12: what autoencoders keep, the sweep over f at equal compute, latents beside pixels.
+
+    python -m benchmarks.latent_table autoencoders [NAME=FILE …] [--samples 200] [--seeds 3]
+    python -m benchmarks.latent_table sweep [NAME=FILE …] [--only ROW …] [--seconds 480]
+    python -m benchmarks.latent_table models [NAME=FILE …] [--samples 100] [--seeds 3]
+
+FILE: weights of a recipe that are not the shipped ones. Each row is stored when it is done, in
+--out, and takes the place of an older one. All seconds are of one core, by its own clock.
+
+The sweep: latent diffusion models of 64-pixel scenes with a sentence, which differ in their latents
+alone, each trained anew for so many seconds: *f = 1*, the pixels themselves; *f = 2, 4, 8*, by the
+autoencoder of that f; *pixels, folded by 4*: squares of 4 x 4 pixels are the channels of one
+place, which costs what f = 4 costs and needs no autoencoder; *f = 4, not scaled*: its latents as
+they come, several times larger than the noise. As in the paper (tables 13, 14), the networks have
+the same levels at 8 and 4 places a side, and one more for each doubling above.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks import autoencoders, latent_diffusion
+from benchmarks.text_to_scenes import system_of
+from labkit import denoiser, scenes, train, zoo
+from labkit.lab import glide_table, latent_table
+from labkit.metrics import frechet_distance
+from labkit.nets.autoencoder import AutoencoderConfig
+from labkit.recipes.glide import captioned_scene_batches
+from labkit.recipes.ldm import F2, F4, F8, RECIPES, SIZE
+from labkit.systems.ldm import LDM, LDMConfig
+
+STAGES = tuple(f"autoencoder-scenes-{kind}" for kind in ("f2", "f4", "f8", "f4-vq"))
+SWEPT = ("parameters", "updates", "training pictures/s", "sampled pictures/s")
+JUDGED = ("parts", "whole", "valid", "distance")
+PIXELS = AutoencoderConfig(SIZE, 3, 8, (1,), 1, latent=3, attention=False, groups=8)  # f = 1
+FOLDED, UNSCALED = "pixels, folded by 4", "f = 4, not scaled"
+ROWS = {"f = 1": PIXELS, "f = 2": F2, "f = 4": F4, "f = 8": F8, FOLDED: PIXELS, UNSCALED: F4}
+SEED = 1_012  # of the sweep's weights and batches
+SAMPLES, STEPS, SCALE = 72, 25, 3.0  # more pictures than the 64 features of the distance
+
+
+class Identity(nn.Module):
+    """Stands for the autoencoder of a model of pixels."""
+
+    def __init__(self, config: AutoencoderConfig):
+        super().__init__()
+        self.config = config
+
+    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return x
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z
+
+
+def config_of(row: str) -> LDMConfig:
+    """The recipe's configuration, of other latents."""
+    own, stage = RECIPES["ldm-scenes"].config, ROWS[row]
+    side = stage.latent_shape[1]
+    levels = {8: (1.25, 1.5), 16: (1, 1.25, 1.5), 32: (1, 1, 1.25, 1.5), 64: (1, 1, 1, 1.25, 1.5)}
+    net = replace(own.net, size=side, channels=stage.latent, multipliers=levels[side])
+    if row == FOLDED:
+        net = replace(net, fold=4, multipliers=levels[16])
+    return replace(own, autoencoder=stage, net=net)
+
+
+def built(row: str, files: dict[str, Path]) -> LDM:
+    """The model before its training, with its autoencoder."""
+    torch.manual_seed(SEED)
+    system = LDM(config_of(row))
+    stage = system.config.autoencoder
+    if stage == PIXELS:
+        system.autoencoder = Identity(stage)
+        system.scale.fill_(1.0)
+    else:
+        name = f"autoencoder-scenes-f{stage.f}"
+        system.begin_from(system_of(files.get(name), name))
+    if row == UNSCALED:
+        system.scale.fill_(1.0)
+        denoiser.LARGEST = 100.0  # which a loss refuses else: shown here is what that spares
+    return system
+
+
+def trained(row: str, files: dict[str, Path], seconds: float) -> tuple[LDM, int, float]:
+    """The averaged model after that many seconds; its updates, and its pictures a second."""
+    options = RECIPES["ldm-scenes"].training | {"ema": 0.98, "seed": SEED}
+    batches, batch = captioned_scene_batches(64, SIZE), 64
+
+    def run(steps: int) -> tuple[LDM, float]:
+        system, started = built(row, files), time.process_time()
+        made = options | {"steps": steps, "warmup": min(100, max(1, steps // 10))}
+        *_, last = train.train(system.train(), batches, **made)
+        return last.ema.eval(), time.process_time() - started
+
+    _, spent = run(3)
+    _, longer = run(8)  # the first updates are slower
+    steps = max(10, round(seconds / ((longer - spent) / 5)))
+    system, spent = run(steps)
+    return system, steps, batch * steps / spent
+
+
+def judge(pictures: Tensor, captions: Sequence[str]) -> list[float]:
+    """The figures of one run, in the order of `JUDGED`."""
+    reader = zoo.load("reader-scenes")
+    small = F.avg_pool2d(pictures, pictures.shape[-1] // 32)
+    reference = scenes.render(scenes.draw(1_000, glide_table.REFERENCE), SIZE)
+    real = glide_table.features(reader, F.avg_pool2d(reference, 2))
+    distance = frechet_distance(real, glide_table.features(reader, small))
+    return [*latent_diffusion.evaluate(pictures, list(captions))[:3], distance]
+
+
+def asked(samples: int, seed: int) -> tuple[Tensor, list[str]]:
+    """Real pictures of 64 pixels, and their sentences."""
+    drawn = scenes.draw(samples, latent_diffusion.FIRST + seed, "train")
+    return scenes.render(drawn, SIZE), scenes.captions(drawn, seed)
+
+
+class File:
+    """The stored tables, written after each row."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.tables = latent_table.stored(path) if path.exists() else {}
+
+    def table(self, name: str, columns: Sequence[str], **facts) -> None:
+        found = self.tables.setdefault(name, {"rows": {}})
+        found |= {"columns": list(columns), **facts}
+
+    def row(self, table: str, name: str, runs: Sequence[Sequence[float]]) -> None:
+        """None for what is not a number."""
+        kept = [[None if x != x else round(float(x), 4) for x in run] for run in runs]
+        self.tables[table]["rows"][name] = kept
+        print(name, kept, flush=True)
+        text = json.dumps(self.tables, indent=1, ensure_ascii=False)
+        self.path.write_text(text + "\n", "utf-8")
+
+
+def measure_autoencoders(file: File, files: dict[str, Path], samples: int, seeds: int) -> None:
+    file.table("autoencoders", autoencoders.COLUMNS, samples=samples, seeds=seeds)
+    truths = [scenes.draw(samples, autoencoders.FIRST + seed, "all") for seed in range(seeds)]
+    none = float("nan")
+    real = [[12_288, none, 0, *autoencoders.read(scenes.render(t, SIZE), t), none, none]
+            for t in truths]  # fmt: skip
+    file.row("autoencoders", "real", real)
+    for name in STAGES:
+        stage = system_of(files.get(name), name)
+        file.row("autoencoders", name, [autoencoders.evaluate(stage, t) for t in truths])
+
+
+def measure_sweep(file: File, files: dict[str, Path], only: Sequence[str], seconds: float) -> None:
+    file.table("sweep", SWEPT + JUDGED, seconds=seconds, samples=SAMPLES, steps=STEPS, scale=SCALE)
+    real, captions = asked(SAMPLES, 0)
+    none = [float("nan")] * len(SWEPT)
+    file.row("sweep", "real", [[*none, *judge(real, captions)]])
+    for row in only:
+        system, steps, rate = trained(row, files, seconds)
+        bounds = denoiser.clip if system.config.autoencoder == PIXELS else None
+        pictures, sampled = latent_diffusion.draw(
+            system, captions, 0, steps=STEPS, scale=SCALE, map_x0=bounds
+        )
+        size = sum(weight.numel() for weight in system.denoiser.parameters())
+        file.row("sweep", row, [[size, steps, rate, sampled, *judge(pictures, captions)]])
+
+
+def measure_models(file: File, files: dict[str, Path], samples: int, seeds: int) -> None:
+    columns = ("sampled pictures/s", *JUDGED)
+    file.table("models", columns, samples=samples, seeds=seeds, steps=STEPS, scale=SCALE)
+    every = [asked(samples, seed) for seed in range(seeds)]
+    none = float("nan")
+    file.row("models", "real", [[none, *judge(*pair)] for pair in every])
+    for name in ("ldm-scenes", "glide-scenes-64"):
+        system, runs, others = system_of(files.get(name), name), [], []
+        for seed, (_, captions) in enumerate(every):
+            made, rate = latent_diffusion.draw(system, captions, seed, steps=STEPS, scale=SCALE)
+            runs.append([rate, *judge(made, captions)])
+            others.append([none, *judge(made, captions[1:] + captions[:1])])
+        file.row("models", name, runs)
+        file.row("models", f"{name}, shuffled", others)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=("autoencoders", "sweep", "models"))
+    parser.add_argument("files", nargs="*")
+    parser.add_argument("--samples", type=int)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seconds", type=float, default=480)
+    parser.add_argument("--out", type=Path, default=latent_table.STORED)
+    given = parser.parse_args()
+    files = {name: Path(path) for name, _, path in (each.partition("=") for each in given.files)}
+    file = File(given.out)
+    if given.table == "sweep":
+        measure_sweep(file, files, given.only, given.seconds)
+    elif given.table == "models":
+        measure_models(file, files, given.samples or 100, given.seeds)
+    else:
+        measure_autoencoders(file, files, given.samples or 200, given.seeds)
+
+
+if __name__ == "__main__":
+    main()
