@@ -83,7 +83,7 @@ def draw_gap(figure, image: Tensor, text: Tensor) -> None:
         left.plot(*points.mean(0).tolist(), "x", color=plots.BLACK, markersize=9)
     left.set(title="CLIP's space", xlabel="from sentences to pictures", ylabel="largest variance")
     left.set_aspect("equal", adjustable="datalim")
-    left.legend(markerscale=3, loc="upper right", fontsize=8)
+    left.legend(markerscale=3, loc="lower right", fontsize=8)
     pairs = {
         "a picture, its sentence": (image * text).sum(1),
         "a picture, another's": (image * text.roll(1, 0)).sum(1),
