@@ -2,12 +2,13 @@
 
 import shlex
 import sys
-import unicodedata
 import warnings
 from contextlib import closing
 from pathlib import Path
 
 import click
+
+from labkit.prompts import prompts_for
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -104,6 +105,30 @@ def assignment(lesson: str, format: str, folder: Path, seed: int | None) -> None
 
 
 @main.command()
+@click.argument("file", type=File(), required=False)
+@click.option("--name", help="Of your entry.  [default: the file's]")
+@click.option("--in", "folder", type=click.Path(path_type=Path), help="Your copy, if not here.")
+def challenge(file: Path | None, name: str | None, folder: Path | None) -> None:
+    """Score the function `sample` of FILE in the open challenge, and show the leaderboard.
+
+    Your entries are kept beside your copy of the lessons. Without FILE: the leaderboard alone.
+    """
+    from labkit.lab import challenge, progress
+
+    try:
+        kept = progress.find(folder).with_name(challenge.FILE)
+        if file:
+            sample, name = challenge.load(file), challenge.named(name or file.stem)
+            challenge.entries(kept)
+            click.echo("eighteen rounds of 80 pictures: half a minute of one core", err=True)
+            challenge.keep(kept, name, challenge.score(sample))
+        lines = challenge.table(challenge.entries(challenge.STORED) | challenge.entries(kept))
+    except (ValueError, OSError) as error:
+        raise sentence(error) from None
+    say(lines)
+
+
+@main.command()
 def doctor() -> None:
     """Check the set-up; for each thing that is wrong, one line how to mend it."""
     from labkit.lab.doctor import examine, report
@@ -195,40 +220,6 @@ def say(line: str) -> None:
     """Prints it, with \\x.. for what the terminal cannot show: the work is done by now."""
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
-
-
-def prompts_for(system, name: str, number: int, labels: tuple, sentences: tuple) -> list | int:
-    """What `system.generate` is asked for: that many pictures, of the labels or sentences in turn.
-    ValueError for what the system does not hear."""
-    hears = system.hears
-    if labels and hears != "classes":
-        raise ValueError(f"{name} hears {hears or 'no condition'}: leave out --label")
-    if sentences and hears != "sentences":
-        raise ValueError(f"{name} hears {hears or 'no condition'}: leave out --prompt")
-    if hears == "sentences" and not sentences:
-        raise ValueError(f'{name} hears sentences: give one, such as --prompt "a large red star"')
-    if not all(sentence.strip() for sentence in sentences):
-        raise ValueError('a --prompt is empty: give words, such as --prompt "a large red star"')
-    chosen = [numbered(label, system) for label in labels] or list(sentences)
-    if len(chosen) > number:
-        raise ValueError(f"{len(chosen)} conditions need as many pictures: raise --number {number}")
-    if hears == "classes" and not chosen:
-        chosen = range(system.classes)
-    return [chosen[row % len(chosen)] for row in range(number)] if chosen else number
-
-
-def numbered(label: str, system) -> int:
-    """The number of a class that is given by its name or number. Where a name is a number, only
-    names count. ValueError for neither."""
-    from labkit.inputs import nearest
-
-    names = [unicodedata.normalize("NFC", name) for name in getattr(system, "names", ())]
-    label = unicodedata.normalize("NFC", label)
-    if label in names:
-        return names.index(label)
-    if any(name.isdecimal() for name in names) or not label.isdecimal():
-        raise nearest(label, names or map(str, range(system.classes)), "class")
-    return int(label)
 
 
 @main.command()

@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from labkit import checkpoint, devices, zoo
-from labkit.cli import main, numbered
+from labkit.cli import main
 from labkit.lab import plots
 from labkit.nets.unet import UNetConfig
+from labkit.prompts import numbered
 from labkit.recipes import Recipe
 from labkit.recipes.digits import digit_class_batches
 from labkit.systems.adm import ADM, ADMConfig
@@ -138,7 +139,7 @@ def test_the_cpu_is_the_default_and_something_faster_is_only_named(monkeypatch, 
 
 def test_asking_for_help_imports_no_torch():
     code = (
-        "import sys; from click.testing import CliRunner; from labkit.cli import main, numbered;"
+        "import sys; from click.testing import CliRunner; from labkit.cli import main;"
         "CliRunner().invoke(main, ['train', '--help']); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

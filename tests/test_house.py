@@ -23,7 +23,7 @@ ROOMS = [
     "guidance", "likelihood", "interpolate",
     "batches", "devices", "nets", "fetch", "data", "scenes", "systems", "metrics",
     "ema", "optimizers", "checkpoint", "run_file", "model_file", "train", "recipes", "zoo", "hub",
-    "lab", "cli", "__main__",
+    "lab", "prompts", "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -16,10 +16,10 @@ from labkit.lab import glossary as words
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| (?P<number>\d\d) \| (?P<name>[^|]+) \|(?P<rest>.*)\|$", re.M)
-# The pages at the side, in their order, under their headings; "lessons" and "api" are filled in.
+# The pages at the side, in their order, under their headings; "lessons" is filled in.
 CONTENTS = {
     "": ["setup"],
-    "Lessons": ["lessons"],
+    "Lessons": ["lessons", "challenge"],
     "Look things up": ["notation", "glossary", "labkit"],
     "For teachers": ["teachers", "for_teachers", "containers"],
     "About": ["changes"],
@@ -66,10 +66,9 @@ def lesson_links(text: str, names: dict[str, str]) -> str:
 
 def toctree(names: dict[str, str], titles: dict[str, str]) -> str:
     """What Sphinx reads the order of the pages from, hidden."""
-    blocks = []
-    for caption, listed in CONTENTS.items():
-        if listed == ["lessons"]:
-            listed = [f"{titles[number]} <notebooks/{name}>" for number, name in names.items()]
+    blocks, there = [], [f"{titles[each]} <notebooks/{name}>" for each, name in names.items()]
+    for caption, pages in CONTENTS.items():
+        listed = [line for page in pages for line in (there if page == "lessons" else [page])]
         head = f":caption: {caption}\n" if caption else ""
         blocks.append("```{toctree}\n:hidden:\n" + head + "\n" + "\n".join(listed) + "\n```\n")
     return "\n".join(blocks)
@@ -101,7 +100,7 @@ def stage(target: Path, notebooks: Path = ROOT / "notebooks") -> None:
     def docs(name: str) -> str:
         return (ROOT / "docs" / f"{name}.md").read_text("utf-8")
 
-    readme = readme_sections((ROOT / "README.md").read_text("utf-8"))
+    readme = readme_sections(rebased((ROOT / "README.md").read_text("utf-8")))
     table = readme["The lessons"]
     titles = {row["number"]: f"{row['number']} · {row['name']}" for row in ROW.finditer(table)}
     names = {path.name[:2]: path.stem for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))}
@@ -114,16 +113,16 @@ def stage(target: Path, notebooks: Path = ROOT / "notebooks") -> None:
         write(f"notebooks/{name}.ipynb", json.dumps(page))
     write("glossary.md", glossary.page(terms, marked, names, titles))
 
-    there = rebased(readme[""]) + "## The lessons\n\n" + course_map_html(names)
+    there = readme[""] + "## The lessons\n\n" + course_map_html(names)
     there += lesson_table(table, names)
     there += "## How it is kept honest\n" + readme["How it is kept honest"]
     write("index.md", there + toctree(names, titles))
     # the page's title takes the place of the section's
-    commands = re.sub("^###", "##", rebased(readme["Two commands"]), flags=re.M)
+    commands = re.sub("^###", "##", readme["Two commands"], flags=re.M)
     write("setup.md", f"# Set it up\n{commands}\n## Troubleshooting\n{readme['Troubleshooting']}")
-    write("teachers.md", f"# For teachers\n{rebased(readme['For teachers'])}")
+    write("teachers.md", f"# Parts for a course of your own\n{readme['For teachers']}")
     version = project()["version"]
-    for name in ("for_teachers", "containers", "changes", "notation"):
+    for name in ("for_teachers", "containers", "changes", "notation", "challenge"):
         write(f"{name}.md", lesson_links(docs(name), names).replace("{{ version }}", version))
 
     root = ROOT / "labkit"

@@ -315,6 +315,8 @@ quiz.ask(
 # - **Smaller spaces and cascades** are there to save work: latents, CLIP vectors, small pictures first. Section 3 does not show that at our size.
 # - **A number needs** a floor, a ceiling, N, seeds, and a measure that guided nothing.
 #
+# **An open challenge.** How good do scenes get if GLIDE's base model may look at each picture only once, twice or four times? You write one function, the sampler. `labkit challenge FILE.py` scores it, and shows it beside DDIM, DDPM and second order. The rules are in `docs/challenge.md`.
+#
 # The modules of this course also load released weights: `labkit.hub` has the tables for CLIP, T5 and Stable Diffusion. Their papers are listed at the end of each lesson. If you teach, `docs/for_teachers.md` says how to take parts of this course into your own.
 #
 # **References.** Each lesson lists its own. The papers behind section 4: Ho et al. 2020 · Song et al. 2021 · Dhariwal and Nichol 2021 · Ho and Salimans 2022 · Radford et al. 2021 · Liu et al. 2023 · Nichol et al. 2021 · Ramesh et al. 2022 · Saharia et al. 2022 · Rombach et al. 2022 · Wei et al. 2020.
