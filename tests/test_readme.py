@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit.lab import arc
 from notebooks import build
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,3 +43,9 @@ def test_the_map_has_all_lessons_and_calls_those_ready_that_are_there():
 def test_every_make_command_of_the_readme_exists(command):
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
     assert command in targets
+
+
+def test_the_table_of_what_was_reached_is_that_of_the_stored_files():
+    assert arc.results()._repr_markdown_() in README, (
+        "put what lesson 14's arc.results() shows there"
+    )
