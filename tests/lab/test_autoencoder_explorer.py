@@ -49,7 +49,7 @@ def test_it_begins_with_the_chosen_autoencoder_and_says_what_the_figure_shows(ex
     assert explorer.values == {"name": "f = 8", "picture": 1}
     assert explorer.controls["name"].description == "autoencoder"
     assert explorer.picture.alt.startswith("Picture 1, its reconstruction by f = 8, ")
-    assert "8 × 8 × 8 = 512 numbers for 12288" in explorer.picture.alt
+    assert "8 × 8 × 8 = 512 numbers, the picture 12288" in explorer.picture.alt
     assert explorer.picture.image.startswith(b"\x89PNG")
 
 
@@ -63,7 +63,7 @@ def test_the_misfit_is_that_of_the_picture_and_autoencoder_that_are_shown(explor
             gap = again[number - 1] - pictures[number - 1]
             assert f": misfit {gap.square().mean().sqrt():.3f};" in explorer.picture.alt
     assert explorer.picture.alt.startswith("Picture 3, its reconstruction by f = 4, VQ")
-    assert "16 × 16 places with one of 16 entries" in explorer.picture.alt
+    assert "16 × 16 places, each one of 16 entries" in explorer.picture.alt
 
 
 def test_going_there_and_back_gives_the_same_figure_for_every_shape_of_latent(explorer):

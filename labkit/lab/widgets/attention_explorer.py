@@ -149,7 +149,7 @@ def draw_looked(
         guess.set_data(pixels(picture))
         light.set_data(pixels(lit(picture, looked)))
         title.set_text(f"“{words[chosen]}”: {looked.min():.3f} … {looked.max():.3f}")
-        heading.set_text(f"share of each (others: {others:.0%})")
+        heading.set_text(f"share (begin, end, padding: {others:.0%})")
         high = max(shares.max().item(), 1e-9) * 1.25
         for place, (bar, text, share) in enumerate(zip(bars, numbers, shares.tolist())):
             bar.set(width=share / high, color=plots.VERMILLION if place == chosen else plots.BLUE)

@@ -145,12 +145,12 @@ def kept(stage: FirstStage, pictures: Tensor, drawn: Scenes, reader) -> Kept:
     """What an autoencoder makes of pictures (N, 3, S, S) of these scenes."""
     net, again = stage.autoencoder, stage.reconstruct(pictures)
     z = net.mean(pictures)  # (N, C, h, w)
-    (C, h, w), all_of_it = z.shape[1:], pictures[0].numel()
-    numbers = f"a latent has {C} × {h} × {w} = {z[0].numel()} numbers for {all_of_it}"
+    (C, h, w), of_pixels = z.shape[1:], pictures[0].numel()
+    numbers = f"its latent has {C} × {h} × {w} = {z[0].numel()} numbers, the picture {of_pixels}"
     if net.codebook:
         z = net.codebook(z)
         entries = net.config.codebook
-        numbers = f"a latent has {h} × {w} places with one of {entries} entries for {all_of_it}"
+        numbers = f"its latent has {h} × {w} places, each one of {entries} entries"
     misfit = (again - pictures).square().mean((1, 2, 3)).sqrt().tolist()
     return Kept(again, misfit, tiled(z), numbers, read(reader, again, drawn))
 
