@@ -137,7 +137,7 @@ class Check:
         gaps = [] if problem else [compare.difference(a, b) for a, b in pairs]
         worst = max(gaps, default=float("inf"))
         if worst <= self.tolerance:
-            return self._judge_right(expected, got, worst)
+            return self._judge_right(cases, expected, got, worst)
         for sentence, wrong in self._known():
             if self._agrees(wrong, cases, got):
                 return self._named(sentence, worst)
@@ -160,7 +160,7 @@ class Check:
         message = compare.value_problem(*pairs[index], self.tolerance)
         return self._result("failed", message, difference=worst)
 
-    def _judge_right(self, expected: list[Outcome], got: list[Outcome], worst: float) -> Result:
+    def _judge_right(self, cases, expected: list[Outcome], got: list[Outcome], worst) -> Result:
         """The verdict on right numbers: of the right kind, with a gradient, leaving nothing."""
         pairs = list(zip(expected, got, strict=True))
         problem = compare.first(compare.kind_problem(a.value, b.value) for a, b in pairs)
@@ -168,13 +168,26 @@ class Check:
             return self._result("failed", problem)
         littered = next((outcome.littered for outcome in got if outcome.littered), None)
         problem = sentences.of_litter(littered) if littered else None
-        problem = problem or compare.first(gradients.problem(a, b) for a, b in pairs)
+        problem = problem or self._gradient_problem(cases, expected, got)
         recorded = next((outcome.recorded for outcome in got if outcome.recorded), None)
         if recorded and not problem:
             problem = sentences.of_recording(recorded)
         if problem:
             return self._named(problem, worst)
         return self._result("passed", self._praise(worst), difference=worst)
+
+    def _gradient_problem(self, cases: list, expected: list[Outcome], got: list[Outcome]):
+        """What is wrong with the gradient of right numbers: a known mistake, or in general."""
+        pairs = zip(expected, got, strict=True)
+        problem = compare.first(gradients.problem(a, b) for a, b in pairs)
+        if problem in (None, gradients.NO_GRADIENT, gradients.BACKWARD):
+            return problem
+        for sentence, wrong in self._known():
+            if self._agrees(wrong, cases, got):
+                theirs = [self._attempt(wrong, case) for case in cases]
+                if all(gradients.agree(a, b) for a, b in zip(theirs, got, strict=True)):
+                    return sentence
+        return problem
 
     def _judge_samples(self, function: Callable, cases: list, pairs: list, worst: float) -> Result:
         """The verdict by what is drawn; where nothing is drawn, the numbers must be the same."""

@@ -55,6 +55,22 @@ def problem(expected: Outcome, got: Outcome) -> str | None:
     return None
 
 
+def agree(one: Outcome, other: Outcome) -> bool:
+    """Whether two results, of which one may be refused for its gradient, carry the same."""
+    try:
+        pairs = list(zip(_slopes(one), _slopes(other), strict=True))
+    except RuntimeError:  # the graph is gone
+        return False
+    return all(_same(a, b) for a, b in pairs)
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    """Whether two gradients are the same; none at all is one of 0."""
+    if a is None or b is None:
+        return all(each is None or not each.any() for each in (a, b))
+    return bool((a - b).abs().max() <= TOLERANCE * torch.maximum(a.abs().max(), b.abs().max()))
+
+
 def _slopes(outcome: Outcome) -> list[Tensor | None]:
     """The gradient by each leaf, None where none arrives."""
     leaves = [leaf for _, leaf in outcome.leaves]
