@@ -1,4 +1,4 @@
-"""The open challenge: the best scenes from one, two and four looks of a fixed network.
+"""The open challenge: the best scenes from one, two and four evaluations of a fixed network.
 
     def sample(denoise, noise, evaluations): ...    # your sampler
     print(challenge.table({"mine": challenge.score(sample)}))
@@ -6,7 +6,7 @@
 `sample` gets noise (B, 3, 32, 32), the start at time T, and returns a picture for each row of it,
 of the same shape, in [−1, 1] (what lies outside is cut off). ``denoise`` is a denoiser as
 `labkit.sampler` and `labkit.guidance` take it: the base model of GLIDE, with the sentences as
-``denoise.cond`` and the empty one as ``denoise.null``. It looks at evaluations · B rows, not one
+``denoise.cond`` and the empty one as ``denoise.null``. It answers for evaluations · B rows, not one
 more; guidance, which asks with and without the sentence, costs two rows a picture.
 """
 
@@ -39,7 +39,7 @@ from labkit.scenes.scores import caption_accuracy, valid
 STORED = Path(__file__).with_name("challenge.json")  # by `benchmarks/challenge.py`
 FILE = "challenge.json"  # the learner's entries, beside their copy of the lessons
 MODEL = "glide-scenes"
-BUDGETS = (1, 2, 4)  # looks at each picture
+BUDGETS = (1, 2, 4)  # evaluations of the network for each picture
 ROUND = 80  # pictures; more than the reader has features, as the distance needs
 FIXED = tuple(range(95_000, 95_005))  # the seeds of the rounds that rank
 REFERENCE = 512  # real pictures that the distance is to
@@ -70,13 +70,13 @@ def drawn(seed: int) -> Round:
 
 
 class Metered:
-    """The model's denoiser for one round; it looks at that many rows, and refuses any more."""
+    """The model's denoiser for one round; it answers for that many rows, and refuses any more."""
 
     def __init__(self, model: nn.Module, captions: Sequence[str], rows: int):
         self.cond: Conditioning = model.encode(captions)
         self.null: Conditioning = model.null
         self.schedule = model.denoiser.schedule
-        self.looking, self.rows, self.left = False, rows, rows
+        self.answering, self.rows, self.left = False, rows, rows
         self._denoise = model.denoiser
 
     @torch.no_grad()
@@ -88,15 +88,15 @@ class Metered:
                 f"the network was asked about {self.rows - self.left} rows where {self.rows} are "
                 "allowed: take fewer steps; a guided step counts twice"
             )
-        self.looking = True
+        self.answering = True
         try:
             return self._denoise(x, t, self.null if cond is None else cond)
         finally:
-            self.looking = False
+            self.answering = False
 
     def watch(self, module: nn.Module, _) -> None:
         """Called before every module of torch: refuses the networks that are not this one."""
-        if not self.looking and next(module.parameters(), None) is not None:
+        if not self.answering and next(module.parameters(), None) is not None:
             raise Refused(
                 f"a network of your own ran ({type(module).__name__}), but only `denoise` may be "
                 "asked, as denoise(x, t, cond)"

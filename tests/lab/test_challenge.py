@@ -41,7 +41,7 @@ MODEL = Tiny()
 
 
 def plain(denoise, noise, evaluations):
-    """One look, and pictures."""
+    """One evaluation, and pictures."""
     return denoise(noise, denoise.schedule.T, denoise.cond).x0
 
 
