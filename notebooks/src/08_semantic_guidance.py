@@ -42,7 +42,7 @@ torch.manual_seed(0)
 plots.use_style()
 
 # %% [markdown]
-# The whole lesson uses the next five cells: after a restart, run these, then any section. Three networks have separate tasks. The **model** generates and takes no text. An **encoder** guides. The **reader** says what a finished picture shows; it never guides.
+# The whole lesson uses the imports and the next four cells: after a restart, run these, then any section. Three networks have separate tasks. The **model** generates and takes no text. An **encoder** guides. The **reader** says what a finished picture shows; it never guides.
 #
 # Two facts about this model are not in the paper. It begins with the weights of lesson 09's network, without the parts that read the sentence, and was then trained on pictures alone. And in both trainings the loss was the squared error of $\hat x_0$ plus a *perceptual* term. That term compares $\hat x_0$ with $x_0$ in clean CLIP's feature maps (Johnson et al. 2016). So the model takes no text, but it is not independent of sentences or of clean CLIP.
 #
@@ -139,7 +139,7 @@ plots.show(
     plots.image_grid(torch.cat(made), columns=7, titles=["reference", *[""] * 6],
                      rows=list(rows), title=f"text: “{sentence}”"),
     "Six rows of six generated scenes beside a reference with a striped yellow star and a red heart. "
-    "Not guided: one or two small things of several colors. Text: large blue, round things, some with "
+    "Not guided: one or two things of several colors, most of them small. Text: large blue, round things, some with "
     "a small lump inside. Content: the blue background, warm colors. Structure: a striped yellow thing "
     "and a red one at the reference's places, often a star and a heart. Style: the blue background, and "
     "red, orange and yellow things at other places. Text and content: mostly blue things, smaller ones, on gray.",
@@ -264,7 +264,7 @@ plots.show(semantic_plot.guided_points(points, clouds.sample(400, seeded(9))[0],
 #
 # $$\nabla\log p(\ell\mid x_t)=s\,\Big(\nabla\cos(x_t,\ell)-\sum_k p(k\mid x_t)\,\nabla\cos(x_t,k)\Big).$$
 #
-# A classifier also pushes *away* from what it finds probable now. We check the formula with sixteen sentences:
+# A classifier also pushes *away* from what it finds probable now. We check the formula with sixteen sentences and the noise-aware encoder, which was trained at $s=100$ (section 6):
 
 # %% tags=["nbval-check-output"]
 sixteen = embed(*(named(color, shape) for color in ("red", "blue") for shape in scenes.SHAPES))
@@ -467,7 +467,7 @@ assert all(kept["noise-aware", t] > kept["clean, x_t", t] + 0.2 for t in moments
 assert all(kept["clean, x̂0", t] > kept["clean, x_t", t] + 0.1 for t in moments[2:])
 
 # %% [markdown]
-# Applied to $x_t$, clean CLIP's gradient stays fine. The noise-aware one is coarse, and at large $t$ clean CLIP's own, once it has passed through the model. We think the model removes what a fine gradient adds, as noise.
+# Applied to $x_t$, clean CLIP's gradient stays fine. The noise-aware one is coarse. So is that of clean CLIP applied to $\hat x_0$, at large $t$: it has passed through the model. We think the model removes what a fine gradient adds, as noise.
 #
 # ### The training
 #
@@ -560,7 +560,7 @@ assert found["shipped", 1][2] > 0.9 and found["shipped", 1][3] < found["clean CL
 # %% [markdown]
 # At $t=100$, where you still see everything, clean CLIP matches only a third of the pictures. Its confidence falls too, **but far too slowly**: at $t=400$ it is 41 %, and 3 % are right. The shipped encoder matches nearly every picture up to $t=400$, and its confidence stays close to its share of right answers. Our own matches far fewer (60 updates against 1,500).
 #
-# **Matching pictures does not keep all that the sentences need.** On clean pictures both read every color. Clean CLIP reads every shape, the shipped encoder 55 %.
+# **Matching pictures does not keep all that the sentences need.** On clean pictures, clean CLIP and the shipped encoder name every color. Of the shapes clean CLIP names all, and the shipped encoder 55 %.
 #
 # ### The guide's probability rises, the picture does not improve
 #
@@ -600,7 +600,7 @@ curves = {name: track(encoder, x)
 plots.show(semantic_plot.over_time(curves, "probability of the sentence", noisy_first=True),
            "The mean probability of the sentence while noise is removed, guided by two encoders. Clean "
            "CLIP: for x_t it rises to a peak in the middle and falls; for the guess it stays low. "
-           "Noise-aware: for x_t and for clean CLIP it rises early, to about 0.2; in fresh noise later.")  # fmt: skip
+           "Noise-aware: for x_t, and for the guess by clean CLIP, it rises early, to about 0.2; in fresh noise later.")  # fmt: skip
 peak_t, peak = max(curves["clean CLIP"]["x_t"], key=lambda point: point[1])
 at_peak = {name: dict(curve)[peak_t] for name, curve in curves["clean CLIP"].items()}
 print(f"clean CLIP guides, {len(target)} pictures, t = {peak_t}:",
@@ -622,9 +622,9 @@ own, renewed = (curves["noise-aware"][name] for name in ("x_t", "x̂0 in fresh n
 assert renewed[2][1] < own[2][1] / 2 and renewed[10][1] > 0.7 * own[10][1]
 
 # %% [markdown]
-# In the middle of sampling, clean CLIP gives the right sentence among 64 a probability of 57 %. In the final pictures 5 % is left. Where did it see the sentence? Not in the guess: there the same CLIP gives it 4 %; scenes that do show it get 96 %. In fresh noise even those scenes get only 2 %. So clean CLIP saw the sentence *in this noise*: its own gradient put it there, and the model removed it. Such inputs are called **adversarial examples**. *Never measure with the network that guides.* (For the noise-aware encoder, fresh noise takes away most at $t=786$, but little at $t=215$.)
+# In the middle of sampling, clean CLIP gives the sentence that guides, one of 64, a probability of 57 %. In the final pictures 5 % is left. Where did it see the sentence? Not in the guess: there the same CLIP gives it 4 %; scenes that do show it get 96 %. In fresh noise even those scenes get only 2 %. So clean CLIP saw the sentence *in this noise*: its own gradient put it there, and the model removed it. Such inputs are called **adversarial examples**. *Never measure with the network that guides.* (For the noise-aware encoder, fresh noise takes away most at $t=786$, but little at $t=215$.)
 #
-# ## 7 · Measure: a larger weight, the captions and the diversity
+# ## 7 · Measure: the match, the diversity and the weight
 #
 # The paper claims: a larger scale raises the match and lowers diversity, and the noise-aware encoder guides better than the clean one. We add clean CLIP applied to $\hat x_0$, and *both*: its score plus that of the noise-aware encoder. The simplest alternative is to sample *without* guidance, and let clean CLIP choose for each sentence the best two of all 40 pictures. It can also choose the best two of the four guided ones that were made for a sentence.
 #
@@ -766,21 +766,21 @@ plots.show(
     "Guided: most colors are right, and some shapes; some things have a core of another color. Both, "
     "best 2 of 4: a red circle, a blue moon, a green square, a yellow heart, a purple triangle. Not "
     "guided, best 2: small things, a red ring, a blue star, a green heart, a yellow square, a pink "
-    "triangle. Real pictures: they show the sentences, most beside another thing.",
+    "triangle. Real pictures: they show the sentences, each beside another thing.",
 )  # fmt: skip
 
 # %% [markdown]
 # (Above: the first picture of five sentences; in the rows “best 2”, the best one; one real picture fits two of them. ± is the standard error over the ten sentences; guided rows have the same noises.)
 #
-# **A sentence guides a model that takes no text.** The noise-aware encoder raises the share of right colors from 12 % to 82 %. The share of right shapes rises far less, by about two standard errors (0.17 ± 0.08). We think section 6 shows a reason: by the sentences, this encoder reads only 55 % of the shapes even on clean pictures. Beside clean CLIP applied to $x_t$ it shows more colors (0.38 ± 0.08), as the paper says, and not measurably more shapes (0.08 ± 0.09).
+# **A sentence guides a model that takes no text.** The noise-aware encoder raises the share of right colors from 12 % to 82 %. The share of right shapes rises far less, by about two standard errors (0.17 ± 0.08). We think section 6 shows a reason: by the sentences, this encoder reads only 55 % of the shapes even on clean pictures. Compared with clean CLIP applied to $x_t$ it shows more colors (0.38 ± 0.08), as the paper says, and not measurably more shapes (0.08 ± 0.09).
 #
 # **Clean CLIP applied to $\hat x_0$** needs no training of an encoder, and raises both: colors by 0.57 ± 0.13, shapes by 0.38 ± 0.10. Part of this may come from the model, whose training used clean CLIP's features. Against the noise-aware encoder, neither part is decided (colors −0.12 ± 0.10, shapes 0.20 ± 0.13). It needs two to three times the processor time: one more pass and a backward pass through the model in each step.
 #
-# **Both together** show as many colors as the noise-aware encoder alone (0.00 ± 0.09), and as many shapes as clean CLIP alone (−0.03 ± 0.11). In the other part each single guide is behind by about two standard errors (0.12 ± 0.06 in colors, 0.17 ± 0.08 in shapes). With 25 steps and twelve other sentences the sum is not measurably better than clean CLIP alone (`benchmarks/results.md`).
+# **Both together** show more shapes than the noise-aware encoder alone at weight 100 (0.17 ± 0.08), and more colors than clean CLIP alone (0.12 ± 0.06), each by about two standard errors. Against the first we measure no difference in colors (0.00 ± 0.09), against the second none in shapes (−0.03 ± 0.11). With 25 steps and twelve other sentences the sum is not measurably better than clean CLIP alone (`benchmarks/results.md`).
 #
 # **The weight.** From 100 to 400, the noise-aware encoder's colors and shapes rise by less than two standard errors (0.08 ± 0.08 and 0.05 ± 0.05). So here we cannot confirm that a larger scale raises the match.
 #
-# **The price.** Against no guidance, weight 400 lowers the diversity by 0.28 ± 0.05, and the share of valid scenes by 0.32 ± 0.09. *Real* pictures of the same sentences differ more than these, by 0.25 ± 0.05. So the common sentence alone is not the reason.
+# **The price.** Against no guidance, weight 400 lowers the diversity by 0.28 ± 0.05, and the share of valid scenes by 0.32 ± 0.09. *Real* pictures of the same sentences differ more than these, by 0.25 ± 0.05. So more is lost than what the sentence itself fixes.
 #
 # **The simple alternative.** Ranking needs no gradient. Of the ranked unguided pictures more are valid than of those guided by both (0.25 ± 0.08). Ranking guided ones instead shows more colors (0.40 ± 0.15), and not measurably more shapes (0.15 ± 0.17).
 #

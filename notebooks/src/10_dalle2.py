@@ -49,7 +49,7 @@ torch.manual_seed(0)
 plots.use_style()
 
 # %% [markdown]
-# The lesson uses four models. **CLIP** is lesson 07's. Two **priors** make an image embedding from a sentence. The **decoder** makes a picture from an embedding, a sentence, or both. The **reader** of lesson 08 only measures. After a restart, run these four cells, then any section.
+# The lesson uses five models. **CLIP** is lesson 07's. Two **priors** make an image embedding from a sentence. The **decoder** makes a picture from an embedding, a sentence, or both. The **reader** of lesson 08 only measures. After a restart, run the imports and these four cells, then any section.
 
 # %%
 dalle2 = zoo.load("dalle2-scenes").requires_grad_(False)
@@ -134,7 +134,8 @@ sentence = "a star"
 drawn = torch.cat([diffused(read(clip, sentence), seed) for seed in range(3)])  # (3, 128)
 made = paint([sentence] * 15, drawn.repeat_interleave(5, 0), steps=20)
 plots.show(plots.image_grid(made, columns=5, rows=[f"embedding {n}" for n in (1, 2, 3)]),
-           f"Three rows of five pictures of “{sentence}”, each row from one embedding.")  # fmt: skip
+           f"Three rows of five pictures of “{sentence}”, each row from one embedding: orange on green, orange "
+           "on rose, a green outline on rose. The place differs from picture to picture.")  # fmt: skip
 for number, row in enumerate(made.split(5), 1):
     shown = shares(reader.read(row), [sentence] * 5).mean()
     print(f"embedding {number}: {shown:.0%} of the sentence is shown")
@@ -240,7 +241,7 @@ assert all(abs(value - 0.85) < 0.04 for name, value in close_to.items() if name 
 assert near["regression"] > 0.999 and (regression @ real.T).max() < others.amax(1).mean() - 0.05
 
 # %% [markdown]
-# Two draws of each prior are about as different as two real pictures, and most of their points fall into the clusters of the real ones. The regression has one answer (the star), *between* the clusters. Its nearest real picture has a cosine of .66; that of a real picture, .87, and of a draw, .84 or .85. Yet its mean cosine with real pictures is the highest by far, .57 against about .33.
+# Two draws of each prior are about as different as two real pictures, and most of their points fall into the clusters of the real ones. The regression has one answer (the star), *between* the clusters. Its nearest real picture has a cosine of .66 with it. For a real picture this is .87, and for a draw .84 or .85. Yet its mean cosine with real pictures is the highest by far, .57 against about .33.
 #
 # ### 3.4 The diffusion prior
 #
@@ -379,7 +380,9 @@ rows = {f"{step} updates": diffused(wishes, 1, prior) for step, prior in grown.i
 rows["shipped"] = diffused(wishes, 1)
 made = paint([None] * 20, torch.cat(list(rows.values())))
 plots.show(plots.image_grid(made, columns=5, rows=list(rows), titles=[f"({n})" for n in range(1, 6)]),
-           "Pictures of five sentences from the priors after some updates, and from the shipped one.")  # fmt: skip
+           "Pictures of five sentences from the priors after some updates, and from the shipped one. After 20: "
+           "scenes of other things. After 160: two blue squares, a red ring, a green cross above a green star, "
+           "a pink heart, a purple diamond; shipped: much the same, with a yellow cross in place of the star.")  # fmt: skip
 print(*(f"({n}) {sentence}" for n, sentence in enumerate(shown, 1)), sep="   ")
 for name, each in zip(rows, made.split(5)):
     print(f"{name:12} {shares(reader.read(each), shown).mean():.2f} of the sentences is shown")
@@ -465,7 +468,7 @@ assert max(far["autoregressive prior"]) < min(far["regression"])
 #
 # **What people say.** The regression has the highest cosine, .84 against .78 and .77, as section 3.3 predicts. But as a set, its answers (learned from fewer scenes) are farther from real embeddings than the draws of both priors are. The sentence's own embedding is much farther: that is the gap.
 #
-# **Are the draws as broad as reality?** A perfect prior's draw and the true embedding are two draws of one distribution, so *true* would equal *alike*. For ours, *alike* is about .05 larger: nearly five standard errors. So their draws are slightly too narrow.
+# **Are the distributions right?** A perfect prior's draw and the true embedding are two draws of one distribution, so *true* would equal *alike*. For ours, *alike* is about .05 larger: nearly five standard errors. So the priors' distributions are too narrow, or their mean is not the right one. This number cannot tell which.
 #
 # **Best of two** brings the draw nearer to the sentence by construction, and also to the true embedding.
 #
@@ -484,10 +487,12 @@ rows = {"diffusion prior": diffused(wishes, 4), "autoregressive prior": autoregr
         "the sentence's own": wishes.embedding}  # fmt: skip
 made = {name: paint(SIX, z, seed=4) for name, z in rows.items()} | {"none": paint(SIX, seed=4)}
 plots.show(plots.image_grid(torch.cat(list(made.values())), columns=6, rows=list(made)),
-           "Six sentences in five rows of pictures from the same noise, by the origin of the embedding.")  # fmt: skip
+           "Six sentences in five rows of pictures from the same noise, by the origin of the embedding. The "
+           "backgrounds are colored with the priors and nearly gray with the regression; the sentence's own "
+           "embedding gives a green circle and stripes.")  # fmt: skip
 
 # %% [markdown]
-# No sentence names a background. With the regression all are nearly gray, as in a mean; with the priors they have many colors. The sentence's own embedding gives unasked stripes and dots, and a green circle; the diffusion prior, a blue diamond for the star. In columns 4 and 5, no row shows what was asked for and nothing else.
+# No sentence names a background. With the regression all are nearly gray, as in a mean; with the priors, eleven of twelve have a color. The sentence's own embedding gives unasked stripes and dots, and a green circle; the diffusion prior, a blue diamond for the star. In columns 4 and 5, no row shows what was asked for and nothing else.
 #
 # `python -m benchmarks.unclip_table` took 80 sentences, and stored this:
 
@@ -530,7 +535,7 @@ assert (
 # - **The sentence's own embedding** is a bad substitute. Of its pictures .64 are valid scenes, against .86 with the diffusion prior, and its distance is about twice as large.
 # - **The mean** shows about as many parts as the priors; the difference is not decided. But its distance is 16 times as large. Its pictures of one sentence differ less, by three standard errors, since they share one embedding (those of one real embedding differ as little). So a mean keeps the sentence, and loses variety.
 # - **No embedding**, the caption alone, does well: as many parts as with a prior, as many valid scenes, and more spread than with the diffusion prior (40 against 31; 9 ± 3 for the same sentences). So in this world a prior does not help to obey the sentence, but brings the pictures as a set nearer to real ones (distance 29 against 81).
-# - **The real picture's embedding** is the ceiling of this decoder. It shows no more parts than the priors do.
+# - **The real picture's embedding** is the ceiling of this decoder. It shows not measurably more parts than the priors do.
 # - **Which prior wins?** The autoregressive one is ahead in parts, valid scenes and spread, each by less than two standard errors: not decided. The paper found its diffusion prior better, and cheaper to train.
 #
 # The paper compared small models by FID (section 5.1):
@@ -541,7 +546,7 @@ assert (
 # | the text embedding, by a decoder that was trained with it | 9.16 | not tried |
 # | the text embedding in place of an image embedding | 16.55 | 55 |
 #
-# The order is the same.
+# In the two rows that we tried, the order is the same.
 #
 # ### 6.3 Guidance and diversity
 #
@@ -574,7 +579,7 @@ print(f"GLIDE loses more by {difference:+.2f} ± {error:.2f}")
 assert gained["GLIDE"][0] > 2 * gained["GLIDE"][1]
 
 # %% [markdown]
-# GLIDE's parts rise with the scale, by .17 ± .05. But neither model loses measurable diversity. So with twelve sentences, this table neither shows the paper's claim nor contradicts it. (In the paper, people found unCLIP more diverse than GLIDE in 70.5 % of the comparisons; table 1.)
+# GLIDE's parts rise with the scale, by .17 ± .05; unCLIP's rise (.10 ± .06) is not decided. But neither model loses measurable diversity. So with twelve sentences, this table neither shows the paper's claim nor contradicts it. (In the paper, people found unCLIP more diverse than GLIDE in 70.5 % of the comparisons; table 1.)
 #
 # ## 7 · A picture as two things
 #
@@ -594,7 +599,7 @@ pictures = dict(zip(("red star", "two things", "purple moon"),
 VariationExplorer(dalle2.variations, pictures, steps=20, columns=4)
 
 # %% [markdown]
-# How often is each attribute kept? The floor is another picture. *Number* is from pictures of two or three things, the rest from pictures of one.
+# How often is each attribute kept? The floor compares with another picture. *Number* is from pictures of two or three things, the rest from pictures of one.
 
 # %%
 kept_by, floor = (stored["variations"][name] for name in ("variation", "another's"))
@@ -624,7 +629,7 @@ plots.show(plots.image_grid(torch.cat([ends[0], made, ends[1]]), columns=9,
            "Seven pictures between a red star and a purple moon, with both originals at the ends.")  # fmt: skip
 
 # %% [markdown]
-# At both ends the originals nearly come back, places included: $x_T$ holds them. The thing in the middle is half red and half purple, so not every picture between two scenes is a scene. In the widget, choose other pairs.
+# At both ends the originals nearly come back, places included: $x_T$ holds them. The thing in the middle is half red and half purple, so not every picture between two scenes is a scene.
 
 # %%
 InterpolationExplorer(dalle2.interpolate, pictures, steps=20)
@@ -651,7 +656,8 @@ made = [
 ]
 plots.show(plots.image_grid(torch.cat(made), columns=6, titles=[f"θ = {theta:g}" for theta in THETAS],
                             rows=[" → ".join(words) for words in tries]),
-           "Three changes by words, each in six pictures with growing theta.")  # fmt: skip
+           "Three changes by words, each in six pictures with growing theta. A red star becomes blue from 0.2 "
+           "on. A red star becomes a cross, then a heart. One moon becomes two, later with crosses.")  # fmt: skip
 
 # %%
 TextDiffExplorer(dalle2.text_diff, pictures, ("a red star", "a blue star"), steps=20)
@@ -674,11 +680,11 @@ assert abs(mean - 0.15) < 0.01 and mean > 2 * error  # from 0
 # %% [markdown]
 # At $\theta=.25$ the new color is there in 85 % of the pictures, while shape, size and background stay in more than nine of ten, and the fill in five of six. At $\theta=.5$ the color comes in 98 %. The shape stays in 85 %, .15 ± .05 less than at $\theta=0$. (From $\theta=.25$ on, its fall is within two standard errors.)
 #
-# The rows above show harder changes. On the way to a heart, a cross appears. A second moon comes early, but from $\theta=.4$ on there are crosses, too. The place moves as well.
+# The last two rows above show harder changes. On the way to a heart, a cross appears. A second moon comes early, but from $\theta=.4$ on there are crosses, too. The place moves as well.
 #
 # ### 7.4 What the components hold
 #
-# The paper decodes embeddings of which only the first $k$ principal components are kept. We do so without a caption, with the same noises in each row:
+# The paper decodes embeddings of which only the first $k$ principal components are kept. We do so without a caption. Each column has its own noise, the same in all rows:
 
 # %%
 pca = PCA(128, 128)
@@ -699,7 +705,9 @@ made = torch.cat([paint([None] * 5, each, seed=2) for each in cut]).unflatten(0,
 grid = torch.cat([originals[:, None], made], 1)
 titles = ["original", *(f"k = {k}" for k in COUNTS)]
 plots.show(plots.image_grid(grid.flatten(0, 1), columns=6, titles=titles),
-           "Three pictures, and what is decoded from a growing number of components of each.")  # fmt: skip
+           "Three pictures, and what is decoded from a growing number of components of each: a blue ring and an "
+           "orange diamond for 0, stars for 2, the right shapes and colors from 8 on, the right backgrounds "
+           "from 17 on.")  # fmt: skip
 for k, each in zip(COUNTS, cut.unbind(1)):
     print(f"k = {k:3}: cosine with the whole embedding {cosine(each, z).mean():.2f}")
 
@@ -713,7 +721,7 @@ for k in (17, 128):
 assert all(abs(found[k].mean() - 0.8) < 0.12 for k in found)
 
 # %% [markdown]
-# With $k=0$ all rows show the mean of all embeddings. With 2 components stars appear, whatever the original shows. With 8 shapes and colors are right, but not the backgrounds. With 17 the cosine is 1.00 (rounded), and what is shown is right. Of a picture of two things, 17 and 128 components show as much: four fifths of the parts. The places come from the noise.
+# With $k=0$ all rows are decoded from the mean of all embeddings. With 2 components each row shows a star, also that of the moon. With 8 shapes and colors are right, but not the backgrounds. With 17 the cosine is 1.00 (rounded), and what is shown is right. Of a picture of two things, 17 and 128 components show as much: four fifths of the parts. The places come from the noise.
 #
 # ## 8 · Break it
 #
@@ -759,12 +767,13 @@ four = ["a red circle", "a blue star", "two squares", "a pink moon"]
 drawn = [diffused(read(clip, four), 1, prior, **options) for prior, options in ways.values()]
 made = paint([None] * len(four) * len(ways), torch.cat(drawn))
 plots.show(plots.image_grid(made, columns=4, rows=list(ways), titles=four),
-           "Four sentences in five rows: the right prior, and four mistakes.")  # fmt: skip
+           "Four sentences in five rows: the right prior, and four mistakes. Red circles, blue stars and pink "
+           "moons in all rows but that of ε-prediction; two squares only in the row unscaled.")  # fmt: skip
 
 # %% [markdown]
 # - **ε-prediction.** The cosine is about 0, and the pictures show something else. (After 160 updates; we think that longer training would help.)
-# - **Unscaled.** Its cosine is *higher* than that of the right prior, by .024 ± .008. But *alike* is 1.00: two draws are the same. It has become a regression, as section 3.4 predicts. The cosine alone does not show this; two draws do.
-# - **Clipped, and not causal.** Here they cost little: clipping .01 of the cosine. Entries of standard deviation .54 seldom leave $[-1,1]$. A diffusion prior's input does not contain the answer, so no position can look it up. (Even the right prior draws no two squares: 160 updates are few.)
+# - **Unscaled.** Its cosine is *higher* than that of the right prior, by .024 ± .008. But *alike* is 1.00 (rounded): two draws are nearly the same. It has become a regression, as section 3.4 predicts. The cosine alone does not show this; two draws do.
+# - **Clipped, and not causal.** Here they cost little: clipping .01 of the cosine. Entries of standard deviation .54 seldom leave $[-1,1]$. The wrong mask costs little, we think, because the query at the end sees the whole sequence under both masks. (Even the right prior draws no two squares: 160 updates are few.)
 #
 # ## 9 · Exercises
 #
