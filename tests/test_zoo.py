@@ -44,7 +44,6 @@ def weights(system) -> torch.Tensor:
 
 # Recipes whose training is not done, so that no weights ship.
 UNTRAINED = {
-    "ldm-scenes",
     "imagen-scenes",
     "imagen-scenes-base",
     "imagen-scenes-sr128",
