@@ -1,4 +1,7 @@
-"""Every lesson in JupyterLab and Chromium: it runs, what moves shows new pictures, in good time.
+"""Every lesson in JupyterLab and Chromium: what moves shows new pictures, in good time.
+
+A section with a widget runs after the lesson's first cells alone, as the lessons promise. nbval
+runs all cells in their order, and `python -m tests.browser.trial` does so in the browser.
 
 The bounds are generous, so that a busy machine passes; the milliseconds are kept in
 runs/browser.json, and `make test` prints them.
@@ -6,7 +9,6 @@ runs/browser.json, and `make test` prints them.
 
 import json
 import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +23,7 @@ if os.environ.get("LABKIT_REQUIRE_BROWSER") != "1":
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 from tests.browser.lab import FLAGS, NO_CHROMIUM, Lesson, Problem, Server, find_chromium  # noqa: E402
-from tests.browser.trial import Report, show, try_lesson  # noqa: E402
+from tests.browser.trial import Report, moving, show, try_lesson  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = ROOT / "runs" / "browser.json"
@@ -63,8 +65,11 @@ def keep(report: Report) -> None:
 
 
 @pytest.mark.parametrize("name", build.names())
-def test_a_learner_can_run_the_lesson_and_move_what_moves(name, server, browser, record_property):
-    shutil.copy(build.FOLDER / f"{name}.ipynb", server.root)
+def test_a_learner_can_run_what_moves_in_a_lesson_and_move_it(
+    name, server, browser, record_property
+):
+    lesson = moving(nbformat.read(build.FOLDER / f"{name}.ipynb", as_version=4))
+    nbformat.write(lesson, server.root / f"{name}.ipynb")
     with Lesson(server, browser, name) as lesson:
         report = try_lesson(lesson)
     keep(report)
@@ -77,6 +82,26 @@ def test_a_learner_can_run_the_lesson_and_move_what_moves(name, server, browser,
             c for c in report.controls if c.kind == kind and c.milliseconds and c.median > bound
         ]
         assert not slow, f"over {bound} ms: {'; '.join(map(str, slow))}"
+
+
+def test_a_section_in_which_nothing_moves_does_not_run():
+    new, ran = nbformat.v4, {"execution_count": 1}
+    still = new.new_output("execute_result", {"image/png": "", "text/html": ""}, **ran)
+    plot = new.new_output("display_data", {"image/png": ""})
+    cells = [
+        new.new_markdown_cell("# Title"),
+        new.new_code_cell("import labkit", **ran),
+        new.new_markdown_cell("A rule\n## 1 · Measure\nNumbers"),
+        new.new_code_cell("measure()", outputs=[plot], **ran),
+        new.new_markdown_cell("## 2 · Play"),
+        new.new_code_cell("x = 1", **ran),
+        new.new_code_cell("widget", outputs=[still], **ran),
+        new.new_markdown_cell("## 3 · Quiz"),
+        new.new_code_cell('quiz.ask("Why?")', **ran),
+    ]
+    notebook = moving(new.new_notebook(cells=cells))
+    nbformat.validate(notebook)
+    assert [cell.source for cell in notebook.cells if cell.cell_type == "raw"] == ["measure()"]
 
 
 PICTURE = """

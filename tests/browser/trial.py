@@ -3,6 +3,9 @@
     python -m tests.browser.trial 01_markov_chains --shots shots    # by name
     python -m tests.browser.trial --dark --json latency.json        # all of them
 
+`make test` tries the sections in which something moves, each after the lesson's first cells alone
+(nbval runs all cells there); this runs all cells.
+
 The milliseconds are those from the key that moves a slider to the first frame with a new picture.
 A control that lights a button instead is not slow: it waits for the button, which is pressed and
 timed.
@@ -18,6 +21,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import nbformat
 from playwright.sync_api import sync_playwright
 
 from tests.browser.lab import FLAGS, NO_CHROMIUM, Lesson, Problem, Server, find_chromium
@@ -86,6 +90,33 @@ class Report:
 
     def milliseconds(self, kind: str) -> list[float]:
         return [ms for each in self.controls if each.kind == kind for ms in each.milliseconds]
+
+
+def moving(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The lesson of which only the first cells run, and the sections with a widget or a quiz: the
+    code of all others is shown, but is not for the kernel."""
+    sections = [[]]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and any(
+            line.startswith("## ") for line in cell.source.splitlines()
+        ):
+            sections.append([])
+        sections[-1].append(cell)
+    for section in sections[1:]:
+        if not any(moves(cell) for cell in section):
+            for cell in section:
+                if cell.cell_type == "code":
+                    cell.cell_type = "raw"
+                    del cell["outputs"], cell["execution_count"]
+    return notebook
+
+
+def moves(cell: nbformat.NotebookNode) -> bool:
+    """Whether a cell shows a widget, whose still picture is the cell's value, or a quiz."""
+    if cell.cell_type != "code":
+        return False
+    stills = (o for o in cell.outputs if o.output_type == "execute_result")
+    return any("image/png" in still.data for still in stills) or "quiz.ask(" in cell.source
 
 
 def try_lesson(
