@@ -173,14 +173,15 @@ def measure_sweep(file: File, files: dict[str, Path], only: Sequence[str], secon
 
 def measure_models(file: File, files: dict[str, Path], samples: int, seeds: int) -> None:
     columns = ("sampled pictures/s", *JUDGED)
-    file.table("models", columns, samples=samples, seeds=seeds, steps=STEPS, scale=SCALE)
+    facts = {"steps": STEPS, "scale": SCALE, "eta": 1.0}
+    file.table("models", columns, samples=samples, seeds=seeds, **facts)
     every = [asked(samples, seed) for seed in range(seeds)]
     none = float("nan")
     file.row("models", "real", [[none, *judge(*pair)] for pair in every])
     for name in ("ldm-scenes", "glide-scenes-64"):
         system, runs, others = system_of(files.get(name), name), [], []
         for seed, (_, captions) in enumerate(every):
-            made, rate = latent_diffusion.draw(system, captions, seed, steps=STEPS, scale=SCALE)
+            made, rate = latent_diffusion.draw(system, captions, seed, **facts)
             runs.append([rate, *judge(made, captions)])
             others.append([none, *judge(made, captions[1:] + captions[:1])])
         file.row("models", name, runs)
