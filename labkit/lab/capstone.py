@@ -37,7 +37,7 @@ PIPELINES = {  # the course's own: the system, and how it is sampled
     "09 GLIDE, 64 pixels": ("glide-scenes-64", {"scale": 3.0, "eta": 1.0}),
     "10 DALL·E 2": ("dalle2-scenes", {"scale": 3.0, "eta": 1.0}),
     "11 Imagen": ("imagen-scenes", {}),
-    "12 latent diffusion": ("ldm-scenes", {}),
+    "12 latent diffusion": ("ldm-scenes", {"steps": 25, "scale": 3.0, "eta": 1.0}),
 }
 
 Pipeline = Callable[[list[str], int], Tensor]
