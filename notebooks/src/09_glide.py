@@ -1,20 +1,20 @@
 # %% [markdown]
 # # 09 · GLIDE: the sentence inside the network
 #
-# **The question.** In lesson 08 a sentence guided a model that cannot read, from outside. What changes if the network itself reads the sentence? And which guidance then makes better pictures: the classifier-free one, or CLIP's?
+# **The question.** In lesson 08 another network guided a model that cannot read. What changes if the model itself reads the sentence? Which guidance then makes better pictures: classifier-free, or CLIP's?
 #
 # **Afterwards you can**
-# - draw the two routes by which text enters GLIDE's U-Net, and say what the network is without them;
+# - draw the two routes by which text enters GLIDE's U-Net;
 # - write attention over text and pixels with one softmax, and the empty caption;
-# - read off where the pixels look in a sentence, and say what such a map does not prove;
-# - compare two kinds of guidance on the same noises, and say by which measure each is better;
+# - see which words the pixels attend to, and say what such a map does not prove;
+# - compare two kinds of guidance, and say by which measure each is better;
 # - fill holes in pictures, and make pictures larger, by what stands beside $x_t$.
 #
 # **Before:** lesson 06 (classifier-free guidance); lesson 08 (CLIP guidance, noise-aware encoder); softmax and attention.
 #
 # **Time:** about 50 minutes to read and play, plus 75 for all exercises; about a minute and a half to run on two cores.
 #
-# **On the map:** 08 semantic guidance → **09 GLIDE** → 10 DALL·E 2 (a CLIP vector between the sentence and the picture).
+# **On the map:** 08 semantic guidance → **09 GLIDE** → 10 DALL·E 2.
 
 # %%
 from dataclasses import replace
@@ -47,7 +47,7 @@ torch.manual_seed(0)
 plots.use_style()
 
 # %% [markdown]
-# The lesson uses three networks of one class, `GLIDE`. The **base model** draws 32 × 32 pixels from a sentence. The **upsampler** makes them 64 × 64. The **inpainter** fills holes. From lessons 07 and 08 come CLIP, the noise-aware encoder that guides in section 8, and the **reader**, which says what a picture shows; it measures and never guides. After a restart, run these cells, then any section.
+# The lesson uses three networks of one class, `GLIDE`. The **base model** draws 32 × 32 pixels from a sentence. The **upsampler** makes them 64 × 64. The **inpainter** fills holes. CLIP, the **reader** and the noise-aware encoder come from lessons 07 and 08. The reader says what a picture shows; it measures and never guides. The encoder guides in section 8. After a restart, run these cells, then any section.
 
 # %%
 cascade = zoo.load("glide-scenes-64").requires_grad_(False)
@@ -98,7 +98,7 @@ def errors(cond, t):
 # %% [markdown]
 # ## 1 · See it first
 #
-# Eight sentences, one picture each, 64 × 64 pixels. The pictures are not selected: they are the first eight of seed 0. **No training picture ever showed a purple star** (number 8): purple things were there, and stars, but never together.
+# Eight sentences, one picture each, 64 × 64 pixels. They are the first of seed 0, not selected. **Training showed purple things and stars, but no purple star** (number 8).
 
 # %%
 EIGHT = ["a large red circle", "a small yellow star on a mint background", "a striped blue heart",
@@ -115,13 +115,13 @@ for number, (sentence, parts) in enumerate(zip(EIGHT, found), 1):
     print(f"{number}  {sentence:46}", ", ".join(marks))
 
 # %% [markdown]
-# Behind each sentence stands what it says, part by part: + if the reader finds it in the picture (before it is made larger), − if not. Sections 8 and 11 count this over many sentences.
+# Each part of a sentence has + if the reader finds it in the picture (at 32 pixels), − if not.
 #
-# What is wrong with these: the heart (3) has no stripes. In 5 the brown thing is a moon, not a cross, and there is a second pink moon. The triangle (6) is not in the top left. In 7 the colors are exchanged, and the thing inside is not clearly a heart. Several things have light dots for which nobody asked.
+# What is wrong: the heart (3) has no stripes. In 5 a moon stands for the cross, and there is a second pink moon. The triangle (6) is not in the top left. In 7 the colors are exchanged, and nothing is clearly a heart. Several things have light dots that no sentence asks for.
 #
 # ## 2 · The idea
 #
-# Lesson 08 asked another network, in every step, whether the picture fits the sentence. The model itself knew nothing of the sentence. GLIDE (Nichol et al. 2021) trains the model *with* the sentence. A **text transformer** reads the caption, and is trained together with the U-Net, by the same loss. Its output enters the U-Net by two routes:
+# GLIDE (Nichol et al. 2021) trains the model *with* the sentence. A **text transformer** reads the caption, and is trained together with the U-Net, by the same loss. Its output enters the U-Net by two routes:
 
 # %%
 plots.show(glide_plot.two_routes(),
@@ -130,15 +130,15 @@ plots.show(glide_plot.two_routes(),
 
 # %% [markdown]
 # 1. **One vector.** The last position joins the time embedding, as a class does in lesson 06. It reaches every block, and there every pixel in the same way.
-# 2. **All positions.** They become keys and values in every attention layer of the U-Net. Each pixel of such a layer's feature map can look at each word.
+# 2. **All positions.** They become keys and values in every attention layer of the U-Net. There each pixel can attend to each word.
 #
-# The first route can say *what* the picture shows. Only in the second can different pixels use different words.
+# Only by the second route can different pixels use different words.
 #
 # ## 3 · The derivation
 #
 # ### 3.1 Two routes, by number
 #
-# How much does each route carry? We take the 32 scenes, whose sentences leave nothing out, add noise, and measure the error of $\hat x_0$. Then we replace what goes through one route by that of another sentence.
+# We add noise to the 32 scenes and measure the error of $\hat x_0$. Then we replace what goes through one route by that of another sentence.
 
 # %%
 other = own.take(torch.arange(32).roll(1))  # each gets its neighbor's sentence
@@ -160,7 +160,7 @@ assert (
 )
 
 # %% [markdown]
-# (± is the standard error of 32 paired differences.) The network uses both routes: exchanging either one raises the error. (The two then contradict each other, which training never showed. So this is not what each route would carry alone.) If both say the same wrong thing, the error is largest, larger than with no sentence at all. At large $t$ the picture is mostly noise, and the sentence matters most. At $t=300$ the network sees nearly everything by itself.
+# (± is the standard error of 32 paired differences.) The network uses both routes: exchanging either one raises the error. (The two then contradict each other, so this is not what each route would carry alone.) The error is largest if both say the same wrong thing. The sentence helps most at $t=900$, and little at $t=300$.
 #
 # ### 3.2 One softmax over [text; pixels]
 #
@@ -168,7 +168,7 @@ assert (
 #
 # $$\boxed{\;\operatorname{softmax}\!\Big(\tfrac1{\sqrt d}\,Q\,\big[K_T;\,K\big]^{\!\top}\Big)\,\big[V_T;\,V\big]\;}$$
 #
-# There is *one* softmax over both. So the text and the pixels compete: what a pixel gives to the words, it takes from the pixels. There is no second attention layer. We build the weights of one layer by hand, and compare:
+# *One* softmax runs over both: the more weight a pixel gives to the words, the less is left for the pixels. We build the weights of one layer by hand, and compare:
 
 # %% tags=["nbval-check-output"]
 layer = next(each for each in model.denoiser.net.modules() if isinstance(each, PixelAttention))
@@ -185,7 +185,7 @@ print("each row sums to 1 over both:", torch.allclose(weights.sum(-1), torch.one
 # %% [markdown]
 # ### 3.3 Length 0 is ADM's
 #
-# If the text has no position at all, $K_T$ and $V_T$ are empty. What remains is the self-attention of ADM. We check this for the layer and for the whole network. For the second, we build the same U-Net *without* the second route and give it the same weights. (The vector stays, as ADM's class does.)
+# If the text has no position, $K_T$ and $V_T$ are empty. What remains is the self-attention of ADM. We check this for one layer, and for the whole network: we build the same U-Net *without* the second route, with the same weights. (The vector stays, as ADM's class does.)
 
 # %% tags=["nbval-check-output"]
 empty = cond._replace(tokens=cond.tokens[:, :0])
@@ -204,11 +204,11 @@ print("with the words it says something else:", not torch.allclose(same[0], usua
 # %% [markdown]
 # ### 3.4 Padding, and the empty caption
 #
-# Sentences have different lengths, but all rows of a batch need the same number of positions. GLIDE fills the rest with **padding**. It is not a token: each position has a vector of its own, learned for the case that no word stands there. So the last position exists for each sentence, and pixels may look at padding too.
+# All rows of a batch need the same number of positions. GLIDE fills the rest of a short sentence with **padding**. Padding is not a token: each position has a learned vector of its own, which stands there if no word does. So the last position always exists, and pixels may attend to padding too.
 #
-# The text transformer is **not causal**. A language model hides later words, since it has to predict them. Here the whole caption is given, so each position may look at all others.
+# The text transformer is **not causal**: each position attends to all others.
 #
-# The **empty caption** is nothing but padding. In training, the caption of a row is emptied with some probability: GLIDE does this in a fine-tuning after the training (20 %, section 4.2), our base model from the start (15 %). So one network learns both: pictures with a sentence and pictures without.
+# The **empty caption** is nothing but padding. In training, some captions are emptied at random. GLIDE does this in a fine-tuning after the training (20 %, section 4.2), our base model from the start (15 %). So one network learns to draw with a sentence and without.
 
 # %% tags=["nbval-check-output"]
 tokens, changed = model.tokens(["a red star"]), model.tokens(["a red moon"])
@@ -230,13 +230,13 @@ print("real tokens of the empty caption:", int(model.tokens([None]).mask.sum()))
 #
 # $$\hat\varepsilon=\varepsilon(x_t\mid\varnothing)+s\,\big(\varepsilon(x_t\mid c)-\varepsilon(x_t\mid\varnothing)\big).$$
 #
-# In GLIDE's convention $s=1$ is no guidance (the paper of lesson 06 calls $s-1$ its $w$).
+# Here $s=1$ is no guidance (the paper of lesson 06 calls $s-1$ its $w$).
 #
-# **CLIP guidance** (GLIDE, section 2.4): the model reads the sentence at scale 1, and the mean of each step moves by lesson 08's gradient,
+# **CLIP guidance** (GLIDE, section 2.4): the model reads the sentence at scale 1. The mean of each step moves by lesson 08's gradient,
 #
 # $$\hat\mu=\mu+s\,\Sigma\,\nabla_{x_t}\big(f(x_t,t)\cdot g(c)\big).$$
 #
-# $f$ is an image encoder that was trained on noisy pictures, $g$ is CLIP's text encoder, and $\Sigma$ the variance of the step. The two scales have different units, so compare them only by what they give. Both formulas by number:
+# $f$ is an image encoder that was trained on noisy pictures, $g$ is CLIP's text encoder, and $\Sigma$ the variance of the step. The two scales have different units: compare them only by what they give. Both by number:
 
 # %% tags=["nbval-check-output"]
 x, t, s = noised(pictures[:2], 600), 600, 550
@@ -255,17 +255,17 @@ print("CLIP guidance:  ", torch.allclose(by_hand, moved, atol=1e-4))
 # %% [markdown]
 # ## 4 · The real code
 #
-# The keys and values of the text before those of the pixels; then the text as a condition, and the loss:
+# The keys and values of section 3.2, the text as a condition, and the loss:
 
 # %%
 show_source(PixelAttention.queries, GLIDE.condition, GLIDE.loss, docstring=False)
 
 # %% [markdown]
-# In `loss`, an emptied caption is a mask that is False everywhere. `training_loss` is lesson 03's: noise, a random time, a squared error (and for our base model and inpainter a perceptual term, a distance between features of clean CLIP).
+# In `loss`, an emptied caption is a mask that is False everywhere. `training_loss` is lesson 03's: noise, a random time, a squared error. For our base model and inpainter it adds a perceptual term, a distance between features of clean CLIP.
 #
 # ## 5 · Where does a pixel look?
 #
-# Attention has weights, so we can look at them. Here is a scene with noise, and for each word how much weight the pixels give it: the mean over all heads and layers. Each map is scaled to its own maximum.
+# Here is a noisy scene, and for each word the attention weight that the pixels give it: the mean over all heads and layers. Each map is scaled to its own maximum.
 
 # %%
 sentence, times = "a large red star and a small blue moon", (800, 500, 200)
@@ -279,7 +279,7 @@ plots.show(glide_plot.over_sentence([noised(scene, t)[0] for t in times], maps, 
            "that the pixels give it.")  # fmt: skip
 
 # %% [markdown]
-# Now take one pixel of one layer, in the middle of the star. Its weights sum to 1 over the text (in the middle) and the pixels (at right):
+# Now one pixel of one layer, in the middle of the star, with its weights over the text and the pixels:
 
 # %%
 found = next(each for each in looked[500] if each.side == 8)
@@ -300,7 +300,7 @@ print(f"of the weight of the text, padding gets {padding:.0%}")
 assert padding > 0.4 and words[int(weights[1 : 1 + len(words)].argmax())] == "moon"
 
 # %% [markdown]
-# This pixel lies on the star, and the word that it reads most in this layer is *moon*. Of the pixels, it reads most at itself and at two that lie on the moon. So is the map wrong, or the network? One picture proves nothing. We take scenes of two separate things of different shape and color, and a sentence such as "the red star and the blue moon". For each noun we compare the weight that its own object's pixels give it with that of the other object's.
+# This pixel lies on the star, and yet the word with the most weight is *moon*. Is that usual? We take scenes of two separate things of different shape and color, and a sentence such as "the red star and the blue moon". For each color word and noun we compare two weights: from the pixels of its own object, and from those of the other object.
 
 # %%
 drawn = scenes.draw(600, 17)
@@ -329,21 +329,20 @@ for kind, places in WORDS.items():
 assert prefers["color"] > 0.65 and prefers["color"] > prefers["noun"]
 
 # %% [markdown]
-# (The standard error of these shares is 3 to 4 points if all cases are independent; two cases come from each scene.)
+# (The standard error is 3 to 4 points if the two cases of each scene are independent.)
 #
-# A color word is read at its own object far more often than by chance; a noun, too, but less often than a color word. Two warnings:
+# A color word gets more weight from its own object far more often than by chance. So does a noun, but less often. Two warnings:
 #
 # - Much of the text's weight goes to padding, which names nothing.
-# - A map shows where the network *reads*, not what its answer *depends on*. Padding is an example: section 12 hides it from the pixels, and the error hardly changes. Lesson 13 takes parts away, too.
+# - A map shows where the network *attends*, not what its answer *depends on*. Section 12 hides the padding from the pixels, and the error hardly changes.
 #
 # ## 6 · Play: type a sentence
 #
-# Below, type a sentence, choose scale, steps and seed, and press *Sample*. Four pictures of 64 pixels grow from noise: first the base model at 32, then the upsampler. "Not this" takes the place of the empty caption in guidance (exercise 13.3). Questions:
+# Type a sentence, choose scale, steps and seed, and press *Sample*. "Not this" takes the place of the empty caption in guidance (exercise 13.3). Questions:
 #
 # 1. Flip through the strip. What becomes better with the scale, and what becomes worse?
-# 2. "two red stars" and "three red stars": count.
-# 3. "a star left of a moon" and "a moon left of a star": does the picture know the difference?
-# 4. A held-out combination: "an orange heart". Then its parts: "an orange star", "a red heart".
+# 2. "a star left of a moon" and "a moon left of a star": does the picture show the difference?
+# 3. A held-out combination: "an orange heart". Then its parts: "an orange star", "a red heart".
 
 
 # %%
@@ -360,13 +359,13 @@ PromptExplorer(paint_64, sentences, scales=(1, 3, 6), steps=15, columns=4)
 # %% [markdown]
 # <details><summary>What you may have found</summary>
 #
-# 1. At scale 1 more pictures miss the sentence. At 6 more things lose their form, and fewer pictures look like a scene.
-# 2. to 4. Section 11 counts these, beside what real pictures reach.
+# 1. At scale 1 more pictures miss the sentence. At 6 more things lose their form.
+# 2. and 3. Section 11 counts these.
 # </details>
 #
 # ## 7 · Train it, from nothing
 #
-# Now train a text-to-image model from scratch. The world is smaller: one large plain thing on gray, four colors, four shapes, 16 × 16 pixels, 2,000 pictures. Three of the sixteen combinations are held out: a green triangle, a blue cross and a yellow moon. The captions use several words for one thing (*golden* is yellow, a *disc* is a circle).
+# Now train a text-to-image model from scratch, on 2,000 simpler pictures of 16 × 16 pixels: one large plain thing on gray, in four colors and four shapes. Three of the sixteen combinations are held out: a green triangle, a blue cross and a yellow moon. The captions use several words for one thing (*golden* is yellow, a *disc* is a circle).
 
 # %%
 known, captions = small.pairs(2_000, size=16)
@@ -432,15 +431,15 @@ plots.show(plots.image_grid(result["held out"][0], columns=6,
            "Twelve pictures of combinations that training never showed.")  # fmt: skip
 
 # %% [markdown]
-# (By chance, color and shape are each right in 25 %. A picture is read as the most similar real one, however different that is.) After 37 updates there are blobs, most of them in the right color. The shapes come later. After 300 updates all colors are right, and all shapes but one of 26. The pictures are still soft.
+# (By chance, color and shape are each right in 25 %. A picture is read as the most similar real one.) The colors come first, the shapes later. After 300 updates all colors are right, and all shapes but one of 26. The pictures are still soft.
 #
-# For the held-out combinations both shares are lower. Look at the twelve pictures: the four of the green triangle are almost empty, the blue crosses are blue blobs, and two of the four yellow moons are moons. The share of shapes, 58 %, is too high: the most similar real picture of an almost empty one is a yellow triangle, so its shape counts as right. Color *and* shape are right in 3 of the 12. So after 300 updates this model seldom puts a known color and a known shape together in a new way. (This is one training, and three combinations.) It has seen 13 combinations of the two. The shipped base model has seen 58 (64 without six), beside sizes, fills and places, and was trained for much longer. Which of these matters, no cell tests. Section 11 asks the shipped model for such pairs.
+# For the held-out combinations both shares are lower. The green triangles are almost empty, the blue crosses are blobs, and two of the four yellow moons are moons. (The empty pictures are read as triangles, so 58 % of shapes is too high.) Color *and* shape are right in 3 of the 12. So this model seldom combines a known color and a known shape in a new way. (This is one training, and three combinations.)
 #
-# The shipped base model is the same class, four times larger. It was trained for an hour and a half on one core, on scenes of up to three things.
+# The shipped base model is the same class, four times larger, trained for an hour and a half on one core. It has seen 58 of 64 combinations of color and shape. Section 11 asks it for the other six.
 #
 # ## 8 · Measure: classifier-free against CLIP guidance
 #
-# Both ways start from the same noises, with the same sentences and the same model. Here are six sentences:
+# Both ways use the same model, noises and sentences. Here are six:
 
 # %%
 SIX = ["a large red circle", "a blue star", "a striped green heart", "two pink moons",
@@ -458,15 +457,15 @@ plots.show(plots.image_grid(torch.cat(list(rows.values())), columns=6, rows=list
            "guidance of scale 3, and CLIP guidance with a small and a large weight.")  # fmt: skip
 
 # %% [markdown]
-# Without guidance, and only there, the first picture shows a moon instead of a circle. No row shows two moons, or a square above a cross. At weight 1000 the blue star has become a blue square, and five of six backgrounds are gray.
+# Without guidance, the first picture shows a moon instead of a circle. No row shows two moons, or a square above a cross. At weight 1000 the blue star has become a square, and five of six backgrounds are gray.
 #
-# Six pictures are an impression. A benchmark drew 300 for each way and scale. It stored five measures, taken by three networks:
+# A benchmark drew 300 pictures for each way and scale. It stored five measures by three networks:
 #
 # - **parts**: the share of what a sentence says that the *reader* finds;
-# - **valid**: the share of pictures that look like some scene, by the reader;
-# - **distance**: the Fréchet distance from real pictures, in the reader's first features (small is good);
+# - **valid**: the share that looks like some scene, by the reader;
+# - **distance**: the Fréchet distance from real pictures in the reader's first features (small is good);
 # - **CLIP score**: the mean cosine of picture and sentence by *clean* CLIP;
-# - **guide's score**: the same by the very network that guides in CLIP guidance.
+# - **guide's score**: the same by the network that guides in CLIP guidance.
 
 # %%
 table = glide_table.stored()  # by benchmarks/glide_table.py
@@ -515,36 +514,33 @@ plots.show(glide_plot.against_scale(
     "above the dotted line of real pictures.")  # fmt: skip
 
 # %% [markdown]
-# **By the reader**, classifier-free guidance shows more parts at every scale from 1.5 on than CLIP guidance at any weight. CLIP guidance adds little to the share without guidance: at best 0.02 (weight 100). At weight 1000 it takes 0.04 away. Scale 3 and weight 100 have about the same share of valid scenes, four of five, and about the same guide's score. There classifier-free guidance shows 6 more of 100 parts (0.056 ± 0.013). In both ways, strong guidance gives fewer valid scenes. (With three seeds, a standard error is itself only a rough estimate.)
+# **By the reader**, classifier-free guidance from scale 1.5 on shows more parts than CLIP guidance at any weight. CLIP guidance adds at best 0.02 to the share without guidance (weight 100). Scale 3 and weight 100 have about the same share of valid scenes and about the same guide's score. Of these two, classifier-free guidance shows 6 more of 100 parts (0.056 ± 0.013). (Three seeds give only a rough standard error.)
 #
-# **By the guide**, the stronger CLIP guidance is, the better. At weight 1000 its score is *far above that of real pictures*, and yet fewer than half of the pictures are valid scenes. So the guide's own score does not show that the pictures are better. (Classifier-free guidance from scale 2 on lies above real pictures, too, but only by 0.01 or less.)
+# **By the guide**, the stronger CLIP guidance is, the better. At weight 1000 its score is *far above that of real pictures*, yet fewer than half of its pictures are valid. So **the guide must not be the judge**: CLIP guidance raises this score, whether the picture improves or not.
 #
-# **Clean CLIP** agrees with the reader: scale 3 is above CLIP guidance of every weight, by 0.02 to 0.04. From weight 300 to 1000 the guide's score rises, and clean CLIP's falls. But clean CLIP is not neutral: the guide was trained from it, and its features are in the base model's loss (section 4).
+# **Clean CLIP** agrees with the reader: scale 3 is above CLIP guidance of every weight. But clean CLIP is not neutral: the guide was trained from it, and its features are in the base model's loss (section 4).
 #
-# **The distance** decides little with 100 pictures a seed. Only CLIP guidance of weight 300 and 1000 is farther away than other real pictures are. For all other rows the difference is below two standard errors.
+# **The distance** decides only that CLIP guidance of weight 300 and 1000 is farther away than other real pictures are.
 #
-# So of the three networks, only the guide prefers CLIP guidance. We trust the reader most, which took no part in training or guidance. One strong alternative is not in the table: clean CLIP applied to $\hat x_0$, as in lesson 08. `python -m benchmarks.glide_table` draws the table again.
+# Of the three networks, only the guide gives its best scores to CLIP guidance. We trust the reader most: it took no part in training or guidance. A strong alternative is not in the table: clean CLIP on $\hat x_0$, as in lesson 08.
 #
-# The paper's results beside ours. Theirs are about photographs (MS-COCO), and people compared pairs of pictures:
+# The paper's results, on photographs (MS-COCO) and by people who compared pairs, beside ours (`python -m benchmarks.glide_table`):
 #
 # | paper's claim (GLIDE) | where | ours |
 # |---|---|---|
-# | people prefer classifier-free to CLIP guidance: Elo for photorealism 82.7 ($s=3$) against −73.2 ($s=2$), unguided −88.6 | table 1 | *valid* (not the same question): 0.81 (scale 3) against 0.80 (weight 100), not decided; but unguided is highest, 0.86, and in the paper lowest |
-# | and for the match with the caption: 110.9 against 29.3, unguided −106.2 | table 1 | *parts*: 0.79 (scale 3) against 0.73 (best weight), unguided 0.72 |
+# | people prefer classifier-free guidance: Elo for photorealism 82.7 ($s=3$) against −73.2 ($s=2$), unguided −88.6 | table 1 | *valid* (another question): 0.81 (scale 3) against 0.80 (weight 100), not decided; unguided is highest, 0.86, in the paper lowest |
+# | and for the match with the caption 110.9 against 29.3, unguided −106.2 | table 1 | *parts*: 0.79 (scale 3) against 0.73 (best weight), unguided 0.72 |
 # | CLIP guidance wins by the CLIP score; the authors suspect adversarial examples | section 5 | yes by the guide's score: 0.22 (weight 1000) against 0.18 (scale 3), real 0.17; no by clean CLIP: at most 0.63 against 0.65 |
-# | FID is best at a small scale (12.24 at $s=1.5$), people prefer about 3 | tables 1 and 2 | *parts* are highest at 3, but not decidedly higher than at 5; the distance does not decide between scales 1 and 3 |
-#
-# **Why the guide must not be the judge.** CLIP guidance raises one number, the cosine of its own encoder, whether the picture improves or not. Lesson 08 showed how: a gradient also finds noise that only the guide reads as the sentence. So the reader decides here, which guides nothing, and its ceiling is what real pictures reach.
 #
 # ## 9 · Inpainting: erase, write, paint
 #
 # ### 9.1 What stands beside $x_t$
 #
-# To fill a hole, the network must see what is around it. GLIDE puts the known pixels and the mask beside $x_t$:
+# To fill a hole, the network must see what is around it:
 #
 # $$\text{input}=\big[\,x_t,\;\text{image}\odot\text{mask},\;\text{mask}\,\big],\qquad 3+3+1=7\ \text{channels},\quad\text{mask}=1\text{ where known}.$$
 #
-# The first convolution gets four more input channels. Their weights **start at zero**, so the new network first does exactly what the base model does. Then it is trained on with random holes. Where nothing is known, the image is 0. The mask is needed, since a known gray pixel is 0, too.
+# The first convolution gets four more input channels. Their weights **start at zero**, so the new network first does exactly what the base model does. Then it is trained on with random holes. The image is 0 where nothing is known, but also in known gray pixels. So the network needs the mask.
 
 # %% tags=["nbval-check-output"]
 fresh = zoo.build("glide-scenes-inpaint").eval()  # begins from the base model's weights
@@ -572,12 +568,12 @@ show_source(GLIDE.beside, keep_known, docstring=False)
 # %% [markdown]
 # ### 9.2 Without training
 #
-# A model that never learned to inpaint can be *held* to the known pixels. Two ways:
+# A model that was not trained to inpaint can be *held* to the known pixels. Two ways:
 #
 # - **held in $\hat x_0$**: as above, but the network does not see the known pixels beside $x_t$;
 # - **blended** (SDEdit, Meng et al. 2021; Blended Diffusion, Avrahami et al. 2022): after each step, the known part of $x_s$ is replaced by the true picture with noise of time $s$.
 #
-# In both, the network sees the known pixels only inside $x_t$, under its noise: at large $t$, when it decides what goes where, hardly at all. We erase the right halves of the 32 scenes, whose sentences leave nothing out. To save time, all ways take 12 steps.
+# In both, the network sees the known pixels only under the noise of $x_t$: at large $t$, hardly at all. We erase the right halves of the 32 scenes:
 
 
 # %%
@@ -619,19 +615,18 @@ for name in list(filled)[1:]:
     assert more.mean() > 2 * more.std() / 32**0.5
 
 # %% [markdown]
-# (The jump is the mean difference between a known pixel and its painted neighbor. For real pictures it is not zero, since some things cross the middle. ± is the standard error of 32 paired differences.)
+# (The jump is the mean difference between a known pixel and its painted neighbor. Real pictures have one too, since some things cross the middle.)
 #
-# The trained inpainter continues what it is shown: in the first column it completes the triangle. The base model, held in $\hat x_0$, paints a second one beside the piece; blended, it paints another piece. At the seam, the trained one jumps less, by more than two standard errors in both cases. More of its pictures are valid scenes, too. (It was also trained 19 minutes longer than the base model, from which it began.) It makes mistakes as well: in the fifth column it adds a second moon.
+# The trained inpainter has a smaller jump, by more than two standard errors, and more valid scenes. (It began from the base model, and was trained 19 minutes longer.) In the first column it completes the triangle; the base model paints another one, or another piece. But in the fifth column the inpainter adds a second moon.
 #
-# `python -m benchmarks.inpainting` measures more masks, and RePaint (Lugmayr et al. 2022), which takes each step several times.
+# `python -m benchmarks.inpainting` also measures RePaint (Lugmayr et al. 2022).
 #
 # ### 9.3 Play: the eraser
 #
 # Drag a rectangle over the picture, type what the whole picture shows, and press *Sample*. Questions:
 #
-# 1. Erase the moon. Ask for a heart in its place, then for a star alone.
+# 1. Erase the moon. Ask for a heart, then for a star alone.
 # 2. Erase half of the star. Does the rest fit?
-# 3. Ask for something that cannot fit into the rectangle.
 
 
 # %%
@@ -646,12 +641,12 @@ Eraser(fill, {"star and moon": scene[0], "diamond": pictures[1]},
 # %% [markdown]
 # ## 10 · Upsampling
 #
-# A cascade is cheaper than one model of the same width that takes all its steps at the large size. The upsampler sees the small picture beside $x_t$, made large by bilinear interpolation, and reads the sentence too. Two details of GLIDE's published code:
+# In a cascade, most steps are taken at the small size, where they are cheap. The upsampler sees the small picture beside $x_t$, made large by bilinear interpolation, and reads the sentence too. Two details of GLIDE's published code:
 #
 # - **The small picture is rounded** to the 256 levels of a file, since in training it came from files.
-# - **27 steps**, unevenly spaced: most of them at small $t$. It starts a little below pure noise ($t=998$, temperature 0.997).
+# - **27 steps**, most of them at small $t$, from a little below pure noise ($t=998$, temperature 0.997).
 #
-# We compare on 16 scenes whose large picture is known, and measure the distance from it, as a root mean square over pixels.
+# We take 16 scenes whose large picture is known, and measure the root mean square distance from it.
 
 # %%
 truth = scenes.draw(16, 90)
@@ -693,17 +688,16 @@ plots.show(plots.image_grid(torch.cat([each[:5] for each in shown.values()]), co
            "real at 64 pixels.")  # fmt: skip
 
 # %% [markdown]
-# The upsampler comes much nearer to the real picture than bilinear interpolation: its edges are sharp. (It was trained on small pictures with blur and noise, too.) The other rows differ little:
+# The upsampler comes much nearer to the real picture than bilinear interpolation: its edges are sharp. The other rows differ little:
 #
-# - **Rounding** makes no difference here that we can measure. One level is 8 thousandths.
-# - **Six even steps** are as good as 27. We think that the small picture leaves little to decide.
-# - **Another's sentence** costs little, too, for the same reason.
+# - **Rounding**, and 27 steps instead of **six even ones**, make no difference here that we can measure.
+# - **Another's sentence** costs little. We think that the small picture leaves little to decide.
 #
-# So for this upsampler and these small pictures, which are real ones, the two details make no difference that we can measure, and 27 steps only take longer. Do not conclude the same for generated small pictures, or for photographs, which have texture to invent.
+# Do not conclude the same for generated small pictures, or for photographs.
 #
 # ## 11 · What it fails at
 #
-# The stored benchmark also counted each kind of part, at the scale with the most parts. Pictures are also compared with the sentences of *others* (shuffled). This is the floor: what a model reaches that ignores its sentence. The ceiling is what the reader finds in real pictures of the same sentences.
+# The stored benchmark also counted each kind of part, at the scale with the most parts. The floor is what a model reaches that ignores its sentence: we compare pictures with the sentences of *others* (shuffled). The ceiling is what the reader finds in real pictures.
 
 # %%
 NAMES = {"train": "as in training", "held out": "held out", "shuffled": "shuffled", "real": "real"}
@@ -736,13 +730,11 @@ assert obeyed["number"] > chance["number"] + 0.2 and obeyed["relation"] > chance
 assert abs(obeyed["place"] - chance["place"]) < 0.06
 
 # %% [markdown]
-# (With N parts of a kind, the standard error of a share is at most $0.5/\sqrt N$: 0.06 for N = 65. The printed N is not that of the held-out sentences, which have 67 to 418.)
+# (With N parts of a kind, the standard error of a share is at most $0.5/\sqrt N$: 0.06 for N = 65.)
 #
-# All parts together: the model is far above the floor and far below the ceiling. It shows backgrounds, sizes, shapes and colors in more than four of five. (A size is right by chance in more than half.) **Numbers** are shown in six of ten and **relations** in half, both far above chance. **Places** are shown in half, no more often than by chance. Real pictures reach 0.99 or 1 in every kind: where a picture is clear, the reader finds what is there.
+# All parts together, the model is far above the floor and far below the ceiling. It shows backgrounds, sizes, shapes and colors in more than four of five. **Numbers** are shown in six of ten and **relations** in half, both far above chance. **Places** are shown in half, no more often than by chance. In real pictures the reader finds 0.99 or more of every kind.
 #
-# **Sentences from scenes with a held-out combination** (of a color, a fill or a relation) have about the same share of parts as those of training: −0.02 ± 0.02. Whole sentences are shown less often: 0.37 against 0.46 (−0.08 ± 0.03). These sentences also say slightly more, 5.0 parts against 4.8. And each scene has only one kind of new combination, which some sentences leave out. So these shares say little about the new combination itself.
-#
-# For the new combinations themselves, we ask for "a purple star" and the like: the six pairs of a color and a shape that training never showed. For comparison, we take six pairs of the same twelve words that training did show.
+# **Held out** are sentences from scenes with a new combination of a color, a fill or a relation. Their share of parts is about the same; whole sentences are shown less often (−0.08 ± 0.03). But these sentences also say slightly more, and some leave the new combination out. So we ask for the new combinations themselves: the six pairs of a color and a shape that training never showed. For comparison, we take six known pairs of the same words.
 
 # %%
 pairs = scenes.UNSEEN["colors"]  # a color and a shape each
@@ -757,9 +749,9 @@ for name, chosen in (("held out", pairs), ("as in training", mixed)):
 assert both["held out"].mean() > 0.7
 
 # %% [markdown]
-# In all 24 pictures of the new pairs the reader finds the color and the shape, as it does for the known pairs. (After 24 of 24, the true share may still be as low as 0.88, the 95 % bound. Other things in a picture do not count against it.) So the model can put known words together in a new way, at least for a single thing. Numbers and relations are harder.
+# In all 24 pictures of the new pairs the reader finds the color and the shape, as for the known pairs. (After 24 of 24, the true share may still be as low as 0.88, the 95 % bound. Other things in a picture are not counted.) So the model can combine known words in a new way, at least for a single thing.
 #
-# Three sentences, four noises each:
+# Now a number, a relation and a new pair, four noises each:
 
 # %%
 hard = ["three red circles", "a star left of a moon", "a yellow moon"]
@@ -768,18 +760,18 @@ plots.show(plots.image_grid(paint([text for text in hard for _ in range(4)], see
            "combination.")  # fmt: skip
 
 # %% [markdown]
-# The number is right in three of the four pictures. A star is left of a moon in one, the last, with a third thing. The yellow moons were never in the training pictures, and yet are moons, and yellow.
+# The number is right in three of the four pictures. A star is left of a moon in one, the last, with a third thing. All four yellow moons are right.
 #
 # ## 12 · Break it
 #
-# Suppose that you rebuild such a model and load its weights. Four habits from other networks raise no error:
+# You rebuild such a model and load its weights. Four habits from other networks raise no error:
 #
 # - a **causal mask** in the text transformer, as in CLIP;
 # - the vector of the **end token**, as in CLIP, where GLIDE takes the last position;
 # - **padding hidden** from the pixels, as in most cross-attention;
 # - another **empty caption**: begin and end with nothing between, as in CLIP.
 #
-# Does section 3.1's error of $\hat x_0$ find them? (32 scenes, $t=900$, where the sentence matters most.)
+# Does section 3.1's error of $\hat x_0$ find them, at $t=900$, where the sentence helps most?
 
 
 # %%
@@ -816,13 +808,13 @@ for name, least in (("the end token's vector", 15), ("causal mask", 1)):
 assert (wrong["padding hidden"] - wrong["right"]).mean().abs() < 1
 
 # %% [markdown]
-# None of them raises an exception. The vector of the end token costs most here, about as much as no sentence at all. The causal mask costs less, but measurably. Hiding the padding, and the other empty caption, cost this model little or nothing. (For the last, compare with the empty caption, its own right version.) Padding gets most of the text's weight in section 5, and yet is not needed here. So the mean error finds two of the four, and the other two would pass.
+# The vector of the end token costs most here, about as much as no sentence. The causal mask costs less, but measurably. Hiding the padding costs this model little or nothing. So does the other empty caption, compared with the right one. The mean error finds two of the four.
 #
-# The test that finds more: *load the weights, and compare the outputs for fixed inputs with those of the original, number by number, not only the look of a few samples.*
+# A better test: compare the outputs for fixed inputs with those of the original, number by number.
 #
 # ## 13 · Exercises
 #
-# Write into the stub and run the cell. The check draws new random inputs and knows the usual mistakes by name. A hint is folded under each stub, a solution in the next cell (click its three dots).
+# Write into the stub and run the cell. A hint is folded under each stub, a solution in the next cell (click its three dots).
 #
 # ### 13.1 One softmax &nbsp; ●● 15 minutes
 #
@@ -1041,19 +1033,17 @@ quiz.ask(
 # %% [markdown]
 # ## 15 · Recap
 #
-# - **Text enters twice**: its last position in the time embedding, all positions as keys and values before those of the pixels. One softmax runs over both; without positions of text, the network is ADM's.
+# - **Text enters twice**: its last position in the time embedding, all positions as keys and values before those of the pixels. One softmax runs over both.
 # - **The empty caption** is nothing but learned padding. It makes classifier-free guidance possible, and a sentence can take its place ("not this").
-# - **CLIP guidance** moves each step by the gradient of another network. Compare the two by a judge that guides nothing.
+# - **CLIP guidance** moves each step by the gradient of another network. Compare by a judge that guides nothing.
 # - **What stands beside $x_t$** makes the same class an inpainter or an upsampler. New channels start at zero.
 # - **Counts, relations and new combinations** need their own measure, beside a floor and a ceiling.
 #
-# **What the next lesson fixes.** Here nothing stands between the sentence and the pixels that could be kept or changed. DALL·E 2 (lesson 10) first makes a CLIP *image* vector from the sentence, and then a picture from the vector. This gives variations and interpolations of pictures.
+# **Next.** DALL·E 2 (lesson 10) first makes a CLIP *image* embedding from the sentence, and then a picture from it. This gives variations and interpolations of pictures.
 #
 # **References**
-# - A. Nichol et al.: *GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion Models*, 2021 (ICML 2022).
-# - J. Ho, T. Salimans: *Classifier-Free Diffusion Guidance*, 2022.
-# - P. Dhariwal, A. Nichol: *Diffusion Models Beat GANs on Image Synthesis* (ADM), NeurIPS 2021.
-# - C. Meng et al.: *SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations*, 2021 (ICLR 2022).
-# - O. Avrahami, D. Lischinski, O. Fried: *Blended Diffusion for Text-Driven Editing of Natural Images*, CVPR 2022.
+# - A. Nichol et al.: *GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion Models*, ICML 2022.
+# - C. Meng et al.: *SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations*, ICLR 2022.
+# - O. Avrahami et al.: *Blended Diffusion for Text-Driven Editing of Natural Images*, CVPR 2022.
 # - A. Lugmayr et al.: *RePaint: Inpainting using Denoising Diffusion Probabilistic Models*, CVPR 2022.
 # - J. Ho et al.: *Cascaded Diffusion Models for High Fidelity Image Generation*, JMLR 2022.
