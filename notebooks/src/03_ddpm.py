@@ -1,21 +1,21 @@
 # %% [markdown]
 # # 03 · DDPM: learning the reverse process
 #
-# **The question.** Lesson 02 turned noise into petals, because for petals the best prediction of the clean point was known.
+# **The question.** For lesson 02's petals, the best prediction of the clean point was known.
 # For handwriting it is not. Can a network learn it, and what exactly must it learn?
 #
 # **Afterwards you can**
-# - derive DDPM's step back and its loss, and check each formula by number;
-# - train a U-Net from nothing to readable digits in under a minute;
+# - derive DDPM's reverse step and its loss, and check each formula by number;
+# - train a U-Net from random weights to readable digits in under a minute;
 # - read a noise prediction as a score;
-# - say what changes with clipping, with eps, x0 or v, with the variance of a step, and with averaged weights;
+# - say what clipping, the kind of prediction, a step's variance and averaged weights change;
 # - recognize four classic mistakes by their looks, and know one that cannot be seen.
 #
 # **Before:** lesson 02 (the jump, log-SNR, the best guess).
 #
-# **Time:** 55 minutes to read and play, plus 110 for all exercises; about 80 seconds of computing.
+# **Time:** 55 minutes to read and play, 110 for all exercises; about 80 seconds to run.
 #
-# **On the map:** 02 forward diffusion → **03 DDPM** → 04 DDIM (the same network in twenty steps) → 05 classifier guidance.
+# **On the map:** 02 forward diffusion → **03 DDPM** → 04 DDIM.
 
 # %%
 import math
@@ -43,7 +43,7 @@ torch.manual_seed(0)
 linear, T = schedules.linear(), 1000  # the schedule of the DDPM paper
 
 # %% [markdown]
-# The lesson uses real handwriting, the network that ships with the course, and a small classifier, in whose features we
+# We use real handwriting, the network that ships with the course, and a small classifier, in whose features we
 # compare pictures. After a restart, run these cells, then any section.
 
 # %%
@@ -91,7 +91,7 @@ def floor(n):
 # ## 1 · See it first
 #
 # Ten of these digits were written by people; ten were generated in a hundred steps. Which ones are real?
-# Decide before you run the second cell. (Samples in this lesson are uncurated.)
+# Decide before you run the second cell. (All samples in this lesson are uncurated.)
 
 # %%
 made = final(generate(clipped, 10, steps=100, seed=1))
@@ -112,18 +112,18 @@ plots.show(
 # %% [markdown]
 # ## 2 · The idea
 #
-# Noising is a chain $x_0 \to x_1 \to \dots \to x_T$ of small steps that ends in pure noise. To generate, start in noise and take each step back:
-# given $x_t$, draw $x_s$, for $s < t$. Bayes says how:
+# Noising is a chain $x_0 \to x_1 \to \dots \to x_T$ of small steps that ends in noise. To generate, go back by **reverse steps**:
+# given $x_t$, draw $x_s$, for $s < t$. Bayes' rule says how:
 #
 # $$q(x_s \mid x_t) \;=\; \frac{q(x_t \mid x_s)\; q(x_s)}{q(x_t)} .$$
 #
-# The first factor is the noising step, which is known. The second is the distribution of all slightly noised pictures, which is not. Two facts help:
+# The first factor is the noising step, which is known. The second, the distribution of slightly noised pictures, is not. Two facts help:
 #
-# 1. **If the step is small, $q(x_s\mid x_t)$ is nearly a Gaussian.** It needs only a mean and a variance, and a network can learn a mean.
+# 1. **If the step is small, $q(x_s\mid x_t)$ is nearly a Gaussian.** A network can learn its mean.
 # 2. **If $x_0$ is known, $q(x_s\mid x_t,x_0)$ is exactly a Gaussian**, and we can compute it.
 #
-# We start with fact 1. The data here are one number $x_0$ with two peaks (background or ink), so Bayes can be done on a grid.
-# Gray is $q(x_s)$, the triangle is $x_t$, and the blue curve is $q(x_s\mid x_t)$. **How long may a step be?** Move `steps at once` from 300 down to 1.
+# We start with fact 1. The data are one number $x_0$ with two peaks (background or ink), so Bayes' rule can be computed on a grid.
+# Gray is $q(x_s)$. **How long may a step be?** Move `steps at once` from 300 down to 1.
 
 
 # %%
@@ -163,15 +163,15 @@ assert max(wrong[10, t] for t in times) < 0.05 < 0.2 < wrong[100, 200]
 assert wrong[10, 1000] < 1e-3 and max(worst.values()) < 400
 
 # %% [markdown]
-# (0: equal distributions; 1: no overlap.) Where a long step starts between the peaks, $q(x_s\mid x_t)$ has two peaks, and a Gaussian has one. A step over ten times changes $x$ only a little, and the Gaussian fits better.
-# **This is one reason for many small steps.** For this $x_t$ the fit is worst a little above $t = 100$. Other $x_t$ have their worst time elsewhere, none of these at the noisy end.
+# (0: equal distributions; 1: no overlap.) If a long step starts between the peaks, $q(x_s\mid x_t)$ has two peaks; a Gaussian has one. A step with $s=t-10$ changes $x$ only a little, and the Gaussian fits better.
+# **This is one reason for many small steps.**
 #
 # ## 3 · The derivation
 #
 # ### 3.1 The posterior, by completing the square
 #
 # Now the second fact: $x_0$ is known. Write $\alpha = \bar\alpha_t/\bar\alpha_s$ for what the step $s \to t$ keeps, and $\beta = 1-\alpha$ for the
-# noise that it adds. (The papers take $s = t-1$; nothing below needs that.) Both factors of Bayes are known Gaussians:
+# noise that it adds. (The papers take $s = t-1$.) Both factors are known Gaussians:
 #
 # $$q(x_s \mid x_t, x_0) \;\propto\; \underbrace{\mathcal N\!\left(x_t;\ \sqrt{\alpha}\,x_s,\ \beta\right)}_{q(x_t\mid x_s)}\;\cdot\;\underbrace{\mathcal N\!\left(x_s;\ \sqrt{\bar\alpha_s}\,x_0,\ 1-\bar\alpha_s\right)}_{q(x_s\mid x_0)}.$$
 #
@@ -181,12 +181,12 @@ assert wrong[10, 1000] < 1e-3 and max(worst.values()) < 400
 #  \;=\; \underbrace{\Big(\frac{\alpha}{\beta}+\frac{1}{1-\bar\alpha_s}\Big)}_{\Lambda}x_s^2 \;-\; 2\underbrace{\Big(\frac{\sqrt{\alpha}}{\beta}x_t+\frac{\sqrt{\bar\alpha_s}}{1-\bar\alpha_s}x_0\Big)}_{h}x_s + \text{const}.$$
 #
 # Complete the square: $\Lambda x_s^2 - 2hx_s = \Lambda\,(x_s - h/\Lambda)^2 + \text{const}$, a Gaussian with mean $h/\Lambda$ and variance $1/\Lambda$.
-# Put $\Lambda$ over one denominator. Since $\alpha\bar\alpha_s = \bar\alpha_t$ and $\alpha+\beta=1$, we have $\alpha - \alpha\bar\alpha_s + \beta = 1-\bar\alpha_t$, and
+# Over one denominator, the numerator of $\Lambda$ is $\alpha - \alpha\bar\alpha_s + \beta$. This is $1-\bar\alpha_t$, since $\alpha\bar\alpha_s = \bar\alpha_t$ and $\alpha+\beta=1$:
 #
 # $$\boxed{\;\tilde\beta = \frac1\Lambda = \frac{1-\bar\alpha_s}{1-\bar\alpha_t}\,\beta,\qquad
 #   \tilde\mu = \frac h\Lambda = \underbrace{\frac{\sqrt{\bar\alpha_s}\,\beta}{1-\bar\alpha_t}}_{c_1}x_0 + \underbrace{\frac{\sqrt{\alpha}\,(1-\bar\alpha_s)}{1-\bar\alpha_t}}_{c_2}x_t\;}\qquad\text{(DDPM, equations 6 and 7)}$$
 #
-# Check, without algebra: Bayes on a grid. Multiply the two factors, divide by the sum.
+# Check, without algebra: on a grid, multiply the factors and divide by the sum.
 
 # %% tags=["nbval-check-output"]
 t, s, x_t, x0 = 300, 250, 0.4, -0.7
@@ -205,7 +205,7 @@ print(f"mean       grid {mean:.10f}   formula {formula_mean.item():.10f}")
 print(f"variance   grid {variance:.10f}   formula {formula_variance.item():.10f}")
 
 # %% [markdown]
-# Ten digits agree. The product is narrower than both factors:
+# All decimals agree. The product is narrower than both factors:
 
 # %%
 factors = {
@@ -237,18 +237,18 @@ for t, s in ((1000, 999), (600, 300), (2, 1), (1, 0)):
     )
 
 # %% [markdown]
-# ### 3.2 If $x_0$ is not known: the right mean and the right variance
+# ### 3.2 If $x_0$ is not known
 #
-# Many pictures can give the same $x_t$. Each has its own posterior; we average them. The mean is linear in $x_0$, so only $\mathbb E[x_0\mid x_t]$ is needed.
+# Many pictures can give the same $x_t$. We average their posteriors. The mean is linear in $x_0$, so only $\mathbb E[x_0\mid x_t]$ is needed.
 # The *law of total variance* adds the mean of the variances and the variance of the means:
 #
 # $$\mathbb E[x_s\mid x_t] = c_1\,\mathbb E[x_0\mid x_t] + c_2\,x_t,\qquad
 #   \operatorname{Var}[x_s\mid x_t] = \tilde\beta + c_1^2\,\operatorname{Var}[x_0\mid x_t].$$
 #
-# The left equation says: **for the mean of a step back, the network needs only the best prediction of the clean picture.** The right one says what the variance should be:
+# **For the mean of a reverse step, the network needs only the best prediction of the clean picture.** The variance should be
 #
-# - if $x_0$ is certain, $\tilde\beta$ ("fixed small" in DDPM's code), and never less;
-# - if the data are standard normal, $\operatorname{Var}[x_0\mid x_t] = 1-\bar\alpha_t$, which gives $\tilde\beta + c_1^2(1-\bar\alpha_t) = \beta$ ("fixed large").
+# - $\tilde\beta$ ("fixed small" in DDPM's code) if $x_0$ is certain, and never less;
+# - $\beta$ ("fixed large") if the data are standard normal: then $\operatorname{Var}[x_0\mid x_t] = 1-\bar\alpha_t$, and $\tilde\beta + c_1^2(1-\bar\alpha_t) = \beta$.
 #
 # Data of variance at most 1 need at most $\beta$ *on average over $x_t$*. At a single $x_t$ they may need more:
 
@@ -274,31 +274,31 @@ for t, s, x_t in ((600, 590, 0.1), (600, 590, 1.5), (300, 200, 0.1), (900, 600, 
 assert above == [True, False, True, True]
 
 # %% [markdown]
-# In rows 1, 3 and 4 the true variance is above $\beta$. (These data have variance 1.02.) How far $\tilde\beta$ and $\beta$ are apart depends on
-# $\tilde\beta/\beta = \frac{1-\bar\alpha_s}{1-\bar\alpha_t}$, the noise after the step over the noise before. The longest step here, $900\to600$,
+# In rows 1, 3 and 4 the true variance is above $\beta$. (These data have variance 1.02.) The ratio
+# $\tilde\beta/\beta = \frac{1-\bar\alpha_s}{1-\bar\alpha_t}$ is the noise after the step over the noise before. The step $900\to600$
 # removes only 3 % of the noise; $300\to200$ removes 44 %.
 #
 # ### 3.3 A bound that can be trained
 #
-# Our model is a chain of Gaussians, $p_\theta(x_{0:T}) = p(x_T)\prod_t p_\theta(x_{t-1}\mid x_t)$ with $p(x_T)=\mathcal N(0, I)$. Real pictures should be likely:
-# $-\log p_\theta(x_0)$ small. That is an integral over all paths $x_1,\dots,x_T$. Write it as an average over noising paths, and use Jensen ($\log$ of a mean ≥ mean of $\log$):
+# Our model is a chain of Gaussians, $p_\theta(x_{0:T}) = p(x_T)\prod_t p_\theta(x_{t-1}\mid x_t)$ with $p(x_T)=\mathcal N(0, I)$. For real pictures,
+# $-\log p_\theta(x_0)$ should be small. Write $p_\theta(x_0)$, an integral over all paths, as an average over noising paths. Jensen ($\log$ of a mean ≥ mean of $\log$) gives
 #
 # $$-\log p_\theta(x_0) = -\log\ \mathbb E_{q(x_{1:T}\mid x_0)}\!\left[\frac{p_\theta(x_{0:T})}{q(x_{1:T}\mid x_0)}\right] \;\le\; \mathbb E_q\!\left[-\log p(x_T) - \sum_{t=1}^T \log\frac{p_\theta(x_{t-1}\mid x_t)}{q(x_t\mid x_{t-1})}\right].$$
 #
-# Each fraction compares a step back with a noising step. Rewrite $q$ by Bayes, with $x_0$ known, for $t\ge2$:
+# Each fraction compares a reverse step with a noising step. Rewrite $q$ by Bayes' rule, with $x_0$ known, for $t\ge2$:
 #
 # $$q(x_t\mid x_{t-1}) = q(x_t\mid x_{t-1}, x_0) = \frac{q(x_{t-1}\mid x_t,x_0)\;q(x_t\mid x_0)}{q(x_{t-1}\mid x_0)} .$$
 #
-# In the sum, the fractions $q(x_t\mid x_0)/q(x_{t-1}\mid x_0)$ cancel, except $q(x_T\mid x_0)/q(x_1\mid x_0)$, and $q(x_1\mid x_0)$
-# cancels against the step $t=1$. This leaves:
+# In the sum, the fractions $q(x_t\mid x_0)/q(x_{t-1}\mid x_0)$ cancel, except $q(x_T\mid x_0)/q(x_1\mid x_0)$. There, $q(x_1\mid x_0)$
+# cancels against the step $t=1$:
 #
 # $$\boxed{\;\begin{aligned}-\log p_\theta(x_0) \;\le\;& \underbrace{\mathrm{KL}\big(q(x_T\mid x_0)\,\|\,p(x_T)\big)}_{L_T} \;+\; \underbrace{\mathbb E\big[-\log p_\theta(x_0\mid x_1)\big]}_{L_0}\\ &+\; \sum_{t=2}^T \underbrace{\mathbb E\,\mathrm{KL}\big(q(x_{t-1}\mid x_t,x_0)\,\|\,p_\theta(x_{t-1}\mid x_t)\big)}_{L_{t-1}}\end{aligned}\;}\quad\text{(equation 5)}$$
 #
-# - $L_T$: what is left of the picture at $T$. It contains no network.
-# - $L_{t-1}$: the model's step back against the step back with $x_0$ known. Two Gaussians: closed form.
+# - $L_T$: what is left of the picture at $T$. It has no network.
+# - $L_{t-1}$: the model's reverse step against the one with $x_0$ known. Both are Gaussians: closed form.
 # - $L_0$: the last step, to the picture itself.
 #
-# Can the bound be reached? For data $x_0\sim\mathcal N(0, c^2)$ every step back *is* a Gaussian. The truth, the average of
+# Can the bound be reached? For data $x_0\sim\mathcal N(0, c^2)$ every reverse step *is* a Gaussian. The truth, the average of
 # $-\log p(x_0)$, is the entropy $\tfrac12\log(2\pi e c^2)$.
 
 # %%
@@ -332,7 +332,7 @@ for n in (10, 100, 1000):
     print(f"T = {n:4}   bound with the right variance {right:.5f}   with σ² = β {large:.5f}")
 
 # %% [markdown]
-# With the right mean *and* the right variance the bound is the truth, at each of these numbers of steps. With $\sigma^2=\beta$ it is higher, by less if steps are many.
+# With the right mean *and* variance the bound is the truth for each of these $T$. With $\sigma^2=\beta$ it is higher, by less if steps are many.
 #
 # ### 3.4 From the bound to the loss
 #
@@ -347,7 +347,7 @@ for n in (10, 100, 1000):
 # $$L_{t-1} = \frac{c_1^2}{2\sigma^2}\cdot\frac{1-\bar\alpha_t}{\bar\alpha_t}\,\|\varepsilon-\hat\varepsilon\|^2
 #   = \underbrace{\frac{\beta_t^2}{2\sigma_t^2\,\alpha_t\,(1-\bar\alpha_t)}}_{w_t}\,\|\varepsilon-\hat\varepsilon\|^2 \qquad\text{(equation 12)}.$$
 #
-# Check: take pictures, noise and wrong predictions, let torch compute the KL, and divide by the squared error.
+# Check with wrong predictions: torch computes the KL; we divide by the squared error.
 
 # %% tags=["nbval-check-output"]
 x0 = handwriting[:4].double()
@@ -366,11 +366,11 @@ half = kl_divergence(Normal(0.0, 1.0), Normal(0.0, math.sqrt(2.0)))
 print(f"a variance twice too large costs {half:.6f} nats for each pixel")
 
 # %% [markdown]
-# For this linear schedule, the weight at $t = 2$ is about a hundred times the weight at $t = 500$. DDPM **sets all weights to 1**:
+# The weight at $t = 2$ is about a hundred times that at $t = 500$. DDPM **sets all weights to 1**:
 #
 # $$\boxed{\;L_{\text{simple}} = \mathbb E_{t,\,x_0,\,\varepsilon}\;\big\|\varepsilon-\varepsilon_\theta\big(\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\varepsilon,\ t\big)\big\|^2\;}\qquad\text{(equation 14)}$$
 #
-# This is no longer a bound. What were the large weights for?
+# This is no longer a bound. Which times had the large weights?
 
 # %%
 plots.show(
@@ -390,14 +390,13 @@ print(f"share of the bound's weight at t = 2 … 30: {share:.0%}; of L_simple's:
 assert weights[2] > 50 * weights[2:].mean() and share > 0.25
 
 # %% [markdown]
-# The bound counts bits, and most bits of a picture are in its finest grain (section 8.4). With the linear schedule, over a quarter of its weight lies at $t\le30$, where $L_{\text{simple}}$ has 3 %. What a picture *shows* is decided at
-# large $t$ (section 6). In the paper's Table 1 (CIFAR-10), the true bound gives FID 13.51 at ≤ 3.70 bits per dimension, and $L_{\text{simple}}$ gives
+# The bound counts bits, and most bits are in the finest grain (section 8.4). With the linear schedule, over a quarter of its weight lies at $t\le30$; $L_{\text{simple}}$ has 3 % there. What a picture *shows* is decided at
+# large $t$ (section 6). In the paper's Table 1 (CIFAR-10), the bound gives FID 13.51 at ≤ 3.70 bits per dimension, and $L_{\text{simple}}$ gives
 # FID **3.17** at ≤ 3.75 bits: much better pictures, slightly worse bits.
 #
-# A network may also predict $x_0$: since $\|x_0-\hat x_0\|^2 = \frac{1-\bar\alpha_t}{\bar\alpha_t}\|\varepsilon-\hat\varepsilon\|^2$, this is the same loss with other weights. The small network
-# of this course does; section 8.1 compares.
+# A network may also predict $x_0$, as our small one does. Since $\|x_0-\hat x_0\|^2 = \frac{1-\bar\alpha_t}{\bar\alpha_t}\|\varepsilon-\hat\varepsilon\|^2$, this is the same loss with other weights.
 #
-# **The other two terms.** $L_0$ is minus the log of the probability of the right gray level, one of 256. That probability is the Gaussian's mass between two neighboring half levels, with the outermost bins left open (equation 13).
+# **The other two terms.** $L_0$ is minus the log-probability of the right gray level, one of 256: the Gaussian's mass between two neighboring half levels (equation 13).
 # $L_T$ is constant, and tiny if the schedule ends in noise:
 
 # %% tags=["nbval-check-output"]
@@ -406,9 +405,7 @@ for name in ("linear", "cosine", "scaled_linear"):
     print(f"L_T of the digits, {name:13}  {prior:.1e} bits per dimension")
 
 # %% [markdown]
-# (The paper reports about $10^{-5}$ bits for linear on CIFAR-10, section 4. `scaled_linear` leaves more of the picture at $T$.)
-#
-# ### 3.5 The score: what a noise prediction also is
+# ### 3.5 A noise prediction is also a score
 #
 # The gradient $\nabla\log q(x_t)$ with respect to $x_t$ is called the **score**. It points to where noised pictures are more likely. Differentiate $q(x_t)=\int q(x_0)\,\mathcal N(x_t;\sqrt{\bar\alpha_t}\,x_0,\,1-\bar\alpha_t)\,dx_0$:
 # the gradient of each Gaussian is the Gaussian times $-(x_t-\sqrt{\bar\alpha_t}\,x_0)/(1-\bar\alpha_t)$. Divide by $q(x_t)$, and the integral becomes an average over $q(x_0\mid x_t)$:
@@ -416,7 +413,7 @@ for name in ("linear", "cosine", "scaled_linear"):
 # $$\boxed{\;\nabla\log q(x_t) \;=\; -\frac{x_t-\sqrt{\bar\alpha_t}\,\mathbb E[x_0\mid x_t]}{1-\bar\alpha_t} \;=\; -\frac{\mathbb E[\varepsilon\mid x_t]}{\sqrt{1-\bar\alpha_t}}\;}$$
 #
 # Solved for $\mathbb E[x_0\mid x_t]$, the first equation is **Tweedie's formula**. A network that minimizes $L_{\text{simple}}$ predicts $\mathbb E[\varepsilon\mid x_t]$, so it has learned the score, too:
-# $\nabla\log q(x_t)\approx-\hat\varepsilon/\sqrt{1-\bar\alpha_t}$. (The $\varepsilon$ of one picture does not give the score; only its average does.) Check: torch differentiates $\log q$ of the two peaks.
+# $\nabla\log q(x_t)\approx-\hat\varepsilon/\sqrt{1-\bar\alpha_t}$. Check: torch differentiates $\log q$ of the two peaks.
 
 # %%
 for t in (100, 300, 600):
@@ -433,7 +430,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The score points to a peak: it is positive on its left and negative on its right. Insert Tweedie's formula for $x_0$ in $\tilde\mu$, and the mean of a step back becomes
+# The score points to a peak: it is positive on its left and negative on its right. With Tweedie's formula for $x_0$ in $\tilde\mu$, the mean of a reverse step is
 # $\frac{1}{\sqrt\alpha}\big(x_t+\beta\,\nabla\log q(x_t)\big)$: a move towards more likely pictures. Lesson 05 adds the gradient of a classifier to the score.
 
 # %%
@@ -460,7 +457,7 @@ show_source(NoiseSchedule.posterior_weights, NoiseSchedule.posterior, docstring=
 show_source(sampler.ddpm, sampler.ancestral, docstring=False)
 
 # %% [markdown]
-# Algorithm 1, the loss. Draw a time for each picture. Noise the picture by one jump, evaluate the network, and compare with the target.
+# Algorithm 1, the loss: draw a time for each picture, noise it by one jump, compare the prediction with the target.
 
 # %%
 show_source(NoiseSchedule.draw, Denoiser.loss, Denoiser.target, docstring=False)
@@ -468,8 +465,8 @@ show_source(NoiseSchedule.draw, Denoiser.loss, Denoiser.target, docstring=False)
 # %% [markdown]
 # ## 5 · The network
 #
-# A picture and a time go in, a picture of the same size comes out. A **U-Net** works at several resolutions: coarse maps cover the whole digit, fine maps keep the
-# edges. Every feature map of the encoder is concatenated with the decoder's map of the same size. Numbers are channels, read from the real modules.
+# A picture and a time go in, a picture of the same size comes out. In a **U-Net**, coarse maps cover the whole digit, fine maps keep the
+# edges. Every feature map of the encoder is concatenated with the decoder's map of the same size. Numbers are channels.
 
 # %%
 ours = ddpm_plot.feature_maps(denoiser.net, torch.zeros(1, 1, 16, 16))
@@ -489,13 +486,13 @@ plots.show(
 )
 
 # %% [markdown]
-# Ours first *folds*: the 16 pixels of a 4 × 4 square become 16 channels of one pixel, so all work is done on a small map. The forward pass:
+# Ours first *folds*: the 16 pixels of a 4 × 4 square become 16 channels. The forward pass:
 
 # %%
 show_source(UNet.forward, denoiser.net.middle[0].forward)
 
 # %% [markdown]
-# The network must know the noise level. Every residual block receives the time, as sines and cosines: fast
+# Every residual block receives the time, as sines and cosines. Fast
 # ones tell neighboring times apart, slow ones tell early from late.
 
 # %%
@@ -526,7 +523,7 @@ widgets.Filmstrip(
 )
 
 # %% [markdown]
-# For 100 samples: is the class that the classifier reads in the prediction already the final one?
+# How many of 100 samples already have their final class in the prediction? The classifier reads the class.
 
 # %%
 states = [*generate(clipped, 100, steps=50, seed=4)]
@@ -546,7 +543,7 @@ print(f"the first prediction differs from the mean digit by {gap:.2%} of the dig
 assert shares[middle] > 0.75 and gap < 0.01
 
 # %% [markdown]
-# Is it really decided then? We go on from $x_t$ at that time, with other noise in all steps that are left:
+# Is it really decided then? We go on from $x_t$ at that time with other noise:
 
 # %%
 here = states[chosen[middle] - 1]  # what that prediction was made from
@@ -561,14 +558,13 @@ print(f"from t = {here.t} on with other noise, {texts} end in the same class")
 assert here.t == times[middle] and min(same) > 0.75
 
 # %% [markdown]
-# The first prediction is the same gray cloud for all: the average of all digits, as lesson 02 promised. For over eight of ten samples the class is decided in the first half of sampling: other noise in the second half does not change it.
+# The first prediction is the same for all: the average of all digits. For over eight of ten samples the first half of sampling decides the class: other noise in the second half does not change it.
 #
 # ## 7 · Train it
 #
 # ### 7.1 From nothing to digits
 #
-# How low can the loss get? If the 1,797 digits are all the data, the best prediction is known exactly: lesson 02's mixture of points, a *memorizer*. No network has a lower
-# loss on them.
+# How low can the loss get? If the 1,797 digits are all the data, lesson 02's mixture of points, a *memorizer*, predicts best: no network has a lower loss on them.
 
 # %%
 memorizer = GaussianMixture(handwriting.flatten(1)).denoiser(table)
@@ -627,8 +623,8 @@ assert seen[-1][1] < 0.3 * seen[0][1]
 assert levels["memorizer"] > 0.5 * seen[-1][1]
 
 # %% [markdown]
-# (This network predicts $x_0$, so the loss is the mean squared error in $x_0$: section 3.4.) An untrained U-Net answers 0 everywhere, so the loss starts at the mean square of the digits, 0.64. No network can remove
-# most of what is left: $x_t$ does not determine $x_0$. So **a small change of the loss can be a large change of the samples** (the table of section 7.2). Beside it the shipped network: the same recipe, 12,000 updates.
+# (The loss is the mean squared error in $x_0$.) No network can remove
+# most of what is left: $x_t$ does not determine $x_0$. So **a small change of the loss can be a large change of the samples** (the table of section 7.2). Below, beside it: the shipped network, trained by the same recipe with 12,000 updates.
 
 # %%
 rows = {"just now": MapX0(kept[updates][1], clip), "shipped": clipped}
@@ -675,15 +671,15 @@ plots.show(
 assert near["shipped"].amin(1).mean() < among.amin(1).mean() - 0.2
 
 # %% [markdown]
-# A copy would be far nearer to its original than to any other digit: its ratio would be near 0. The shipped network's samples have the ratio of real digits, about 0.9, so they are not copies. The ten nearest look like slightly changed training digits, but so do the ten nearest of 200 real digits. Only the mean distance differs: the shipped network's samples lie closer to the training digits (3.18) than real digits to one another (3.54). The samples of the network trained just now lie farther away.
+# A copy would be far nearer to its original than to any other digit: its ratio would be near 0. The shipped network's samples have the ratio of real digits, about 0.9, so they are not copies. The ten nearest look like slightly changed training digits, but so do the ten nearest real digits. On average its samples lie closer to the training digits (3.18) than real digits to one another (3.54).
 #
 # ### 7.2 Averaged weights
 #
-# These samples did not use the optimizer's weights, but a running average (EMA): $\bar\theta \leftarrow d\,\bar\theta + (1-d)\,\theta$ after every update. One mistake: the average starts at *random*
+# These samples did not use the optimizer's weights, but a running average (EMA): $\bar\theta \leftarrow d\,\bar\theta + (1-d)\,\theta$ after every update. It starts at *random*
 # weights. With $d = 0.999$, after 512 updates it still holds $0.999^{512} = 60\,\%$ of them. So labkit lets $d$ grow: $\min(d, \frac{1+n}{10+n})$.
 #
-# (All distances here are Fréchet distances to a random half of the digits, in the features of `classifier-digits`, divided by the variance of these features. The floor is the distance of as many digits
-# of the other half. A seed is all randomness of a run. FIDs of papers use other features: compare orders, not values.)
+# We measure Fréchet distances to a random half of the digits, in the features of `classifier-digits`, divided by the variance of these features. The floor is the distance of as many digits
+# of the other half. Papers' FIDs use other features: compare orders, not values.
 
 # %%
 kinds, emas = ("raw", "average", "average, no warm-up"), {}
@@ -714,14 +710,14 @@ assert emas[updates, kinds[2]].mean() > 2 * emas[updates, kinds[1]].mean()
 assert emas[updates, kinds[1]].mean() < 0.6 * emas[marks[0], kinds[1]].mean()
 
 # %% [markdown]
-# The last column shows it. In this training the average has the lower distance after 128 updates, and the same distance as the raw weights after 512, within the spread. Other trainings may differ: only the sampling seeds vary here.
+# Without warm-up, the distance stays high. In this one training, the average beats the raw weights after 128 updates; after 512 the two are equal within the spread.
 #
 # ## 8 · Measure
 #
 # ### 8.1 Three predictions: eps, x0 or v
 #
-# From $x_t$ and any one of $\varepsilon$, $x_0$ and $v = \sqrt{\bar\alpha_t}\,\varepsilon-\sqrt{1-\bar\alpha_t}\,x_0$ the others follow. For a perfect network the choice makes no difference. For a real one, converting
-# multiplies an error: from $\varepsilon$ to $x_0$ by $\sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$, which is huge at the noisy end; from $x_0$ to $\varepsilon$ by its inverse, huge at the clean end.
+# From $x_t$ and any one of $\varepsilon$, $x_0$ and $v = \sqrt{\bar\alpha_t}\,\varepsilon-\sqrt{1-\bar\alpha_t}\,x_0$ the others follow. For a real network, converting
+# multiplies an error: from $\varepsilon$ to $x_0$ by $\sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$, huge at the noisy end; from $x_0$ to $\varepsilon$ by its inverse, huge at the clean end.
 #
 # To know the exact answer, take six blobs in 2-D and a small network: three seeds for each prediction.
 
@@ -779,13 +775,13 @@ assert errors["eps"][0, :, 11].min() > 1000 * errors["v"][0, :, 11].max()
 assert errors["x0"][1, :, 1].min() > 10 * errors["v"][1, :, 1].max()
 
 # %% [markdown]
-# In $x_0$, the network that predicts eps is more than a thousand times worse than the others at $t=980$. In eps, the one that predicts $x_0$ is the worst at the clean end. At $t=500$ $x_0$ is best here; v has
-# neither peak. This holds for one small network. The DDPM paper chose eps. labkit's small U-Net predicts $x_0$; its version with learned variance predicts v.
+# In $x_0$, the network that predicts eps has more than a thousand times the squared error of the others at $t=980$. In eps, the one that predicts $x_0$ is the worst at the clean end. v has
+# neither peak. This holds for one small network. The paper predicts eps. labkit's small U-Net predicts $x_0$; its version with learned variance predicts v.
 #
 # ### 8.2 Why the prediction is clipped
 #
-# Pixels lie in $[-1,1]$; does the prediction? The nine networks of section 8.1 generate by 10 and by 50 ancestral steps. Nearly all data lie within $\pm1.7$: we clip there. We count the
-# lost points: farther from every blob than four of its standard deviations, where only 1 in 3,000 of the data lies. The last row is the exact denoiser.
+# Pixels lie in $[-1,1]$; does the prediction? The nine networks of section 8.1 generate in 10 and 50 ancestral steps. Nearly all data lie within $\pm1.7$: we clip there. A point is *lost* if it is
+# more than four standard deviations from every blob, as only 1 in 3,000 of the data is.
 
 
 # %%
@@ -825,14 +821,14 @@ assert all(lost["eps, not clipped", 10, seed] > 0.5 for seed in range(3))
 assert all(lost["exact", 10, seed] < 0.01 < lost["eps, clipped", 10, seed] for seed in range(3))
 
 # %% [markdown]
-# At $t=T$ the error of the eps network is divided by $\sqrt{\bar\alpha_T}\approx 0.00005$: its first prediction is up to thousands of units away, and nearly all points are lost in ten steps. Clipping saves most of them. What is
-# still lost, and the blur of the clouds, comes from the small networks, not from ten steps: the exact denoiser loses under 1 %. The predictions $x_0$ and v need no division by $\sqrt{\bar\alpha_t}$, and clipping changes almost nothing here.
+# At $t=T$ the error of the eps network is divided by $\sqrt{\bar\alpha_T}\approx 0.00005$. Its first prediction is up to thousands of units away, and nearly all points are lost in ten steps. Clipping saves most of them. What is
+# still lost comes from the small networks: the exact denoiser loses under 1 %. Predicting $x_0$ or v needs no such division, and clipping changes almost nothing here.
 #
 # ### 8.3 Few steps: which variance?
 #
-# On average over $x_t$, the right variance lies between $\tilde\beta$ and $\beta$ (section 3.2). Improved DDPM lets the network choose, for each pixel, on a logarithmic scale,
-# $\sigma^2 = \beta^{v}\,\tilde\beta^{\,1-v}$. $L_{\text{simple}}$ contains no variance, so a part of the bound is added, $L_{\text{simple}} + 0.001\,L_{\text{vlb}}$, whose gradient reaches only $v$.
-# What does our network with learned variance choose?
+# Improved DDPM lets the network choose, for each pixel, a *learned variance* on the logarithmic scale of $\tilde\beta$ and $\beta$:
+# $\sigma^2 = \beta^{v}\,\tilde\beta^{\,1-v}$. $L_{\text{simple}}$ contains no variance, so a part of the bound is added, $L_{\text{simple}} + 0.001\,L_{\text{vlb}}$. Its gradient reaches only $v$.
+# What does our network choose?
 
 # %%
 flexible = zoo.load("ddpm-digits-learned-variance").denoiser
@@ -849,8 +845,8 @@ plots.show(
 print("median v at t = 2, 102, 402, 902:", chosen[[0, 5, 20, 45]].median(1).values)
 
 # %% [markdown]
-# At small $t$ the network chooses values towards $\beta$. At large $t$ the curve is below 0 (nothing limits it), but there $\tilde\beta$ and $\beta$ of a
-# single step are nearly equal. Now three samplers with the means of that network: only the variance differs.
+# At small $t$ it chooses values towards $\beta$. At large $t$ the curve is below 0 (nothing limits it), but there $\tilde\beta$ and $\beta$ of a
+# single step are nearly equal. Now three samplers with that network's means: only the variance differs.
 
 
 # %%
@@ -900,21 +896,20 @@ for n in (5, 10):
     assert (learned - small).mean().abs() < 0.05 * small.mean()
 
 # %% [markdown]
-# The large variance adds, in each step, the noise that standard normal data would need (section 3.2). It leaves grain, and is
-# worst at both numbers of steps: by 0.064 at 5, and by 0.007, five standard errors, at 10. (The two samplers of a seed share their noise and their half of the digits. So the spread of the floor does not enter the difference.) The learned variance is ahead by 0.003 at 5 steps and 0.001 at 10, two to three standard errors. With only four seeds that is weak evidence, and a small gain: a twentieth of the distance at most.
+# The large variance adds the noise that standard normal data would need. It leaves grain, and is
+# worst at both numbers of steps: by 0.064 at 5, and by 0.007, five standard errors, at 10. The learned variance is ahead by 0.003 and 0.001, two to three standard errors: with four seeds weak evidence, and a small gain.
 #
-# DDIM's Table 1 (CIFAR-10; 10, 20, 50, 100, 1000 steps) has FIDs of 367, 133, 32.7, 9.99 and **3.17** with the large variance ($\hat\sigma$) and 41.1, 18.4, 8.01, 5.78 and 4.73 with the small one
-# ($\eta=1$). There too the large variance is the worse one in few steps. In a thousand it is the better one.
+# In DDIM's Table 1 (CIFAR-10; lesson 04), the large variance is also worse in 10 to 100 steps. In a thousand it is better: FID **3.17** against 4.73.
 #
 # ### 8.4 Bits per dimension
 #
 # The bound of section 3.3 in bits for each pixel, $L/(D\ln 2)$, for 16 digits. Above $t = 50$ we take every tenth time, and count it ten times.
 #
-# A fourth variance needs no training (Analytic-DPM, Bao et al., 2022). Average the right equation of section 3.2 over $x_t$. The best $\hat\varepsilon$ has $\mathbb E\operatorname{Var}[\varepsilon\mid x_t] = 1-\mathbb E\,\hat\varepsilon^2$, so
+# A fourth variance needs no training (Analytic-DPM). Average the right equation of section 3.2 over $x_t$. The best $\hat\varepsilon$ has $\mathbb E\operatorname{Var}[\varepsilon\mid x_t] = 1-\mathbb E\,\hat\varepsilon^2$, so
 #
 # $$\sigma_t^2 = \tilde\beta + c_1^2\,\frac{1-\bar\alpha_t}{\bar\alpha_t}\,\big(1-\mathbb E\,\hat\varepsilon^2\big).$$
 #
-# This is one number per time, measured on 64 other digits.
+# This is one number per time, measured on 64 other digits. In `learned, one v` all pixels of a time get the mean of the learned $v$.
 
 # %%
 x0, others = metrics.quantize(handwriting[:16]), handwriting[16:80]
@@ -980,15 +975,14 @@ plots.show(
 )
 
 # %% [markdown]
-# (± is the standard error over 16 digits.) About nine tenths of the bits are spent on the last fifty steps, on fine grain; larger shapes cost the other tenth. If $\sigma^2$ is too small, the second cost of section 3.4 is high; if
-# too large, the first. **The analytic variance costs the same as the learned one, within the error,** and it needs no training. (In `learned, one v` all pixels of a time get the mean of the learned $v$.) That costs 0.003 more, about one standard error. So what counts here is the size of the variance *at each time*. A choice for each pixel adds almost nothing.
+# (± is the standard error over 16 digits.) About nine tenths of the bits are spent on the last fifty steps, on fine grain. Too small a $\sigma^2$ raises the second cost of section 3.4, too large a one the first. **The analytic variance costs the same as the learned one, within the error,** without training. One $v$ for each time costs 0.003 more, about one standard error. So what counts here is the variance *at each time*.
 #
-# Do not compare these bits with those of a paper: our digits
-# were scanned at 8 × 8 pixels with 17 gray levels, and the network was trained on them.
+# Do not compare these bits with a paper's: our digits
+# have 17 gray levels, and the network was trained on them.
 #
 # ## 9 · Break it
 #
-# Five classic mistakes, one wrong line each, in ten steps. Say what is wrong in each row, before you read the answer.
+# Five classic mistakes, one wrong line each, in ten steps. What is wrong in each row?
 
 # %%
 times = table.timesteps(10, trailing_spacing)  # [1000, 900, …, 100, 0]
@@ -1044,11 +1038,11 @@ assert (images["E"] - images["right"]).abs().mean() < 0.02
 # %% [markdown]
 # <details><summary>What the five did</summary>
 #
-# - **A: noise at the last step.** Right digits under grain of size $\sqrt{\beta}=0.17$. With a thousand steps it is $\sqrt{\beta_1}=0.006$, less than a gray level, so this mistake can stay unseen.
-# - **B: the mean is the prediction itself,** not $c_1\hat x_0+c_2x_t$. We think that the network, given pictures too clean for their time, keeps the early, blurred prediction.
-# - **C: respaced by picking every hundredth $\beta$.** A long step must remove the noise of a hundred short ones, but removes that of one. The noise stays.
+# - **A: noise at the last step.** Grain of size $\sqrt{\beta}=0.17$. With a thousand steps it is $\sqrt{\beta_1}=0.006$, less than a gray level, and can stay unseen.
+# - **B: the mean is the prediction itself,** not $c_1\hat x_0+c_2x_t$. We think that the network gets pictures too clean for their time, and keeps the early, blurred prediction.
+# - **C: respaced by picking every hundredth $\beta$.** A long step must remove the noise of a hundred short ones, but removes that of one.
 # - **D: the network got the new index.** At step 10 it got $t = 10$, where pictures are almost clean, and took the noise for the picture.
-# - **E: `rand` for `randn`** at the start. Ancestral steps hide it: at $t=T$ the prediction depends very little on $x_T$, and the next step adds noise of the right kind. DDIM (lesson 04) adds none, and there it shows. **You cannot see every mistake: compare numbers**, as the checks below do.
+# - **E: `rand` for `randn`** at the start. Ancestral steps hide it: at $t=T$ the prediction depends very little on $x_T$, and the next step adds the right noise. DDIM (lesson 04) adds none: there it shows. **You cannot see every mistake: compare numbers**, as the checks below do.
 #
 # </details>
 
@@ -1060,13 +1054,12 @@ print("ten steps on a schedule of their own, done right, are the ten long steps 
 # %% [markdown]
 # ## 10 · Exercises
 #
-# Write your function where it says `...`, run the cell, then the check below it. It compares with
-# labkit on random inputs, and names known mistakes. Hints and solutions are folded.
+# Write your function where it says `...`, run the cell, then the check below it. Hints and solutions are folded (three dots).
 #
 # ### 1 · The posterior's mean ● 10 minutes
 #
 # For `x0` and `x` (= $x_t$) of the same shape, whole numbers `t` > `s` > 0, and the table `alpha_bar` (T+1,) in float64, return the mean of $q(x_s\mid x_t,x_0)$, in the dtype of `x`.
-# The step may be long: $\alpha=\bar\alpha_t/\bar\alpha_s$. All samplers of this course use these weights.
+# The step may be long: $\alpha=\bar\alpha_t/\bar\alpha_s$.
 
 
 # %%
@@ -1079,11 +1072,9 @@ checks.posterior_mean(posterior_mean)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# The box of section 3.1. Compute $\alpha$ first, then $c_1$ and $c_2$ as plain numbers (`.item()`), so that the dtype of the pictures stays as it is.
+# The box of section 3.1. Compute $c_1$ and $c_2$ as plain numbers (`.item()`): this keeps the dtype of the pictures.
 #
 # </details>
-#
-# The solution is folded in the next cell (three dots).
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -1113,7 +1104,7 @@ checks.simple_loss(simple_loss)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `alpha_bar[t]` is (B,) in float64. To multiply pictures row by row it needs the shape (B, 1, 1, 1) and the pictures' dtype: `.view(-1, 1, 1, 1).to(x0.dtype)`. Take the root first, then change the dtype.
+# Take the root of `alpha_bar[t]`, (B,) in float64. Then `.view(-1, 1, 1, 1).to(x0.dtype)`: so it multiplies pictures row by row.
 #
 # </details>
 
@@ -1130,7 +1121,7 @@ checks.simple_loss(simple_loss_solution).require()
 # %% [markdown]
 # ### 3 · One ancestral step ●● 20 minutes
 #
-# Algorithm 2 with the *large* variance $\sigma^2=\beta$, as in the paper's CIFAR-10 release. Given `x` at time `t`, the network's prediction `eps`, and noise `z` of the same shape, return `x` at time `s`. Predict $x_0$ and clip it to
+# Algorithm 2 with the *large* variance $\sigma^2=\beta$. Given `x` at time `t`, the prediction `eps`, and noise `z`, return `x` at time `s`. Predict $x_0$ and clip it to
 # $[-1,1]$; take the posterior's mean; add $\sqrt\beta\,z$, but nothing if `s` is 0.
 
 
@@ -1144,7 +1135,7 @@ checks.ancestral_step(ancestral_step)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `x0 = ((x - √(1−ᾱ_t) * eps) / √ᾱ_t).clamp(-1, 1)`; then the mean, by your function of exercise 1 (right at `s = 0`, too); then the noise. $\beta = 1-\bar\alpha_t/\bar\alpha_s$.
+# `x0 = ((x - √(1−ᾱ_t) * eps) / √ᾱ_t).clamp(-1, 1)`; then the mean of exercise 1 (right at `s = 0`, too); then the noise. $\beta = 1-\bar\alpha_t/\bar\alpha_s$.
 #
 # </details>
 
@@ -1191,7 +1182,7 @@ checks.respaced_betas(respaced_betas)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# A long step keeps $\bar\alpha_t/\bar\alpha_s$, however many short ones it replaces. `alpha_bar[times]` picks the kept entries; divide the later ones `[1:]` by the earlier ones `[:-1]`.
+# A long step keeps $\bar\alpha_t/\bar\alpha_s$. `alpha_bar[times]` picks the kept entries; divide the later ones `[1:]` by the earlier ones `[:-1]`.
 #
 # </details>
 
@@ -1207,7 +1198,7 @@ checks.respaced_betas(respaced_betas_solution).require()
 # %% [markdown]
 # ### 5 · The average of the weights ● 10 minutes
 #
-# Write one update of the running average, for one tensor. You get `average` and `weights` of the same shape, `step` (the number of earlier updates: 0, 1, 2, …), and `decay`. The share of the old average is the smaller one of
+# Write one update of the running average, for one tensor. `step` is the number of earlier updates. The share of the old average is the smaller one of
 # `decay` and $\frac{1+\text{step}}{10+\text{step}}$. Return a new tensor; do not change the old one.
 
 
@@ -1239,8 +1230,8 @@ checks.ema_update(ema_update_solution).require()
 #
 # One term, $L_s = \mathrm{KL}\big(q(x_s\mid x_t,x_0)\,\|\,p_\theta(x_s\mid x_t)\big)$ with a learned variance, for each picture of a batch, in bits per dimension.
 #
-# You get the true `x0`, its prediction `guess`, `x` at time `t`, and the network's second output `o`, all (B, C, H, W), with `t` > `s` > 0. Both Gaussians have the posterior's mean formula, one with `x0`, one with `guess`. The
-# posterior has the variance $\tilde\beta$. The model has $\log\sigma^2 = v\log\beta + (1-v)\log\tilde\beta$ with $v = (o+1)/2$. Average over a picture's values, not over the batch: return (B,).
+# You get the true `x0`, its prediction `guess`, `x` at time `t`, and the network's second output `o`, all (B, C, H, W); `t` > `s` > 0. Both means follow the posterior's formula, with `x0` and with `guess`. The
+# posterior has the variance $\tilde\beta$. The model has $\log\sigma^2 = v\log\beta + (1-v)\log\tilde\beta$ with $v = (o+1)/2$. Average over each picture: return (B,).
 
 
 # %%
@@ -1253,7 +1244,7 @@ checks.bound_term(bound_term)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# The KL of section 3.4, value by value: $\tfrac12\big(\tfrac{\tilde\beta}{\sigma^2} - 1 - \log\tfrac{\tilde\beta}{\sigma^2} + \tfrac{(\tilde\mu-\mu_\theta)^2}{\sigma^2}\big)$. The means differ by $c_1(x_0-\hat x_0)$ alone. Nats over $\ln 2$ are bits; `.flatten(1).mean(1)` averages each picture.
+# The KL of section 3.4, value by value. The means differ by $c_1(x_0-\hat x_0)$ alone. Nats over $\ln 2$ are bits; `.flatten(1).mean(1)` averages each picture.
 #
 # </details>
 
@@ -1333,14 +1324,14 @@ quiz.ask(
 # %% [markdown]
 # ## Recap
 #
-# - If $x_0$ is known, the step back is a Gaussian: $\tilde\mu=c_1x_0+c_2x_t$, variance $\tilde\beta$. For its mean, put in the best prediction of $x_0$.
+# - If $x_0$ is known, the reverse step is a Gaussian: $\tilde\mu=c_1x_0+c_2x_t$, variance $\tilde\beta$. For its mean, put in the best prediction of $x_0$.
 # - The bound is a sum of KL divergences of Gaussians. With the variance fixed, each is a weighted squared error in $\varepsilon$; with all weights 1 it is $L_{\text{simple}}$.
 # - The noise prediction is a score: $\nabla\log q(x_t)=-\mathbb E[\varepsilon\mid x_t]/\sqrt{1-\bar\alpha_t}$.
 # - Clip the prediction; derive everything from the clipped one. Average the weights, with warm-up. Respace by ratios of $\bar\alpha$, and give the network the original time.
-# - The variance of a step matters most for pictures when steps are few. For bits it also matters with a thousand, and in DDIM's Table 1 for the FID, too (3.17 against 4.73).
+# - The variance of a step matters most for pictures when steps are few; for bits also with a thousand.
 #
-# **Next.** A thousand network calls for a picture are many. Lesson 04 finds a family of samplers for *this very network*. One of them draws noise only at the start and needs only twenty steps.
+# **Next.** A thousand network calls for a picture are many. Lesson 04 samples *this very network* in twenty steps.
 #
-# **References.** Ho, Jain and Abbeel, *Denoising Diffusion Probabilistic Models*, NeurIPS 2020 · Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, ICML 2021
-# (learned variance, respacing) · Song and Ermon, *Generative Modeling by Estimating Gradients of the Data Distribution*, NeurIPS 2019 (scores) · Efron, *Tweedie's Formula and Selection Bias*, 2011 · Salimans and Ho, *Progressive Distillation for Fast Sampling of Diffusion Models*, ICLR 2022 (v) · Sohl-Dickstein et al., *Deep Unsupervised Learning using Nonequilibrium Thermodynamics*, ICML 2015
-# (the bound) · Bao et al., *Analytic-DPM*, ICLR 2022 · Ronneberger, Fischer and Brox, *U-Net*, MICCAI 2015.
+# **References.** Ho et al., *Denoising Diffusion Probabilistic Models*, 2020 · Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, 2021
+# (learned variance, respacing) · Song and Ermon, *Estimating Gradients of the Data Distribution*, 2019 (scores) · Efron, *Tweedie's Formula*, 2011 · Salimans and Ho, *Progressive Distillation*, 2022 (v) · Sohl-Dickstein et al., *Nonequilibrium Thermodynamics*, 2015
+# (the bound) · Bao et al., *Analytic-DPM*, 2022 · Ronneberger et al., *U-Net*, 2015.
