@@ -67,10 +67,11 @@ def two_stages() -> Figure:
     box(8.6, 1.0, 1.35, 1.35, "picture\n64 × 64 × 3", plots.BLACK)
     box(3.6, 0.02, 2.8, 0.48, "a sentence's tokens", plots.GREEN)
     arrow((5.0, 0.5), (5.0, 1.42), plots.GREEN)
-    axis.text(5.1, 0.56, "cross attention", fontsize=8.5, color=plots.GREEN)
+    axis.text(5.1, 0.56, "cross-attention", fontsize=8.5, color=plots.GREEN)
     for start, end in ((1.4, 1.85), (2.85, 3.35), (6.65, 7.15), (8.15, 8.6)):
         arrow((start, 1.67), (end, 1.67))
     axis.text(2.35, 2.3, "1st stage", ha="center", fontsize=9, color=plots.BLUE)
+    axis.text(2.35, 0.95, "in training", ha="center", fontsize=9, color=plots.BLUE)
     axis.text(5.0, 2.85, "2nd stage", ha="center", fontsize=9, color=plots.ORANGE)
     axis.text(7.65, 2.3, "1st stage", ha="center", fontsize=9, color=plots.BLUE)
     return figure

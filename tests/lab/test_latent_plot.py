@@ -52,7 +52,7 @@ def test_squares_that_do_not_fit_are_refused(f, kept):
 def test_the_diagram_names_both_stages():
     (axis,) = latent_plot.two_stages().axes
     words = " ".join(text.get_text() for text in axis.texts)
-    assert all(name in words for name in ("encoder", "decoder", "U-Net", "cross attention"))
+    assert all(name in words for name in ("encoder", "decoder", "U-Net", "cross-attention"))
 
 
 def test_a_latent_s_channels_stand_beside_its_picture():
