@@ -1,20 +1,19 @@
 # %% [markdown]
 # # 05 · Classifier guidance: a classifier steers the model
 #
-# **The question.** The model of lesson 03 generates *some* digit. You want a 7. Another network is a classifier of digits. Can the classifier steer the model,
-# although the model has never seen a label and is not trained again?
+# **The question.** The model of lesson 03 generates *some* digit. You want a 7. Can a classifier of digits steer the model, although the model has never seen a label and is not trained again?
 #
 # **Afterwards you can**
-# - derive guidance from Bayes' rule in three lines, and prove by number that an exact classifier turns an unconditional model into a conditional one;
+# - derive guidance from Bayes' rule, and check it with an exact classifier;
 # - write ADM's Algorithms 1 and 2, say why they differ, and when it matters;
 # - say what the guidance scale does to fidelity and to diversity, and what it is *not*;
 # - say why a classifier that is evaluated at $x_t$ must know noise, and recognize four classic mistakes.
 #
 # **Before:** lesson 03 (section 3.5: the score in $\hat\varepsilon$), lesson 04 (the step from $\hat x_0$ and $\hat\varepsilon$). Bayes' rule.
 #
-# **Time:** about 50 minutes to read and play, plus 85 for all exercises; about 80 seconds of computing on two cores.
+# **Time:** about 50 minutes to read and play, 85 for all exercises, 80 seconds to run on two cores.
 #
-# **On the map:** 03 DDPM → 04 DDIM → **05 classifier guidance** → 06 classifier-free guidance (the same without a second network).
+# **On the map:** 04 DDIM → **05 classifier guidance** → 06 classifier-free guidance (the same without a second network).
 
 # %%
 from functools import partial
@@ -39,8 +38,7 @@ torch.manual_seed(0)
 schedule = linear()
 
 # %% [markdown]
-# The whole lesson uses three clouds of points, whose distribution is known exactly at every time, and five networks that ship with the course.
-# After a restart, run the imports and the next two cells, and then any section.
+# The whole lesson uses three clouds of points, whose distribution is known exactly at every time, and five networks that ship with the course. After a restart, run the imports and the next two cells first, then any section.
 
 # %%
 clouds = GaussianMixture([[-1.2, -0.6], [1.2, -0.6], [0.0, 1.1]], 0.45)  # west, east, north
@@ -84,8 +82,7 @@ def generate(labels, scale, x, steps=20, by=model, cond=None, log_prob=None):
 # %% [markdown]
 # ## 1 · See it first
 #
-# One noise, one model, ten classes. Without guidance the model makes one digit from this noise (top row). In the rows below, a classifier adds its
-# gradient at every step, for the class above the column. The scale multiplies that gradient. (Samples in this lesson are uncurated: first seeds, here seed 0.)
+# One noise, one model, ten classes. Without guidance the model makes one digit from this noise (top row). In the rows below, the gradient of a classifier is added at every step, for the class above the column. The scale multiplies that gradient. (Samples in this lesson are uncurated: first seeds, here seed 0.)
 
 # %%
 start = noise(1, 1, 16, 16, seed=0).expand(10, 1, 16, 16)
@@ -100,12 +97,11 @@ plots.show(
 )  # fmt: skip
 
 # %% [markdown]
-# Most columns show their digit; the 1 and the 7 stay unclear. How can a network that never saw a label generate a 5? What does guidance cost?
+# Most columns show their digit; the 1 and the 7 stay unclear. How can a network that never saw a label generate a 5?
 #
 # ## 2 · The idea
 #
-# The score $\nabla\log p(x_t)$ points to where points are more likely. The gradient of a classifier, $\nabla\log p(\text{north}\mid x_t)$, points to where the class
-# "north" is more likely. Guidance adds the two. Below: three clouds at $t=200$, the two fields of arrows, and their sum (black). Under the sum, in blue, is the score of the north cloud alone.
+# The score $\nabla\log p(x_t)$ points to where points are more likely. The gradient of a classifier, $\nabla\log p(\text{north}\mid x_t)$, points to where the class "north" is more likely. Guidance adds the two. The picture shows the two fields of arrows at $t=200$, and their sum (black). Under the sum, in blue, is the score of the north cloud alone.
 
 # %%
 t, ticks = 200, torch.linspace(-2, 2, 13, dtype=torch.float64)
@@ -129,7 +125,7 @@ plots.show(
 #
 # ### 3.1 Bayes on scores
 #
-# We want to sample $p(x_t\mid y)$. Bayes' rule, and its logarithm:
+# We want to sample $p(x_t\mid y)$. Take Bayes' rule, and its logarithm:
 #
 # $$p(x_t\mid y)=\frac{p(x_t)\,p(y\mid x_t)}{p(y)}\qquad\Longrightarrow\qquad\log p(x_t\mid y)=\log p(x_t)+\log p(y\mid x_t)-\log p(y).$$
 #
@@ -171,11 +167,11 @@ for eta in (0.0, 1.0):
     assert gap < 1e-6
 
 # %% [markdown]
-# An exact unconditional model and an exact classifier together *are* a conditional model. If your guided samples differ from conditional ones, there are four possible causes: a network is not exact, the two learned different data, the scale is not 1, or the step is wrong.
+# An exact unconditional model and an exact classifier together *are* a conditional model.
 #
 # ### 3.3 The scale
 #
-# ADM guided an unconditional ImageNet model. The classifier gave the desired class about 50 % in the finished pictures, but by eye they did not show that class (section 4.3 in arXiv version 4). So the authors multiplied the gradient by a **scale** $s$:
+# ADM guided an unconditional ImageNet model. The classifier gave the desired class about 50 % in the finished pictures. But by eye they did not show it (section 4.3 in arXiv version 4). So the authors multiplied the gradient by a **scale** $s$:
 #
 # $$s\,\nabla_x\log p(y\mid x)=\nabla_x\log\tfrac1Z\,p(y\mid x)^s,\qquad Z\text{ an arbitrary constant.}$$
 #
@@ -254,9 +250,9 @@ assert min(usual) > 0.15 and usual[1] > usual[0] + 0.15 and max(map(abs, inside)
 assert sharp[0] < -0.03 and sharp[1] > 0.03
 
 # %% [markdown]
-# (2,000 samples in 100 steps: two standard errors of a mean are about 0.02.) At $s=1$ all agree, as Bayes' rule says. At $s=4$ the mean of the usual guidance is **larger** than that of $p(x)\,p(y\mid x)^s$, with either sampler. The two samplers do not agree with each other: for $s\ne1$ the guided scores of all times do not belong to one distribution under noise. The sharper classifier's mean depends on the sampler too: smaller with ancestral sampling, larger with DDIM. (All digits of this lesson use DDIM.)
+# (2,000 samples in 100 steps: two standard errors of a mean are about 0.02.) At $s=1$ all agree, as Bayes' rule says. At $s=4$ the mean of the usual guidance is **larger** than that of $p(x)\,p(y\mid x)^s$, with either sampler. The two samplers do not agree with each other: for $s\ne1$ the guided scores of all times do not belong to one distribution under noise. The sharper classifier's mean depends on the sampler, too.
 #
-# Why not the same? At time $t$ the classifier knows $p(y\mid x_t)=\mathbb E[p(y\mid x_0)\mid x_t]$. The power of a mean is not the mean of powers. The last guide takes the power inside the mean, and its samples agree with $p(x)\,p(y\mid x)^s$. A classifier trained as in section 6 does not give this mean; one trained for this $s$ would. So **only scale 1 (and 0) is exact; a scale above 1 is a heuristic.**
+# Why not the same? At time $t$ the classifier knows $p(y\mid x_t)=\mathbb E[p(y\mid x_0)\mid x_t]$. The power of a mean is not the mean of powers. The last guide takes the power inside the mean, and its samples agree with $p(x)\,p(y\mid x)^s$. A classifier trained as in section 6 does not give this mean. **Only scale 1 (and 0) is exact; a scale above 1 is a heuristic.**
 #
 # ### 3.4 A model that is conditional already
 #
@@ -286,7 +282,7 @@ for t in (50, 300, 800):
 #
 # $$\frac{\sqrt{\bar\alpha_s}\,(1-\alpha)}{1-\bar\alpha_t}\cdot\frac{1-\bar\alpha_t}{\sqrt{\bar\alpha_t}}\;g=\frac{1-\alpha}{\sqrt\alpha}\;g .$$
 #
-# Algorithm 1 moves it by $\Sigma g$. With the large variance, $\Sigma=1-\alpha$, so its move is $\sqrt\alpha$ times that of Algorithm 2: it guides too little. First single steps, then the factor for whole samplers:
+# Algorithm 1 moves it by $\Sigma g$. With the large variance, $\Sigma=1-\alpha$, so its move is $\sqrt\alpha$ times that of Algorithm 2: it guides too little. We check single steps, then the factor for whole samplers:
 
 # %% tags=["nbval-check-output"]
 x, guided = 2 * noise(500, 2, dtype=torch.float64), ScoreGuidance(exact_model, exact_log_prob)
@@ -312,9 +308,9 @@ for n in (1000, 250, 50, 10):
     print(f"{n:5}   {large.min():.3f} … {large.max():.3f}    {small.min():.3f} … {small.max():.3f}")
 
 # %% [markdown]
-# Over one step of a thousand $\sqrt\alpha$ is at least about 0.99; over a long step it is far from 1. (With $\Sigma=\tilde\beta$, much smaller than $\beta$ near $t=0$, Algorithm 1 guides too little there even with a thousand steps.)
+# Over one step of a thousand $\sqrt\alpha$ is at least about 0.99; over a long step it is far from 1. With $\Sigma=\tilde\beta$, Algorithm 1 guides too little near $t=0$ even with a thousand steps.
 #
-# Now whole samples, with the same noise and seed, the exact classifier and scale 1. How far are they from those of conditional sampling?
+# Now we draw whole samples, with the same noise and seed, the exact classifier and scale 1. How far are they from those of conditional sampling?
 
 # %%
 results, heights = {}, {}
@@ -355,7 +351,7 @@ plots.show(
 show_source(ScoreGuidance.__call__)
 
 # %% [markdown]
-# Three details of the gradient matter. It switches gradients *on*, because samplers run under `no_grad`. It takes the *sum* over the batch, so that each row gets its own gradient. And it refuses a `log_prob` without a gradient:
+# Three details of `gradient` matter. It switches gradients *on*, because samplers run under `no_grad`. It takes the *sum* over the batch, so that each row gets its own gradient. And it refuses a `log_prob` without a gradient:
 
 # %%
 show_source(gradient)
@@ -369,7 +365,7 @@ show_source(mean_shift, type(guide).log_prob)
 # %% [markdown]
 # ## 5 · Play: class, scale, seed
 #
-# Each column keeps its noise while you change the class and the scale. Below it, choose freely and press *Sample*. Questions:
+# Each column keeps its noise while you change the class and the scale. Below, choose freely and press *Sample*. Questions:
 #
 # 1. From which scale on does the digit belong to the class you chose? Is it the same scale for a 6 and for an 8?
 # 2. At the largest scale, are the eight digits still eight *different* digits?
@@ -381,14 +377,14 @@ GuidanceExplorer(generate, range(10), (0, 1, 2, 4, 16), shape=(1, 16, 16))
 # %% [markdown]
 # <details><summary>What you may have found</summary>
 #
-# 1. It depends on the class. In section 7, 85 % of the 6s and 40 % of the 8s are right at scale 1; at scale 4, 98 % and 90 %.
-# 2. They are more alike than real ones. In section 7, at scale 16, two digits of a class are at mean distance 5.7, two real ones at 8.1.
-# 3. There are many: 28 % of the digits of section 7 at scale 1.
+# 1. It depends on the class. At scale 1, 85 % of section 7's 6s and 40 % of its 8s are right; at scale 4, 98 % and 90 %.
+# 2. They are more alike than real ones (section 7: mean distances 5.7 and 8.1).
+# 3. There are many: 28 % of the digits of section 7.
 # </details>
 #
 # ### What the gradient looks like
 #
-# Below, a real 3 under growing noise. Under it is the gradient $\nabla_{x_t}\log p(8\mid x_t)$ of the guide: purple adds ink, orange takes it away. What would you change to make an 8 of this 3?
+# The top row shows a real 3 under growing noise. Under it is the gradient $\nabla_{x_t}\log p(8\mid x_t)$ of the guide: purple adds ink, orange takes it away. What would you change to make an 8 of this 3?
 
 # %%
 pictures, labels = digits.load(16, "test")
@@ -413,11 +409,11 @@ assert max(lengths, key=lengths.get) in (450, 600) and max(shift, key=shift.get)
 assert lengths[1000] < 0.3
 
 # %% [markdown]
-# A 3 is open at the left and an 8 is closed: there the gradient adds ink. Over all test 3s the gradient is longest between $t=450$ and $600$. At $t=1000$ a picture holds almost no information about its class, and the gradient is short. The change of eps is largest near $t=600$, and small near $t=0$.
+# A 3 is open at the left and an 8 is closed: there the gradient adds ink. Over all test 3s the gradient is longest near $t=450$ and $600$. At $t=1000$ it is short: a picture holds almost no information about its class. The change of eps is largest near $t=600$, and small near $t=0$.
 #
 # ## 6 · Train the classifier: what it must know
 #
-# Why not use a classifier of clean pictures? Bayes' rule has $p(y\mid x_t)$ with a **noisy** $x_t$. First the clouds, where the best classifier of *clean* points is known too. We evaluate it in two ways: at $x_t$, as if $x_t$ were clean, and at the prediction $\hat x_0(x_t)$. The second gradient goes back through the model.
+# Why not use a classifier of clean pictures? Bayes' rule has $p(y\mid x_t)$ with a **noisy** $x_t$. We begin with the clouds, where the best classifier of *clean* points is known, too. We evaluate it in two ways: at $x_t$, as if $x_t$ were clean, and at the prediction $\hat x_0(x_t)$. The second gradient goes back through the model.
 
 
 # %%
@@ -456,9 +452,9 @@ plots.show(
 # %% [markdown]
 # Evaluated at $x_t$, the clean classifier has a sharp border between the clouds at every time, and pushes points away from it. How wrong is that? Between two clouds at distance $|\Delta m|$, the slope of the log-odds is $|\Delta m|/\text{std}^2$ for clean points. For noisy ones it is $\sqrt{\bar\alpha_t}\,|\Delta m|/(\bar\alpha_t\,\text{std}^2+1-\bar\alpha_t)$. At $t=T$, $\sqrt{\bar\alpha_T}=0.00635$: the clean slope is about $1/(0.2025\cdot0.00635)\approx780$ times too large.
 #
-# Evaluated at $\hat x_0$, the same classifier finds the right place, but the samples are too narrow. It gives $p(y\mid\mathbb E[x_0\mid x_t])$, where Bayes' rule has $\mathbb E[p(y\mid x_0)\mid x_t]$. (This is the approximation of DPS and Universal Guidance.)
+# Evaluated at $\hat x_0$, the same classifier finds the right place, but the samples are too narrow. It gives $p(y\mid\mathbb E[x_0\mid x_t])$, where Bayes' rule has $\mathbb E[p(y\mid x_0)\mid x_t]$.
 #
-# So we train a classifier on noise, as the shipped one was: a real digit, a uniform time, noise added in one step by $q(x_t\mid x_0)$, and cross-entropy. The network is the encoder half of a U-Net. It receives $t$, and at its end an attention layer averages over the picture with learned weights.
+# So we train a classifier on noise, as the shipped one was: a real digit, a uniform time, noise added in one step by $q(x_t\mid x_0)$, and cross-entropy. The network is the encoder half of a U-Net. It receives $t$. Its last layer, an attention layer, averages over the picture with learned weights.
 
 # %%
 show_source(type(guide).loss)
@@ -515,9 +511,9 @@ assert curves["clean"][1, -1] > 0.7 and curves["shipped"][1, -1] < 0.2
 assert curves["clean"][2, -1] > 10 * curves["shipped"][2, -1]
 
 # %% [markdown]
-# Up to $t=400$ the clean classifier is about as good as the others. From $t=600$ on it is clearly worse (61 % against 79 % and 83 %), but its probabilities stay high. In pure noise it is right about as often as chance, and its largest probability is still nearly 0.8. Its gradient there is over ten times as long as the shipped guide's.
+# Up to $t=400$ the clean classifier is about as good as the others. At $t=600$ it is clearly worse (61 % against 79 % and 83 %), but its probabilities stay high. In pure noise it is right about as often as chance, and its largest probability is still nearly 0.8. Its gradient there is over ten times as long as the shipped guide's.
 #
-# How do they guide? The same model, scale 4, 40 digits from each of three seeds. The fourth row evaluates the guide itself at $\hat x_0$, with $t=1$. **Never measure with the classifier that guided**: it is the number that guidance raised. The evaluator, which guides nothing, reads the class. Precision is the share of samples that lie among the real digits in its features.
+# How do they guide? We take the same model, scale 4, and 40 digits from each of three seeds. The fourth row evaluates the guide itself at $\hat x_0$, with $t=1$. **Never measure with the classifier that guided**: its probability is what guidance raises. So the evaluator, which guides nothing, reads the class. Precision is the share of samples that lie among the real digits in its features.
 
 # %%
 real = metrics.see(evaluator, digits.load(16)[0])
@@ -559,11 +555,11 @@ plots.show(
 )
 
 # %% [markdown]
-# Evaluated at $x_t$, the clean classifier mostly fails, and about half of its samples are not typical digits. Evaluated at $\hat x_0$ it gets most classes right, without any training on noise. But each step needs a backward pass through the model, and precision is low. The guide at $x_t$ is best in both; the same network is worse at $\hat x_0$. So a guide must know noise **if it is evaluated at $x_t$**.
+# Evaluated at $x_t$, the clean classifier mostly fails, and about half of its samples are not typical digits. Evaluated at $\hat x_0$ it gets most classes right, without any training on noise. But each step needs a backward pass through the model, and precision is lower. The guide at $x_t$ is best in both; the same network is worse at $\hat x_0$. So a guide must know noise **if it is evaluated at $x_t$**.
 #
 # ## 7 · Measure: what guidance trades
 #
-# The paper's table, for ImageNet 256 × 256. What does the scale improve, and what does it cost? What happens at scale 1 on the unconditional model?
+# First the paper's table, for ImageNet 256 × 256. What does the scale improve, and what does it cost? What happens at scale 1 on the unconditional model?
 
 # %%
 PAPER = {  # Dhariwal and Nichol 2021, table 3 (NeurIPS; table 4 in arXiv version 4)
@@ -579,7 +575,7 @@ for name, (fid, inception, precision, recall) in PAPER.items():
     print(f"{name:25} {fid:6.2f}  {inception:6.2f}     {precision:.2f}      {recall:.2f}")
 
 # %% [markdown]
-# Now ours: 100 digits, ten of each class, in 20 DDIM steps, from four seeds. Distance, precision and recall are measured in the features of `classifier-digits`; the paper's features are Inception's, so the numbers are not comparable. Each is a mean over five random halves of the real digits as reference. The **floor** is the score of 100 real digits of the *other* half, ten of each class (by the evaluator). The last column is the mean distance of two digits of one class, in pixels.
+# Now ours: 100 digits, ten of each class, in 20 DDIM steps, from four seeds. Distance, precision and recall are measured in the features of `classifier-digits`, the paper's in those of Inception, so the numbers are not comparable. Each is a mean over five random halves of the real digits as reference. The **floor** is the score of 100 real digits of the *other* half, ten of each class (by the evaluator). The last column is the mean distance of two digits of one class, in pixels.
 
 # %%
 N, SEEDS = 100, 4
@@ -653,9 +649,9 @@ plots.show(
 )
 
 # %% [markdown]
-# (The axis shows the scales at equal distances.) **The share of the right class** grows with the scale. On the unconditional model scale 1 gives 72 %; the conditional model has 98 % without.
+# **The share of the right class** grows with the scale. On the unconditional model scale 1 gives 72 %; the conditional model has 98 % without guidance.
 #
-# **Recall falls** from scale 1 on. Digits of one class become more alike: at scale 16 they are nearer to each other than real ones are. At scales 0 and 1 recall is above the floor. That is not a gain. Recall counts the real digits in a ball around any sample, up to its third neighbor. A sample far from the others has a large ball. (In the paper recall rises too, from .63 to .65.)
+# **Recall falls** from scale 1 on. Digits of one class become more alike: at scale 16 they are nearer to each other than real ones are. At scales 0 and 1 recall is above the floor. That is not a gain. Recall counts the real digits in a ball around any sample, up to its third neighbor. A sample far from the others has a large ball.
 #
 # **Precision** falls from scale 0 to 1 on the unconditional model, then rises. From scale 4 on it is *above* the floor: guided digits are **more typical than real ones**. This is not "better than real": recall is far below the floor. The Fréchet distance does not show it: from scale 4 to 16 recall falls, the distance does not change.
 #
@@ -703,11 +699,11 @@ assert [*cosines.values()] == sorted(cosines.values())
 assert cosines[700] < 0.7 and lengths[0] < lengths[1]
 
 # %% [markdown]
-# Doubling the gradient only at $t>500$ does all that scale 2 does; doubling it only below changes little. The guide's change of eps is shorter than the implied one. But it also points elsewhere: at $t=700$ their cosine is 0.59, at $t=300$ only 0.23. So the guide finds only a *part* of what the class changes for the other network (which is not exact either). We think that a larger scale makes up for the missing part, at high noise, where the class is decided.
+# Doubling the gradient only at $t>500$ does about all that scale 2 does; doubling it only below changes little. The guide's change of eps is shorter than the implied one. It also points elsewhere: at $t=700$ their cosine is 0.59, at $t=300$ only 0.23. So the guide finds only a *part* of what the class changes for the other network (which is not exact either). We think that a larger scale makes up for the missing part, at high noise.
 #
 # ### A simpler way: generate more, and choose
 #
-# Must we guide at all? Take 1,000 digits without guidance. Let the guide read the finished digits, and keep ten of each class: the first ten, or the ten of which it is surest.
+# Must we guide at all? We take 1,000 digits without guidance. The guide reads the finished digits, and we keep ten of each class: the first ten, or the ten of which it is surest.
 
 # %%
 many = final(generate([0], 0, noise(1000, 1, 16, 16, seed=100)))  # scale 0: no guidance
@@ -726,13 +722,13 @@ a, b = kept.values()
 assert a[3] > 0.93 and a[2] > two[2] + 0.02 and b[1] > a[1] + 0.08 and b[2] < a[2] - 0.2
 
 # %% [markdown]
-# (The first line is the mean of four sets of 100, the second is one set.) Keeping the *first ten* gives the right class as often as scale 4, with the recall of unguided digits. Guidance at scale 2 has less of both. The *surest ten* repeat the trade of a large scale: precision near 1, low recall. That is what a large scale does too: it prefers typical digits.
+# (The first line is the mean of four sets of 100, the second is one set.) The *first ten* show the right class about as often as scale 4, with about the recall of unguided digits. Guidance at scale 2 has less of both. The *surest ten* repeat the trade of a large scale: precision near 1, low recall.
 #
-# The price is the number of samples. If you want only sevens, nine of ten digits are thrown away; with 1,000 classes, 999 of 1,000. Guidance makes *every* noise a sample of the class.
+# The price is the number of samples. If you want only sevens, nine of ten digits are thrown away. With guidance you keep every sample.
 #
 # ## 8 · Break it
 #
-# Four mistakes that raise no error, with the exact classifier of the clouds and scale 1. The first panel is the right answer. Why is softmax wrong? $\nabla p=p\,\nabla\log p$: where the classifier is *sure* that a point is not in the north, the gradient vanishes.
+# Here are four mistakes that raise no error, with the exact classifier of the clouds and scale 1. The first panel is the right answer. Why is softmax wrong? $\nabla p=p\,\nabla\log p$: where the classifier is *sure* that a point is not in the north, the gradient vanishes.
 
 
 # %%
@@ -768,11 +764,11 @@ assert widths["no √(1−ᾱ)"] < widths["right"] - 0.04
 # %% [markdown]
 # - **Sign**: the points move away from the north, many out of the data and the picture.
 #
-# - **No root**: every point is in the north, so a measure of the class does not find this mistake. But the shape is too narrow. The change of eps is too large by $1/\sqrt{1-\bar\alpha_t}$: 100 at $t=1$, and 1 at $T$. In section 6 it is the reverse: there the gradient is too large at *high* noise, and exact as $t\to0$.
+# - **No root**: every point is in the north, so a measure of the class does not find this mistake. But the shape is too narrow. The change of eps is too large by $1/\sqrt{1-\bar\alpha_t}$: 100 at $t=1$, and 1 at $T$.
 #
 # - **Softmax**: points with $p\approx0$ are hardly moved, and 45 % are not in the north.
 #
-# - **Mean over the batch**: with 400 rows the gradient is 400 times too small: a third is in the north, as without guidance. With a scale of 400 the results would depend on the batch size.
+# - **Mean over the batch**: with 400 rows the gradient is 400 times too small. A third is in the north, as without guidance.
 #
 # ## 9 · Exercises
 #
@@ -898,7 +894,7 @@ checks.noisy_log_posterior(noisy_log_posterior_solution).require()
 # %% [markdown]
 # ### 9.5 Algorithm 1's mean &nbsp; ●● 15 minutes
 #
-# The mean of the guided ancestral step from `t` to `s`, over a stride of any length, with the large variance $\Sigma=1-\bar\alpha_t/\bar\alpha_s$. `schedule.posterior(x0, x, t, s)` gives mean and variance of $q(x_s\mid x_t,x_0)$.
+# Return the mean of the guided ancestral step from `t` to `s`, of any length, with the large variance $\Sigma=1-\bar\alpha_t/\bar\alpha_s$. `schedule.posterior(x0, x, t, s)` gives mean and variance of $q(x_s\mid x_t,x_0)$.
 
 
 # %%
@@ -1032,11 +1028,11 @@ quiz.ask(
 #
 # - **Bayes on scores**: conditional score = the model's score + the classifier's gradient. With an exact classifier, guided sampling *is* conditional sampling, step by step.
 #
-# - **Algorithm 2** changes eps by $-s\sqrt{1-\bar\alpha_t}\,g$ and serves every sampler. **Algorithm 1** changes the mean by $s\,\Sigma g$. They agree over short steps; over long ones Algorithm 1 guides too little. Where a step has no noise, Algorithm 1 does nothing.
+# - **Algorithm 2** changes eps by $-s\sqrt{1-\bar\alpha_t}\,g$ and serves every sampler. **Algorithm 1** changes the mean by $s\,\Sigma g$. Over long steps it guides too little, and where a step has no noise, it does nothing.
 #
 # - A classifier that is evaluated at $x_t$ has to **know noise**. A clean one can be evaluated at $\hat x_0$.
 #
-# - Choosing among many unguided samples needs no guidance and keeps diversity; it costs more samples.
+# - Keeping the first ten of each class among many unguided samples keeps diversity, but costs more samples.
 #
 # - The **scale** is not a sharper classifier. Only scale 1 (and 0) is exact; a larger scale is a heuristic, which gives more typical samples and less diversity.
 #
@@ -1045,7 +1041,7 @@ quiz.ask(
 # **What the next lesson fixes.** Guidance here needs a second network and a backward pass in every step. Solve section 3.1 for the classifier: $\nabla\log p(y\mid x_t)=\nabla\log p(x_t\mid y)-\nabla\log p(x_t)$. A model that has both scores *contains* a classifier. Lesson 06 uses it.
 #
 # **References**
-# - P. Dhariwal, A. Nichol: *Diffusion Models Beat GANs on Image Synthesis*, NeurIPS 2021 (arXiv:2105.05233, version 4). Section 4, Algorithms 1 and 2; the table of guidance is number 3 at NeurIPS and number 4 on arXiv.
+# - P. Dhariwal, A. Nichol: *Diffusion Models Beat GANs on Image Synthesis*, NeurIPS 2021 (arXiv:2105.05233, version 4). Section 4, Algorithms 1 and 2.
 #
 # - J. Sohl-Dickstein et al.: *Deep unsupervised learning using nonequilibrium thermodynamics*, ICML 2015. Section 2.5: multiplying by a second distribution.
 #
@@ -1053,4 +1049,4 @@ quiz.ask(
 #
 # - T. Kynkäänniemi et al.: *Improved precision and recall metric for assessing generative models*, NeurIPS 2019.
 #
-# - H. Chung et al.: *Diffusion posterior sampling for general noisy inverse problems*, ICLR 2023; A. Bansal et al.: *Universal guidance for diffusion models*, 2023. A classifier at $\hat x_0$.
+# - H. Chung et al.: *Diffusion posterior sampling for general noisy inverse problems*, ICLR 2023; A. Bansal et al.: *Universal guidance for diffusion models*, 2023. Both evaluate at $\hat x_0$.
