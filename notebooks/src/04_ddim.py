@@ -11,9 +11,9 @@
 #
 # **Before:** lessons 02 (the jump) and 03 (the posterior, the network).
 #
-# **Time:** 55 minutes to read and play, 110 for all exercises; about a minute to run on two cores.
+# **Time:** 55 minutes to read and play, 110 for all exercises; about a minute to run.
 #
-# **On the map:** 02 forward diffusion → 03 DDPM → **04 DDIM** → 05 classifier guidance (steer the same network).
+# **On the map:** 02 forward diffusion → 03 DDPM → **04 DDIM** → 05 classifier guidance.
 
 # %%
 import math
@@ -39,7 +39,7 @@ schedule, T = linear(), 1000  # DDPM's own
 ddim = partial(sampler.ddim, eta=0.0)
 
 # %% [markdown]
-# The next cells define what the whole lesson uses. After a restart, run these first, then any section.
+# After a restart, run these cells first, then any section.
 
 # %%
 peaks = GaussianMixture([[-1.0], [1.2]], std=[0.15, 0.3], weights=[0.4, 0.6])  # in 1-D
@@ -79,7 +79,7 @@ def sigma_squared(t, s, eta, schedule=schedule):
 # %% [markdown]
 # ## 1 · See it first
 #
-# The first row is DDPM: a thousand evaluations of the network for each picture. The other rows use the step of this lesson, with 50, 20 and 10. All rows start from the same eight noises; DDPM's first step replaces almost all of its start. *While it runs:* what will the columns have in common?
+# The first row is DDPM: a thousand evaluations of the network for each picture. The other rows use this lesson's step: 50, 20 and 10 evaluations. All rows start from the same eight noises; DDPM's first step replaces almost all of its start. *While it runs:* what will the columns have in common?
 
 # %%
 start = noise(8, 1, 16, 16)
@@ -97,14 +97,12 @@ plots.show(
 )
 
 # %% [markdown]
-# These are the first eight noises, not a selection; some digits are hard to read. A fiftieth of the work gives digits that look much like those of DDPM (measured in 7.2). And the DDIM rows agree: **the noise decides the picture**, almost independently of the number of steps.
-#
-# Where does such a step come from? Why does it fit a network that was trained for another one?
+# These are the first eight noises; some digits are hard to read. A fiftieth of the work gives digits that look much like those of DDPM (measured in 7.2). And the DDIM rows agree: **the noise decides the picture**, almost independently of the number of steps. Why does such a step fit a network that was trained for DDPM?
 #
 # ## 2 · The idea
 #
-# The plot follows 24 samples in one dimension. DDPM and DDIM start at the right from the *same* noises, and move to the left,
-# towards data with two peaks. The gray background is the exact density $q(x_t)$. Both use the exact $\mathbb E[x_0|x_t]$.
+# Follow 24 samples in one dimension: DDPM and DDIM start at the right from the *same* noises, and move to the left,
+# towards data with two peaks. Gray is the exact density $q(x_t)$. Both use the exact $\mathbb E[x_0|x_t]$.
 
 # %%
 starts, exact = noise(24, 1, seed=1), peaks.denoiser(schedule)
@@ -119,26 +117,25 @@ plots.show(
 )
 
 # %% [markdown]
-# On any vertical line, both sets of samples follow the same density. But single paths are completely different. **The marginals are
+# At each time, both sets of samples follow the same density: the same **marginal** distribution. But single paths are completely different. **The marginals are
 # the same, the paths are not.** And a smooth path can be followed in long steps.
 #
 # ## 3 · The derivation
 #
 # ### 3.1 What did training look at?
 #
-# Here is the loss of lesson 03, the code that ran. Look for $x_{t-1}$, for $\beta_t$, or for any *pair* of times:
+# The loss of lesson 03. Look for $x_{t-1}$, for $\beta_t$, or for any *pair* of times:
 
 # %%
 show_source(Denoiser.loss, docstring=False)
 
 # %% [markdown]
-# There is none. Training uses the marginals $q(x_t|x_0)=\mathcal N\big(\sqrt{\bar\alpha_t}\,x_0,\ (1-\bar\alpha_t)I\big)$, one time after
-# the other. How $x_t$ and $x_s$ depend on *each other* never occurs. So any process with these marginals has the same loss.
+# There is none. Training uses the marginals $q(x_t|x_0)=\mathcal N\big(\sqrt{\bar\alpha_t}\,x_0,\ (1-\bar\alpha_t)I\big)$ only. How $x_t$ and $x_s$ depend on *each other* never occurs. So any process with these marginals has the same loss.
 #
 # ### 3.2 A family with the right marginals
 #
-# Take two times, $s < t$. Suppose $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon$. We want $x_s$. Keep the picture, and use
-# the *same* noise $\varepsilon$, with a smaller factor. If we like, we replace a part of it by new noise $\sigma z$ of variance $\sigma^2$, with $z$ standard normal:
+# Take two times, $s < t$. Suppose $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon$. For $x_s$, keep the picture, and use
+# the *same* noise $\varepsilon$ with a smaller factor. We may replace a part of it by new noise $\sigma z$, with $z$ standard normal:
 #
 # $$\boxed{\;x_s = \sqrt{\bar\alpha_s}\,x_0 + \sqrt{1-\bar\alpha_s-\sigma^2}\;\underbrace{\frac{x_t-\sqrt{\bar\alpha_t}\,x_0}{\sqrt{1-\bar\alpha_t}}}_{\varepsilon} + \sigma z\;}\qquad 0\le\sigma^2\le 1-\bar\alpha_s \qquad\text{(DDIM, equation 7)}$$
 #
@@ -157,7 +154,7 @@ show_source(Denoiser.loss, docstring=False)
 # $$a^2+\sigma^2 = 1-\bar\alpha_s-\sigma^2+\sigma^2 = 1-\bar\alpha_s .\qquad\blacksquare$$
 #
 # (At $\sigma=0$ there is nothing to integrate: $y=a\varepsilon$.) **Induction:** start with the right $q(x_T|x_0)$ and step down through *any* list of times. Every marginal on the list
-# is right; nothing requires $s=t-1$. As a check, we carry the factor of $x_0$ and the variance of the noise down ten steps:
+# is right; nothing requires $s=t-1$. Check: the factor of $x_0$ and the variance of the noise over ten steps:
 
 # %% tags=["nbval-check-output"]
 ten, worst = schedule.timesteps(10), 0.0
@@ -176,7 +173,7 @@ assert worst < 1e-12
 
 # %% [markdown]
 # The same with 20,000 samples of $x_0$ from the two peaks. `from_x0` gives `sampler.ddim` the true $x_0$ in place of a prediction.
-# The black line is the exact density. If the proof is right, the rows look alike.
+# The black line is the exact density.
 
 # %%
 x0 = peaks.sample(20_000, seeded())[0]  # (20000, 1)
@@ -193,8 +190,7 @@ plots.show(
 )
 
 # %% [markdown]
-# And by number: the largest distance between the samples' distribution function and the exact one. For 20,000 draws from
-# the *right* distribution it exceeds $1.95/\sqrt{20000}=0.0138$ about once in a thousand times (Kolmogorov and Smirnov).
+# The rows look alike. By number: the largest distance between the samples' distribution function and the exact one. For the *right* distribution it exceeds $1.95/\sqrt{20000}=0.0138$ about once in a thousand times (Kolmogorov and Smirnov).
 
 
 # %%
@@ -214,7 +210,7 @@ for eta in (0.0, 0.5, 1.0):
 # %% [markdown]
 # ### 3.3 The joint distribution is another one
 #
-# The *joint* distribution differs. We fix one picture, $x_0 = 0.5$, and plot $x_t$ against $x_s$ for $t=600$, $s=300$: for the forward chain of
+# Fix one picture, $x_0 = 0.5$, and plot $x_t$ against $x_s$ for $t=600$, $s=300$: for the forward chain of
 # lesson 02, then for three members of the family. All four clouds have the same two marginals.
 
 # %%
@@ -235,7 +231,7 @@ plots.show(
 )
 
 # %% [markdown]
-# $\eta=1$ looks like the chain. At $\eta=0$ the cloud is a line: $x_0$ and $x_s$ determine $x_t$. A chain is *Markov* if $x_0$ tells you nothing new about $x_t$ once you know $x_s$. Is that true of the family? We let $x_0$ vary too, and fit the best straight line
+# $\eta=1$ looks like the chain. At $\eta=0$ the cloud is a line: $x_0$ and $x_s$ determine $x_t$. A chain is *Markov* if $x_0$ tells you nothing new about $x_t$ once you know $x_s$. Is that true of the family? We let $x_0$ vary, and fit
 # $\mathbb E[x_t|x_s,x_0]=A\,x_s+B\,x_0$. By the box, the noises in $x_t$ and $x_s$ have the correlation $\rho=\sqrt{(1-\bar\alpha_s-\sigma^2)/(1-\bar\alpha_s)}$, so
 #
 # $$A=\rho\sqrt{\frac{1-\bar\alpha_t}{1-\bar\alpha_s}},\qquad B=\sqrt{\bar\alpha_t}-A\sqrt{\bar\alpha_s}.$$
@@ -253,22 +249,20 @@ for eta in (1.0, 0.5, 0.0):
     assert abs(fitted[0] - A) < 0.02 and abs(fitted[1] - B) < 0.02
 
 # %% [markdown]
-# Only at $\eta=1$ is $B = 0$. For every smaller $\eta$, the forward process depends on $x_0$: **same marginals, but not a Markov chain.** This costs nothing, since nobody runs that process.
-#
-# The word *implicit* in the paper's title refers to $\eta=0$. There the sample is a fixed function of the noise $x_T$; such a model is called implicit.
+# Only at $\eta=1$ is $B = 0$. For every smaller $\eta$, the forward process depends on $x_0$: **same marginals, but not a Markov chain.** This costs nothing, since nobody runs that process. (The paper's *implicit* model is $\eta=0$: there the sample is a fixed function of $x_T$.)
 #
 # ### 3.4 Which member is DDPM?
 #
-# DDPM's posterior (lesson 03) has the variance $\tilde\beta=\frac{1-\bar\alpha_s}{1-\bar\alpha_t}\big(1-\frac{\bar\alpha_t}{\bar\alpha_s}\big)$. Put $\sigma^2=\tilde\beta$ into the box. With $\alpha=\bar\alpha_t/\bar\alpha_s$:
+# DDPM's posterior has the variance $\tilde\beta=\frac{1-\bar\alpha_s}{1-\bar\alpha_t}\big(1-\frac{\bar\alpha_t}{\bar\alpha_s}\big)$. Put $\sigma^2=\tilde\beta$ into the box. With $\alpha=\bar\alpha_t/\bar\alpha_s$:
 #
 # $$1-\bar\alpha_s-\tilde\beta=(1-\bar\alpha_s)\,\frac{(1-\bar\alpha_t)-(1-\alpha)}{1-\bar\alpha_t}=(1-\bar\alpha_s)\,\frac{\alpha-\alpha\bar\alpha_s}{1-\bar\alpha_t}=\frac{\alpha\,(1-\bar\alpha_s)^2}{1-\bar\alpha_t}.$$
 #
 # In the box, $x_t$ is multiplied by the root of this over $\sqrt{1-\bar\alpha_t}$, which is $\sqrt\alpha\,(1-\bar\alpha_s)/(1-\bar\alpha_t)$. This is its coefficient in DDPM's posterior mean.
-# Put $x_t=\sqrt{\bar\alpha_t}\,x_0$: both means give $\sqrt{\bar\alpha_s}\,x_0$. So the coefficients of $x_0$ are equal too. Hence **DDPM is the member with $\sigma^2=\tilde\beta$**, and we measure all others by it:
+# Put $x_t=\sqrt{\bar\alpha_t}\,x_0$: both means give $\sqrt{\bar\alpha_s}\,x_0$. So the coefficients of $x_0$ are equal too. Hence **DDPM is the member with $\sigma^2=\tilde\beta$**. We scale all others by it:
 #
 # $$\boxed{\;\sigma(\eta)=\eta\,\sqrt{\frac{1-\bar\alpha_s}{1-\bar\alpha_t}}\sqrt{1-\frac{\bar\alpha_t}{\bar\alpha_s}}\;}\qquad\eta=1:\text{ DDPM},\quad\eta=0:\text{ no new noise}\qquad\text{(equation 16)}$$
 #
-# Checked on the two functions, with the same new noise:
+# Check with the two functions and the same noise:
 
 # %% tags=["nbval-check-output"]
 x, picture = noise(16, 3, seed=1, dtype=torch.float64), noise(16, 3, seed=2, dtype=torch.float64)
@@ -286,12 +280,12 @@ assert worst < 1e-12
 # ### 3.5 One training for the whole family
 #
 # To *generate*, we put the predicted $\hat x_0$ into the box. The true step $q_\sigma(x_s|x_t,x_0)$ and ours, $p(x_s|x_t)$, are Gaussians
-# of the same variance $\sigma^2$. Their divergence is the squared distance of their means over $2\sigma^2$:
+# of the same variance $\sigma^2$. Their KL divergence is the squared distance of their means over $2\sigma^2$:
 #
 # $$\mathrm{KL}(q_\sigma\,\|\,p)=\gamma\,\|x_0-\hat x_0\|^2,\qquad \gamma=\frac1{2\sigma^2}\Big(\sqrt{\bar\alpha_s}-\sqrt{1-\bar\alpha_s-\sigma^2}\,\sqrt{\tfrac{\bar\alpha_t}{1-\bar\alpha_t}}\Big)^2 .$$
 #
-# So the bound of every member with $\sigma>0$ is the *same* denoising error at each time, with another weight $\gamma>0$ (the paper's Theorem 1). If the network can fit each time separately, the weights do not matter: the best $\hat x_0$ is
-# $\mathbb E[x_0|x_t]$. **$\eta$ does not occur in training.** The formula against torch's own divergence:
+# So the bound of every member with $\sigma>0$ has the *same* error at each time, with another weight $\gamma>0$ (the paper's Theorem 1). If the network can fit each time separately, the weights do not matter: the best $\hat x_0$ is
+# $\mathbb E[x_0|x_t]$. **$\eta$ does not occur in training.** Check against torch's divergence:
 
 # %% tags=["nbval-check-output"]
 t, s, truth, predicted = 600, 300, torch.tensor(0.8), torch.tensor(0.3)
@@ -308,7 +302,7 @@ for eta in (0.2, 0.5, 1.0):
     assert abs(weighted - divergence) < 1e-4 * divergence
 
 # %% [markdown]
-# $\gamma$ grows without bound as $\eta\to 0$, because the distance of the means, divided by $\sigma$, grows. At $\eta=0$ the bound says nothing; that member is justified by its marginals, and by measurement.
+# $\gamma$ grows without bound as $\eta\to 0$. At $\eta=0$ the bound says nothing; its marginals and our measurements justify that member.
 #
 # ### 3.6 Without new noise: an ordinary differential equation
 #
@@ -321,7 +315,7 @@ for eta in (0.2, 0.5, 1.0):
 # $$\boxed{\;\bar x_s=\bar x_t+(\varsigma_s-\varsigma_t)\,\hat\varepsilon(x_t,t)\;}$$
 #
 # This is one step of Euler's method for the equation $d\bar x=\hat\varepsilon\,d\varsigma$ (equations 13 and 14 of the paper). An *exact* curve leads from each noise to its
-# picture, and DDIM follows it with straight steps. So $x_T$ decides the picture, and more steps follow the curve more closely. The two forms of the step agree:
+# picture, and DDIM follows it with straight steps: more steps follow it more closely. The two forms of the step agree:
 
 # %% tags=["nbval-check-output"]
 x, worst = noise(500, 2, dtype=torch.float64), 0.0
@@ -335,8 +329,8 @@ print("ten steps of ddim are ten steps of Euler's method:", worst < 1e-10)
 assert worst < 1e-10
 
 # %% [markdown]
-# How wrong are long steps? Take the simplest data, one pixel from $\mathcal N(0, 0.5^2)$. There $\hat\varepsilon=\varsigma\bar x/(0.25+\varsigma^2)$, and the equation has the solution $\bar x\propto\sqrt{0.25+\varsigma^2}$. So the exact curve takes every
-# $x_T$ to $x_0=g\,x_T$, with the gain $g=0.5/\sqrt{1-0.75\,\bar\alpha_T}$. And long steps?
+# How wrong are long steps? Take one pixel from $\mathcal N(0, 0.5^2)$. There $\hat\varepsilon=\varsigma\bar x/(0.25+\varsigma^2)$, and the equation has the solution $\bar x\propto\sqrt{0.25+\varsigma^2}$. So the exact curve takes every
+# $x_T$ to $x_0=g\,x_T$, with the gain $g=0.5/\sqrt{1-0.75\,\bar\alpha_T}$.
 
 # %% tags=["nbval-check-output"]
 exact_gain = 0.5 / math.sqrt(1 - 0.75 * schedule.alpha_bar[T])
@@ -350,7 +344,7 @@ assert all(missing[steps] > 0 for steps in missing)
 assert all(1.9 < missing[n] / missing[2 * n] < 2.1 for n in (5, 10, 50, 100, 500))
 
 # %% [markdown]
-# Twice the steps, half the error: Euler's method is of first order. The error has a sign. For Gaussian data the curve of $\bar x$ against $\varsigma$ is convex, so a straight step ends below it: **too few steps give too little contrast.** Our digits agree:
+# Twice the steps, half the error: Euler's method is of first order. For Gaussian data the curve of $\bar x$ against $\varsigma$ is convex, so a straight step ends below it: **too few steps give too little contrast.** Our digits agree:
 
 # %%
 start, contrast = noise(200, 1, 16, 16, seed=2), {}
@@ -362,7 +356,7 @@ print(f"real digits: {handwriting.var(0).sum():.1f}")
 assert contrast[5] < contrast[10] < contrast[20] < handwriting.var(0).sum()
 
 # %% [markdown]
-# Now two dimensions, for data on a ring of six clusters, each panel from the same eight noises:
+# Data on a ring of six clusters; each panel starts from the same eight noises:
 
 # %%
 turn = torch.arange(8) / 8 * 2 * math.pi + 0.3
@@ -380,7 +374,7 @@ plots.show(
 # %% [markdown]
 # ## 4 · The real code
 #
-# Compare line by line with the two boxes. `pred.x0` and `pred.eps` are two views of one prediction.
+# Compare it with the boxes of 3.2 and 3.4. `pred.x0` and `pred.eps` are two forms of one prediction.
 
 # %%
 show_source(sampler.ddim)
@@ -395,7 +389,7 @@ show_source(sampler.invert)
 # %% [markdown]
 # ## 5 · Play: what does η do?
 #
-# 300 noises, always the same, also in the steps. The color of a point says in which *direction* it started. The left side shows seven of the paths, the right side all final points.
+# 300 points, always with the same noises. A point's color is the *direction* in which it started. Left: seven of the paths; right: all final points.
 # **Find out:** At which $\eta$ do the ends no longer depend on the starts? Do more steps change it?
 
 # %%
@@ -441,9 +435,9 @@ for eta in (0.25, 0.5):
     assert abs(kept[eta, 200].mean() - kept[eta, 50].mean()) < 0.06
 
 # %% [markdown]
-# The columns are four seeds of the steps. At $\eta=0$ every point ends on its own side. Points that start close end close, except near the border between two sides. At $\eta=1$ about one in six does, which is chance. In between, 50 steps keep fewer than 5; 200 keep about as many as 50.
+# The columns are four seeds. At $\eta=0$ every point ends on its own side. At $\eta=1$ about one in six does, which is chance. In between, 50 steps keep fewer than 5; 200 keep about as many as 50.
 #
-# The same on the real network. As $\eta$ grows, digits turn into other digits. The rows show three etas in 10 steps, the slider eleven:
+# The same with the real network: as $\eta$ (eta) grows, digits turn into other digits.
 
 # %%
 starts, etas, strips = noise(10, 1, 16, 16, seed=5), [k / 10 for k in range(11)], {}
@@ -472,7 +466,7 @@ widgets.Filmstrip(
 # %% [markdown]
 # ## 6 · Train it: once
 #
-# *DDIM needs no training of its own.* To see it, a small network learns the ring with the loss of lesson 03, while we draw its samples by DDIM with 20 steps.
+# *DDIM needs no training of its own.* A small network learns the ring with the loss of lesson 03. We draw its samples by DDIM with 20 steps.
 
 
 # %%
@@ -512,7 +506,7 @@ seen = widgets.watch(
 learned = seen[-1].ema
 
 # %% [markdown]
-# It was trained once; now four samplers use it. How far are their samples from the data? We measure the *energy distance*, $2\,\mathbb E|x-y|-\mathbb E|x-x'|-\mathbb E|y-y'|$, which is 0 only between equal distributions. (Mean log-density would prefer samples that all lie in one peak.) The floor compares real points with other real points. Mean ± sd over five seeds of the sampling; $\hat\sigma$ is DDPM with the larger variance $\hat\sigma^2=1-\bar\alpha_t/\bar\alpha_s$.
+# Four samplers use this network. We measure the *energy distance* of samples and data, $2\,\mathbb E|x-y|-\mathbb E|x-x'|-\mathbb E|y-y'|$, which is 0 only between equal distributions. The floor compares real points with other real points. Mean ± sd over five sampling seeds; $\hat\sigma$ is DDPM with the larger variance $\hat\sigma^2=1-\bar\alpha_t/\bar\alpha_s$.
 
 
 # %%
@@ -569,11 +563,11 @@ plots.show(
 )
 
 # %% [markdown]
-# In ten steps $\hat\sigma$ is the worst. How the others rank depends on the training seed: here $\eta=0.5$ is first, but with each of three other training seeds (not shown) $\eta=0$ was first and $\eta=1$ third. In a hundred steps the differences are within the noise of the measurement. The next section measures pictures.
+# In ten steps $\hat\sigma$ is the worst. The order of the others depends on the training seed: here $\eta=0.5$ is first; with each of three other training seeds (not shown) $\eta=0$ was first. In a hundred steps the differences are within the noise of the measurement.
 #
 # ## 7 · Measure
 #
-# The paper's Table 1: FID on CIFAR-10 (50,000 samples; lower is better) of one network, trained with $T=1000$ and the linear schedule, sampled in $S$ steps.
+# The paper's Table 1: FID on CIFAR-10 (lower is better) of one network, trained with $T=1000$ and the linear schedule, sampled in $S$ steps.
 
 # %%
 PAPER = {  # Song, Meng and Ermon 2021, table 1, CIFAR-10; S = 10, 20, 50, 100, 1000
@@ -590,7 +584,7 @@ ddim_table.show("FID, S =", [10, 20, 50, 100, 1000], PAPER)
 # %% [markdown]
 # ### 7.1 The sampler alone, exactly
 #
-# Such a table mixes two errors: the network's and the sampler's. First the sampler's alone, with a perfect network and without drawing a sample. The data are Gaussian, with the covariance *of our digits*. Along a principal direction of variance $\lambda$ the best prediction is $\hat x_0=g\,x_t$ with
+# Such a table mixes two errors: the network's and the sampler's. First the sampler's alone, with a perfect network. The data are Gaussian, with the covariance *of our digits*. Along a principal direction of variance $\lambda$ the best prediction is $\hat x_0=g\,x_t$ with
 # $g=\sqrt{\bar\alpha_t}\lambda/(\bar\alpha_t\lambda+1-\bar\alpha_t)$.
 #
 # So every step multiplies the variance $v$ of the samples by a number and adds $\sigma^2$. The Fréchet distance between the true and the sampled Gaussian is $\sum(\sqrt\lambda-\sqrt v)^2$, here divided by $\sum\lambda$.
@@ -645,9 +639,9 @@ assert (large < full).tolist() == [False, False, True, True, True, True]
 
 # %% [markdown]
 # On the linear schedule the main findings of Table 1 appear. Up to 20 steps the order is $\eta=0<0.2<0.5<1<\hat\sigma$. With a thousand steps $\hat\sigma$ is the
-# best. (One difference: it passes $\eta=1$ already at 50 steps.) On the cosine schedule $\eta=0$, 0.2 and 0.5 differ by less than 5 % up to 20 steps, and $\hat\sigma$ is better than $\eta=1$ from 20 steps on. So the order depends on the schedule, and our network uses *cosine*.
+# best. (Here it passes $\eta=1$ already at 50 steps.) On the cosine schedule, which our network uses, the order is another one: $\eta=0$, 0.2 and 0.5 differ by less than 5 % up to 20 steps. From 20 steps on $\hat\sigma$ is better than $\eta=1$.
 #
-# Why does $\hat\sigma$ win at $S=T$? $\eta=0$ adds no noise; what is left is Euler's error, of first order (3.6). Both variants of DDPM use the same mean, which is exactly $\mathbb E[x_s|x_t]$ here. So only the added noise can be wrong. *Needed* is the variance $\big(1-\frac{\bar\alpha_t}{\bar\alpha_s}\big)\frac{m_s}{m_t}$, where $m=\bar\alpha\lambda+1-\bar\alpha$ is the marginal variance. Compare with what is added, in four directions from strong ($\lambda=9.8$) to weak (0.01):
+# Why is $\hat\sigma$ best at $S=T$? $\eta=0$ has Euler's error (3.6). Both variants of DDPM use the same mean, which is exactly $\mathbb E[x_s|x_t]$ here. So only the added noise can be wrong. *Needed* is the variance $\big(1-\frac{\bar\alpha_t}{\bar\alpha_s}\big)\frac{m_s}{m_t}$, where $m=\bar\alpha\lambda+1-\bar\alpha$ is the marginal variance. Compare in four directions, from strong ($\lambda=9.8$) to weak (0.01):
 
 # %% tags=["nbval-check-output"]
 lam = torch.tensor([9.8, 1.0, 0.1, 0.01], dtype=torch.float64)
@@ -666,11 +660,11 @@ for steps in (20, 1000):
 # %% [markdown]
 # $\eta=1$ adds too little in every direction: it treats $\hat x_0$ as the truth, although the truth varies around $\hat x_0$. $\hat\sigma$ is exact at $\lambda=1$, adds too much in weak directions and too little in strong ones.
 #
-# In long steps the excess is large. In short steps $\hat\sigma$ approaches what is needed at every time. $\eta=1$ does not: in the step $2\to1$ it adds less than half, however many steps there are.
+# The excess of $\hat\sigma$ is large in long steps and small in short ones. $\eta=1$ adds less than half in the step $2\to1$, however many steps there are.
 #
 # ### 7.2 The real network
 #
-# Now lesson 03's network. How long does one picture take?
+# Now lesson 03's network. How long does it take?
 
 # %%
 rates = []
@@ -684,9 +678,9 @@ for steps in (10, 20, 50, 1000):
     print(f"{steps:5} steps {1000 * steps / rate:8.1f} s")
 
 # %% [markdown]
-# We measure two Fréchet distances, divided by the variance of the real data: in the features of `classifier-digits` (FID uses Inception), and in the pixels. The reference is a random half of the 1,797 digits. The other half is held out and gives the floor. Every run draws 898 digits, about as many as a half. Distances are means over five splits.
+# We measure two Fréchet distances, divided by the variance of the real data: in the features of `classifier-digits` (FID uses Inception), and in the pixels. The reference is a random half of the 1,797 digits. The other half is held out and gives the floor. Every run draws 898 digits. Distances are means over five splits.
 #
-# We add DPM-Solver++(2M), a solver of *second* order. It extrapolates $\hat x_0$ from the previous prediction in a straight line, then takes DDIM's step, at one evaluation per step:
+# We add DPM-Solver++(2M), a *second-order solver*. It extrapolates $\hat x_0$ from the previous prediction in a straight line, then takes DDIM's step: also one evaluation.
 
 # %%
 show_source(multistep)
@@ -711,7 +705,7 @@ runs = {name: [len(stored["cells"][name].get(S, ())) for S in budgets] for name 
 ddim_table.show("runs, S =", budgets, runs)
 
 # %% [markdown]
-# The table is stored (`benchmarks/ddim_table.py`, about twenty minutes of one core). Mean ± sd over the runs of the last table, each with its own seed; for the held-out digits, over the five splits. "Trailing" is another list of times (7.6). A part of it again, live, with a new seed:
+# The table is stored (`benchmarks/ddim_table.py`): mean ± sd over the runs of the last table, each with its own seed; for the held-out digits, over the five splits. "Trailing" is another list of times (7.6). A part of it, live, with a new seed:
 
 # %%
 classifier = zoo.load("classifier-digits")
@@ -798,17 +792,17 @@ for name in ("η = 1", "σ̂"):
     assert ((many[0] - few.mean(0)).abs() < 2 * few.std(0)).all()
 
 # %% [markdown]
-# All rows of a run start from the same noises, so we compare run by run. We read two standard errors as an effect. Of these 52 comparisons, four or five reach that by chance, so those between 2 and 3 are weak.
+# All rows of a run start from the same noises, so we compare run by run. We read two standard errors as an effect. Of 52 comparisons, four or five reach that by chance, so those between 2 and 3 are *weak*.
 #
-# - **As in the paper:** up to 20 steps, more steps help every sampler. $\eta=0.5$ and $\eta=1$ in 5 steps are behind $\eta=0$ in both distances, and so is $\eta=1$ in 10 steps (weakly in the features). $\eta=0.2$ is behind it in 5 steps, weakly in the features.
-# - **Not as in the paper:** with 5 steps $\hat\sigma$ is ahead of $\eta=0$ in pixels and behind it in the classifier's features. Part of the gain in pixels is that its mean picture is nearer to the real one; we do not know the whole reason. With 10 steps it is level in pixels and still behind in the features.
-# - **From 20 steps on:** every member, and $\hat\sigma$, lies within three standard errors of $\eta=0$. $\eta=1$ is weakly behind in pixels at 20 steps. At 50 steps all but $\eta=0.2$ are weakly ahead in the features.
+# - **As in the paper:** up to 20 steps, more steps help every sampler. $\eta=0.5$ and $\eta=1$ in 5 steps are behind $\eta=0$ in both distances, and so is $\eta=1$ in 10 steps (weakly in the features). So is $\eta=0.2$ in 5 steps, weakly in the features.
+# - **Not as in the paper:** with 5 steps $\hat\sigma$ is ahead of $\eta=0$ in pixels and behind it in the features. A part of the gain is that its mean picture is nearer to the real one. With 10 steps it is level in pixels and still behind in the features.
+# - **From 20 steps on:** every member, and $\hat\sigma$, lies within three standard errors of $\eta=0$. $\eta=1$ is weakly behind in pixels at 20 steps; at 50, all but $\eta=0.2$ are weakly ahead in the features.
 # - **The second-order solver** is ahead of $\eta=0$ in both distances at every number of steps, at the same cost.
-# - **Trailing times** put $\eta=0$ far ahead in 5 steps, in both distances. In 10 and 20 steps they help in pixels only; in 20 they are behind in the features.
+# - **Trailing times** help $\eta=0$ in 5 steps in both distances, in 10 and 20 steps in pixels only. In 20 they are behind in the features.
 #
-# **Is DDIM in 20 steps as good as DDPM?** Not quite: DDPM ($\eta=1$) in 50 steps is ahead of it in both distances. It is ahead of the second-order solver in 20 steps in the features only, and weakly. In 1000 steps, one run each, DDPM scores about as in 50. (A distance may fall below the floor, since the network was trained on all digits, the reference included.)
+# **Is DDIM in 20 steps as good as DDPM?** Not quite: DDPM ($\eta=1$) in 50 steps is ahead of it in both distances. It is ahead of the second-order solver in 20 steps in the features only, and weakly. In 1000 steps (one run) DDPM scores about as in 50. (A distance may fall below the floor: the network was trained on the reference, too.)
 #
-# Why is $\hat\sigma$ so much less bad here than in the paper? At $t=1$, before the last step, the picture should hold noise of standard deviation $\sqrt{1-\bar\alpha_1}$. What does it hold?
+# Why is $\hat\sigma$ less bad here than in the paper? At $t=1$ the picture should hold noise of standard deviation $\sqrt{1-\bar\alpha_1}$. What does it hold?
 
 # %%
 allowed, times = (1 - network.schedule.alpha_bar[1]).sqrt(), network.schedule.timesteps(10)
@@ -822,11 +816,11 @@ for name in ("η = 0", "η = 1", "σ̂"):
 assert grain["σ̂"] > 20 * allowed and grain["σ̂"] > 5 * grain["η = 0"]
 
 # %% [markdown]
-# $\hat\sigma$ arrives with more than twenty times the allowed noise. $\eta=0$ and $\eta=1$ also remove more than allowed: that part is the network's error. The last step returns $\hat x_0$, and our network, trained to predict the *picture*, removes most of it. The paper's network predicts $\varepsilon$. We think that there the noise stays: $\hat\varepsilon$ of variance 1 at $t=1$ removes only 0.01.
+# $\hat\sigma$ arrives with more than twenty times the allowed noise. (What the last step removes beyond that at $\eta=0$ and 1 is the network's error.) The last step returns $\hat x_0$: our network predicts the *picture*, and so removes most of this noise. The paper's network predicts $\varepsilon$. We think that there the noise stays: $\hat\varepsilon$ of variance 1 at $t=1$ removes only 0.01.
 #
 # ### 7.3 One noise, many step counts
 #
-# If $x_T$ decides the picture, 10 and 200 steps must give the *same* picture. Each column starts from one noise:
+# If $x_T$ decides the picture, 10 and 200 steps must give the *same* one. Each column starts from one noise:
 
 # %%
 start = noise(8, 1, 16, 16, seed=3)
@@ -856,13 +850,13 @@ for steps in (5, 10, 20, 50):
 assert off < 0.01
 
 # %% [markdown]
-# The noise is a *code* for the picture. With new noise in the steps ($\eta=1$) it is not. (One picture at $\eta=1$, a white block, is no digit.)
+# The noise is a *code* for the picture. At $\eta=1$ it is not. (One picture there, a white block, is no digit.)
 #
 # ### 7.4 From the picture to its noise
 #
-# Go *up* a list of times (`sampler.invert`), then down: do we get the picture back? The paper's Table 2 gives the mean squared error per value, for pictures in $[0, 1]$. All columns below are in these units. We add our network on 60 digits, and an exact network on two peaks at ±0.7.
+# *Inversion*: go *up* a list of times (`sampler.invert`). Then go down: do we get the picture back? The paper's Table 2 gives the mean squared error per value, for pictures in $[0, 1]$. We add our network on 60 digits, and an exact network on two peaks, in the same units.
 #
-# At $t=1$ the noise is $\sqrt{1-\bar\alpha_1}=0.006$, and our network's $\hat x_0$ has a larger error. Read as noise, it becomes a much too large $\hat\varepsilon=(x-\sqrt{\bar\alpha}\hat x_0)/\sqrt{1-\bar\alpha}$. (Its standard deviation should be at most 1.)
+# At $t=1$ the noise is $\sqrt{1-\bar\alpha_1}=0.006$. Our network's $\hat x_0$ has a larger error, which makes $\hat\varepsilon=(x-\sqrt{\bar\alpha}\hat x_0)/\sqrt{1-\bar\alpha}$ much too large. (Its standard deviation should be at most 1.)
 
 # %%
 originals = handwriting[::30]  # (60, 1, 16, 16)
@@ -921,13 +915,13 @@ assert lost <= 2 and errors[100].max() > 0.5 * errors[100].sum() and 0.5 < code.
 assert spreads[25] > 1.1 and abs(spreads[100] - 1) < 0.03
 
 # %% [markdown]
-# The error falls with $S$, as in the paper. At 100 steps one digit of the sixty is still lost, which makes up most of the mean. The codes look like noise of standard deviation 0.69, not 1. A clean picture has no noise at $t=25$, and the way up adds none. If we add that noise first, the codes have 1.16. With the noise of $t=100$ they have 1.01. We think that the network's error is the reason: at $t=25$ it is nearly as large as the noise, at $t=100$ it is a quarter of it.
+# The error falls with $S$, as in the paper. At 100 steps one digit of the sixty is still lost, which makes up most of the mean. The codes have standard deviation 0.69, not 1: a clean picture has no noise at $t=25$, and the way up adds none. If we add that noise first, the codes have 1.16; with the noise of $t=100$, 1.01. We think that the reason is the network's error: nearly as large as the noise at $t=25$, a quarter of it at $t=100$.
 #
-# The way up evaluates the network at the *lower* end of each step, the way down at the upper end. The shorter the steps, the less the two differ. This section uses `trained`, not `network`: what is clipped on the way up cannot be put back.
+# The way up evaluates the network at the *lower* end of each step, the way down at the upper end. The shorter the steps, the less the two differ. This section uses `trained`, not `network`: what is clipped on the way up is lost.
 #
 # ### 7.5 Between two noises
 #
-# What lies between two codes? The obvious way is the straight line, $(1-a)z_1+a z_2$. *Before you run it:* $z_1$ and $z_2$ are standard normal in 256 dimensions. What is the standard deviation of the entries halfway?
+# What lies between two codes on the straight line, $(1-a)z_1+a z_2$? *Before you run it:* $z_1$ and $z_2$ are standard normal in 256 dimensions. What is the standard deviation of the entries halfway?
 
 # %%
 shares = torch.linspace(0, 1, 41).tolist()
@@ -943,7 +937,7 @@ plots.show(
 assert abs(lengths["lerp"][20].mean() - 11.3) < 0.5
 
 # %% [markdown]
-# Independent variances add: $\tfrac14+\tfrac14=\tfrac12$. So halfway the length falls from $\sqrt{256}=16$ to 11.3. Noise vectors almost never have length 11.3: nearly all have a length close to 16. The remedy is an arc on which the length stays near 16: *spherical* interpolation, slerp.
+# Independent variances add: $\tfrac14+\tfrac14=\tfrac12$. So halfway the length falls from $\sqrt{256}=16$ to 11.3, but nearly all noise vectors have a length close to 16. On an arc the length stays near 16: *spherical* interpolation, slerp.
 
 # %%
 show_source(interpolate.slerp, docstring=False)
@@ -962,7 +956,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The two ways look the same. We measure the variety of many pictures instead, also for the mean of 30 noises, whose length is $16/\sqrt{30}$.
+# The two ways look the same. We measure the variance of many pictures, also for the mean of 30 noises, whose length is $16/\sqrt{30}$.
 
 # %%
 quick, variety = network.schedule.timesteps(10), {}
@@ -992,11 +986,11 @@ plots.show(
 )
 
 # %% [markdown]
-# Halfway on the straight line a tenth of the variety is gone, in the mean of thirty noises more than two thirds. At $\times\,0.05$ all three are eights. So **give a sampler only an $x_T$ that is distributed like those of the training.**
+# Halfway on the straight line a tenth of the variance is lost, with the mean of thirty noises more than two thirds. At $\times\,0.05$ all three are eights. So **give a sampler only an $x_T$ that is distributed like those of the training.**
 #
 # ### 7.6 Which times to visit
 #
-# Which twenty of the thousand times? `labkit.schedule` has three answers.
+# Which twenty of the thousand times? `labkit.schedule` has three lists.
 
 # %%
 show_source(uniform_spacing, quadratic_spacing, trailing_spacing)
@@ -1025,8 +1019,8 @@ assert best["linear", 0.0] == ["trailing"] + 3 * ["quadratic"]
 assert all(spaced != "quadratic" for eta in (0.0, 1.0) for spaced in best["cosine", eta])
 
 # %% [markdown]
-# These are the exact distances of 7.1. On the linear schedule at $\eta=0$, quadratic spacing wins from ten steps on. (The paper used it for CIFAR-10.) On the cosine schedule it is the
-# worst in every column: that schedule already spends many steps near the picture. The best spacing depends on the schedule and the number of steps. (For trailing times on our network see 7.2.)
+# By the exact distances of 7.1: on the linear schedule at $\eta=0$, quadratic spacing is best from ten steps on. (The paper used it for CIFAR-10.) On the cosine schedule it is the
+# worst in every column: that schedule already spends many steps near the picture.
 #
 # ## 8 · Break it
 
@@ -1070,11 +1064,11 @@ print(f"= {root:.4f} · {left_over / root:.1f}")
 assert broken["σ̂ in the direction"].isnan().all() and 0 < left_over < 0.05
 
 # %% [markdown]
-# - **β_t for the ratio**, and **ᾱ of t − 1**: a step covers about fifty times but removes the noise of one. The picture is still nearly pure noise when the network is evaluated at $t=1$.
+# - **β_t for the ratio**, and **ᾱ of t − 1**: a step covers about fifty times but removes the noise of one.
 # - **σ̂ in the direction**: for long steps $\hat\sigma^2 > 1-\bar\alpha_s$; at $s=0$ it holds for every step. The root of a negative number is not a number. `image_grid` draws it orange.
-# - **last ᾱ is ᾱ_1**: nothing to see. $\sqrt{1-\bar\alpha_1}\,\hat\varepsilon$ stays behind. The root is 0.006 here, and $\hat\varepsilon$ about 3.5. The root is 0.03 in latent diffusion, whose published code does this. A *test* finds it: the last step must return exactly $\hat x_0$.
+# - **last ᾱ is ᾱ_1**: nothing to see. $\sqrt{1-\bar\alpha_1}\,\hat\varepsilon$ stays in the picture. The root is 0.006 here (0.03 in latent diffusion, whose published code does this). A *test* finds it: the last step must return exactly $\hat x_0$.
 #
-# The fifth: $\hat x_0$ is changed and the old $\hat\varepsilon$ is kept. At ±1 the two rows differ by 0.00004, so we clip at ±0.6 to make it visible, and stretch the result for display. `MapX0` computes $\hat\varepsilon$ again:
+# The fifth mistake: $\hat x_0$ is clipped and the old $\hat\varepsilon$ is kept. At ±1 this changes almost nothing (0.00004), so we clip at ±0.6. `MapX0` computes $\hat\varepsilon$ again:
 
 
 # %%
@@ -1098,7 +1092,7 @@ assert apart[1.0] < 0.001 and apart[0.6] > 0.05
 # %% [markdown]
 # With the old $\hat\varepsilon$, $x_s$ belongs to *neither* picture. It matters with guidance (lesson 06), which pushes $\hat x_0$ out of range.
 #
-# The sixth: an arc belongs to *whole* vectors. `torch.cosine_similarity` takes axis 1, the channels, by default, so each pixel gets its own angle. Here the angle is taken over rows of 16 values, then over single values:
+# The sixth mistake: an arc needs the angle of *whole* vectors. `torch.cosine_similarity` takes axis 1, the channels, by default: one angle per pixel. Here the angle is taken over rows of 16 values, then over single values:
 
 
 # %%
@@ -1128,15 +1122,15 @@ plots.show(
 )
 
 # %% [markdown]
-# Beside each row stands the length of the code halfway; about 16 is right. Two single numbers of opposite sign are half a turn apart, where $1/\sin\theta$ grows without bound. With rows there is *nothing to see*. A test finds this mistake.
+# Beside each row stands the length of the code halfway; about 16 is right. For two single numbers of opposite sign, $\theta=\pi$, where $1/\sin\theta$ grows without bound. With rows there is *nothing to see*; a test finds it.
 #
 # ## 9 · Exercises
 #
-# Write your function where it says `...`, then run the check below it. A check draws new inputs, compares with labkit, and names the mistake if it knows it. Hints and solutions are folded.
+# Write your function where it says `...`, then run the check below it. Hints and solutions are folded.
 #
 # ### 9.1 How much noise? ● 5 minutes
 #
-# Write $\sigma(\eta)$ of the box in 3.4, for two numbers $\bar\alpha_t$ and $\bar\alpha_s$ ($s$ is the cleaner time) and `eta`. The members of the family differ in this line only.
+# Write $\sigma(\eta)$ of the box in 3.4, for two numbers $\bar\alpha_t$ and $\bar\alpha_s$ ($s$ is the cleaner time) and `eta`.
 
 
 # %%
@@ -1149,7 +1143,7 @@ checks.sigma(sigma)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `math.sqrt` takes the root of a number. Try $\bar\alpha_t=\bar\alpha_s$: a step of no length must have no noise.
+# Try $\bar\alpha_t=\bar\alpha_s$: a step of no length must have no noise.
 #
 # </details>
 
@@ -1167,7 +1161,7 @@ checks.sigma(solution_1).require()
 # %% [markdown]
 # ### 9.2 The DDIM step ●● 20 minutes
 #
-# The main exercise. Write one step of the family, from `x` at time `t` to time `s`. You get the schedule (`schedule.alpha_bar[t]` is a float64 number), the prediction (`pred.x0` and `pred.eps`), a generator for the new noise, and
+# Write one step of the family, from `x` at time `t` to time `s`. You get the schedule (`schedule.alpha_bar[t]` is a float64 number), the prediction (`pred.x0` and `pred.eps`), a generator for the new noise, and
 # `eta`. Return $x_s$ in the shape and dtype of `x`.
 
 
@@ -1182,7 +1176,7 @@ checks.ddim_step(ddim_step)
 # <details><summary>Hint</summary>
 #
 # The box of 3.2, with $\hat x_0$ for $x_0$ and $\hat\varepsilon$ for the fraction. The new noise is
-# `torch.randn(x.shape, generator=generator, dtype=x.dtype)`. `.item()` turns a table's entry into a plain number, which leaves the dtype of a tensor alone.
+# `torch.randn(x.shape, generator=generator, dtype=x.dtype)`. `.item()` turns a table's entry into a plain number, which does not change dtypes.
 #
 # </details>
 
@@ -1201,7 +1195,7 @@ def solution_2(schedule, pred, x, t, s, generator=None, eta=0.0):
 checks.ddim_step(solution_2).require()
 
 # %% [markdown]
-# Your step works in the place of labkit's. Write its name instead of `solution_2`:
+# Your step works in place of labkit's. Write its name instead of `solution_2`:
 
 # %%
 start = noise(10, 1, 16, 16, seed=8)
@@ -1215,7 +1209,7 @@ plots.show(
 # %% [markdown]
 # ### 9.3 Which times? ● 10 minutes
 #
-# Write the list of times with equal gaps: $n$ steps, so $n+1$ times $i\,T/n$, rounded to whole numbers, falling from $T$ to 0. (The well-known `range(0, T, T // n)` often takes more than $n$ steps where $n$ does not divide $T$.)
+# Write the list of times with equal gaps: $n$ steps, so $n+1$ times $i\,T/n$, rounded to whole numbers, falling from $T$ to 0. (`range(0, T, T // n)` often takes more than $n$ steps if $n$ does not divide $T$.)
 
 
 # %%
@@ -1293,7 +1287,7 @@ checks.slerp(slerp)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `z.flatten(1)` makes (B, D) of (B, C, H, W); `.norm(dim=1)` are the lengths. `angle[:, None, None, None]` has the shape (B, 1, 1, 1), which multiplies pictures.
+# `z.flatten(1)` makes (B, D) of (B, C, H, W); `.norm(dim=1)` are the lengths. `angle[:, None, None, None]` multiplies pictures.
 #
 # </details>
 
@@ -1316,7 +1310,7 @@ checks.slerp(solution_5).require()
 # Write inversion as a loop. You get a denoiser, clean data `x0`, and the falling list of times that sampling would visit. (`denoise(x, t)` gives `x0` and `eps`; its `.schedule` has the factors of the jump, `signal(t, x)` and `noise(t, x)`.) Return the noise at `times[0]`. Use the clean
 # picture as $x$ at the smallest time above 0.
 #
-# Then use it: invert two digits of your choice, and sample what lies on the arc between their codes.
+# Then invert two digits of your choice, and sample along the arc between their codes.
 
 
 # %%
@@ -1348,7 +1342,7 @@ def solution_6(denoise, x0, times):
 checks.encode(solution_6).require()
 
 # %% [markdown]
-# And the second half, with a three and an eight:
+# The second part, with a three and an eight:
 
 # %% jupyter={"source_hidden": true}
 labels = digits.load(16)[1]
@@ -1435,8 +1429,8 @@ quiz.ask(
 # **What is still missing.** We get *some* digit, not the one we want. Lesson 05 changes $\hat\varepsilon$ with the gradient of a classifier.
 #
 # **References**
-# - J. Song, C. Meng, S. Ermon: *Denoising Diffusion Implicit Models*, ICLR 2021. Equations 7, 12, 13, 14, 16; tables 1 and 2.
-# - J. Ho, A. Jain, P. Abbeel: *Denoising Diffusion Probabilistic Models*, NeurIPS 2020.
-# - A. Nichol, P. Dhariwal: *Improved Denoising Diffusion Probabilistic Models*, ICML 2021. Section 4: long steps.
-# - C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu: *DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models*, 2022. Algorithm 2: 2M.
-# - S. Lin, B. Liu, J. Li, X. Yang: *Common Diffusion Noise Schedules and Sample Steps Are Flawed*, WACV 2024. Table 2: trailing times.
+# - Song et al., *Denoising Diffusion Implicit Models*, 2021. Equations 7, 12, 13, 14, 16; tables 1 and 2.
+# - Ho et al., *Denoising Diffusion Probabilistic Models*, 2020.
+# - Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, 2021. Section 4: long steps.
+# - Lu et al., *DPM-Solver++*, 2022. Algorithm 2: 2M.
+# - Lin et al., *Common Diffusion Noise Schedules and Sample Steps Are Flawed*, 2024. Table 2: trailing times.
