@@ -1,11 +1,10 @@
 # %% [markdown]
 # # 02 · Forward diffusion: from a picture to noise, step by step
 #
-# **The question.** A model that turns noise into pictures needs examples of both. Turning a picture
-# into noise is easy: add a little noise, again and again. How much noise per step? Can one jump replace all steps?
+# **The question.** A model that turns noise into pictures needs examples of both. Turning a picture into noise is easy: add a little noise, again and again. How much noise per step? Can one jump replace all steps?
 #
 # **Afterwards you can**
-# - add noise to any picture, up to any time $t$, in one line, and prove that its result has the same distribution as $t$ small steps;
+# - add noise to any picture, up to any time $t$, in one line, and prove that this has the same distribution as $t$ small steps;
 # - read a noise schedule: what it keeps, what it destroys, and when;
 # - recognize a bad schedule by its pictures, and correct it;
 # - say what the reverse process needs besides the schedule.
@@ -14,7 +13,7 @@
 #
 # **Time:** 45 minutes to read and play, 80 more for all exercises; about 40 seconds to run.
 #
-# **On the map:** 01 Markov chains → **02 forward diffusion** → 03 DDPM, where a network learns the reverse process → 04 DDIM, in fewer steps
+# **On the map:** 01 Markov chains → **02 forward diffusion** → 03 DDPM, where a network learns the reverse process.
 
 # %%
 import math
@@ -52,8 +51,7 @@ dots = petals.sample(2000, torch.Generator().manual_seed(0))[0].float()  # (2000
 # %% [markdown]
 # ## See it first
 #
-# A photograph, a handwritten five, and two thousand dots that form five petals. The same
-# process destroys all three. At the right end, can you still see what each was?
+# A photograph, a handwritten five, and two thousand dots that form five petals. The same process destroys all three. At the right end, can you still see what each was?
 
 # %%
 times, five = (0, 50, 150, 300, 500, 750, 1000), handwriting[5:6]
@@ -72,20 +70,15 @@ plots.show(
 # %% [markdown]
 # ## The idea
 #
-# We want a chain $x_0 \to x_1 \to \dots \to x_T$ that starts at the picture $x_0$ and forgets it.
-# One step adds Gaussian noise of variance $\beta_t$, a small number. Why not simply
+# We want a chain $x_0 \to x_1 \to \dots \to x_T$ that starts at the picture $x_0$ and ends at noise. One step adds Gaussian noise of variance $\beta_t$, a small number. Why not simply
 #
 # $$x_t=x_{t-1}+\sqrt{\beta_t}\,\varepsilon_t \;?$$
 #
-# This works, too (*variance exploding*). But the numbers grow, and their final size depends on the sum of all $\beta_t$.
-# We want inputs whose variance stays near 1, and the same final distribution $\mathcal N(0, I)$ for every schedule: the reverse
-# process starts there. So each step also **shrinks** $x$, so that a variance of 1 stays 1:
+# This works, too (*variance exploding*). But the numbers grow, and their final size depends on the sum of all $\beta_t$. We want inputs whose variance stays near 1. We also want the same final distribution $\mathcal N(0, I)$ for every schedule: the reverse process starts there. So each step also **shrinks** $x$, so that a variance of 1 stays 1:
 #
 # $$\boxed{\;x_t=\sqrt{1-\beta_t}\;x_{t-1}+\sqrt{\beta_t}\;\varepsilon_t,\qquad \varepsilon_t\sim\mathcal N(0, I)\;}$$
 #
-# In lesson 01 all steps had the same $\beta$, and $\mathcal N(0, I)$ was the stationary distribution.
-# Here $\beta_t$ changes. But **each step still leaves $\mathcal N(0, I)$ as it is**, and moves every
-# other variance towards 1. Which of three recipes ends at 1?
+# In lesson 01 all steps had the same $\beta$, and $\mathcal N(0, I)$ was the stationary distribution. Here $\beta_t$ changes. But **each step still leaves $\mathcal N(0, I)$ as it is**, and moves every other variance towards 1. Which of three recipes ends at 1?
 
 # %%
 recipes = {
@@ -116,10 +109,7 @@ assert ends[0] > 10 and ends[1] < 0.51 and abs(ends[2] - 1) < 1e-3
 #
 # ### 1. One step keeps a variance of 1
 #
-# $x_{t-1}$ and the fresh noise are independent, so their variances add:
-# $\operatorname{Var} x_t = (1-\beta_t)\operatorname{Var} x_{t-1} + \beta_t$. If
-# $\operatorname{Var} x_{t-1} = 1$, the sum is $1-\beta_t+\beta_t = 1$. If it is not 1, its
-# distance from 1 shrinks by the factor $1-\beta_t$. Three starts and one large step:
+# $x_{t-1}$ and the fresh noise are independent, so their variances add: $\operatorname{Var} x_t = (1-\beta_t)\operatorname{Var} x_{t-1} + \beta_t$. If $\operatorname{Var} x_{t-1} = 1$, the sum is $1-\beta_t+\beta_t = 1$. If it is not 1, its distance from 1 shrinks by the factor $1-\beta_t$. Three starts and one large step:
 
 # %% tags=["nbval-check-output"]
 b = 0.3
@@ -142,13 +132,11 @@ for before in (0.25, 1.0, 4.0):
 #
 # $$\alpha_2(1-\alpha_1)+(1-\alpha_2)=1-\alpha_2\alpha_1 .$$
 #
-# So two steps are one step, with $\alpha_1\alpha_2$ in place of $\alpha$. A third step is added in the same way. With $\bar\alpha_t = \alpha_1\alpha_2\cdots\alpha_t$ (read "alpha bar"), **any number of steps is
-# one jump**:
+# So two steps are one step, with $\alpha_1\alpha_2$ in place of $\alpha$. A third step is added in the same way. With $\bar\alpha_t = \alpha_1\alpha_2\cdots\alpha_t$ (read "alpha bar"), **any number of steps is one jump**:
 #
 # $$\boxed{\;x_t=\sqrt{\bar\alpha_t}\;x_0+\sqrt{1-\bar\alpha_t}\;\varepsilon\;}\qquad\text{(DDPM, equation 4)}$$
 #
-# One table describes the whole process: $\bar\alpha_0 = 1, \bar\alpha_1, \dots, \bar\alpha_T \approx 0$.
-# We carry the factor of $x_0$ and the variance of the noise through a thousand steps, and compare:
+# One table describes the whole process: $\bar\alpha_0 = 1, \bar\alpha_1, \dots, \bar\alpha_T \approx 0$. We compute the factor of $x_0$ and the variance of the noise step by step, and compare:
 
 # %% tags=["nbval-check-output"]
 signal, variance, worst = 1.0, 0.0, 0.0
@@ -166,8 +154,7 @@ assert worst < 1e-12
 # %% [markdown]
 # ### 3. The same by simulation
 #
-# Twenty thousand values start at $x_0 = 0.8$, one bright pixel. Each takes all thousand steps, with
-# its own noise. The bars show their density (each panel has its own vertical scale); the black line is the jump's prediction. *Before you run it:* where is the peak at $t = 1000$, and how wide is it?
+# Twenty thousand values start at $x_0 = 0.8$, one bright pixel. Each takes all thousand steps, with its own noise. The bars show their density (each panel has its own vertical scale); the black line is the jump's prediction. *Before you run it:* where is the peak at $t = 1000$, and how wide is it?
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -193,8 +180,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Do the numbers agree, too? The mean of $n$ values has a standard error of $\sqrt{\operatorname{Var}/n}$,
-# and their variance one of about $\operatorname{Var}\sqrt{2/n}$. Two or three standard errors can be chance; six are almost surely a bug.
+# Do the numbers agree, too? The mean of $n$ values has a standard error of $\sqrt{\operatorname{Var}/n}$, and their variance one of about $\operatorname{Var}\sqrt{2/n}$. Two or three standard errors can be chance; six are almost surely a bug.
 
 # %%
 for t, x in seen.items():
@@ -214,10 +200,7 @@ for t, x in seen.items():
 #
 # $$\left(\sqrt{\bar\alpha_t}\right)^2+\left(\sqrt{1-\bar\alpha_t}\right)^2=1 .$$
 #
-# Draw the signal $\sqrt{\bar\alpha_t}$ to the right and the noise $\sqrt{1-\bar\alpha_t}$
-# upwards: the point moves along a quarter circle, from "all picture" to "all noise". **Every schedule of this
-# kind (*variance preserving*) follows the same arc; they differ only in their speed.** The dots below are 100 steps apart. (Cosine's arc
-# is drawn farther out, so that both can be seen.)
+# Draw the signal $\sqrt{\bar\alpha_t}$ to the right and the noise $\sqrt{1-\bar\alpha_t}$ upwards. The point moves along a quarter circle, from "all picture" to "all noise". **Every schedule of this kind (*variance preserving*) follows the same arc; they differ only in their speed.** The dots below are 100 steps apart. (Cosine's arc is drawn farther out, so that both can be seen.)
 
 # %%
 figure, _ = plots.subplots(size=(10, 4))
@@ -236,11 +219,9 @@ print(
 )
 
 # %% [markdown]
-# At 60° the noise is larger than the signal, and you still see the flower. We think that your eye
-# averages over many pixels; below, averaging is measured.
+# At 60° the noise is larger than the signal, and you still see the flower. We think that your eye averages over many pixels.
 #
-# The photograph and the noise are vectors with 49,152 entries.
-# A long random vector is almost at a right angle to any fixed vector. So Pythagoras holds for the pictures, too:
+# The photograph and the noise are vectors with 49,152 entries. A long random vector is almost at a right angle to any fixed vector. So Pythagoras holds for the pictures, too:
 
 # %%
 x0, eps = flower.flatten(), normal(flower).flatten()
@@ -257,8 +238,7 @@ for t in (100, 300, 600):
 # %% [markdown]
 # ## The real code
 #
-# This function made the pictures of "See it first". The jump is one line; the rest checks shapes and
-# takes the roots in float64. `alpha_bar[0] == 1` is the clean picture; `beta[t]` belongs to the step from $t-1$ to $t$.
+# In `diffuse`, the jump is one line; the rest checks shapes and takes the roots in float64. `alpha_bar[0] == 1` is the clean picture; `beta[t]` belongs to the step from $t-1$ to $t$.
 
 # %%
 show_source(NoiseSchedule.diffuse, NoiseSchedule.signal_and_noise)
@@ -270,7 +250,7 @@ show_source(NoiseSchedule.diffuse, NoiseSchedule.signal_and_noise)
 show_source(schedule.linear, schedule.from_betas)
 
 # %% [markdown]
-# Labkit has three more schedules; in all of them $\beta\le 0.999$. Below, $\sigma$ is the sigmoid function. In `scaled_linear`, $\sqrt{\beta_t}$ rises evenly. The others are
+# Labkit has three more schedules; in all of them $\beta\le 0.999$. In `scaled_linear`, $\sqrt{\beta_t}$ rises evenly. The others are, with the sigmoid function $\sigma$,
 #
 # $$\text{cosine: }\bar\alpha_t\propto\cos^2\!\Big(\frac{\pi}{2}\cdot\frac{t/T+0.008}{1.008}\Big),\qquad
 # \text{sigmoid: }\bar\alpha_t\propto\sigma(3)-\sigma(6\,t/T-3).$$
@@ -288,18 +268,11 @@ assert schedules["scaled_linear"].beta[1:].sqrt().diff().std() < 1e-12
 # %% [markdown]
 # ## Four schedules, one scale
 #
-# The **signal-to-noise ratio** (SNR) describes the noise level: the
-# variance of the signal over that of the noise, for data of variance 1. We take its logarithm:
+# The **signal-to-noise ratio** (SNR) describes the noise level: the variance of the signal over that of the noise, for data of variance 1. We take its logarithm:
 #
 # $$\mathrm{SNR}_t=\frac{\bar\alpha_t}{1-\bar\alpha_t},\qquad \lambda_t=\log \mathrm{SNR}_t .$$
 #
-# $\lambda = 0$ is the middle of the arc (45°): signal and noise are equal. At $\lambda = +5$ the factor of the noise is
-# 0.08, at $\lambda = -5$ the factor of the signal is 0.08.
-#
-# (Flow-matching models use $x_t = (1-t)\,x_0 + t\,\varepsilon$. Divide by $\sqrt{(1-t)^2+t^2}$: this is again a
-# point of the arc, with $\lambda = 2\log\frac{1-t}{t}$.)
-#
-# How many steps does each schedule spend between $\lambda=+5$ and $\lambda=-5$?
+# $\lambda = 0$ is the middle of the arc (45°): signal and noise are equal. At $\lambda = +5$ the factor of the noise is 0.08, at $\lambda = -5$ the factor of the signal is 0.08. How many steps does each schedule spend between the two?
 
 # %% tags=["nbval-check-output"]
 print("schedule      λ = 0 at t   steps with −5 < λ < 5   with λ < −5   signal left at T")
@@ -314,9 +287,7 @@ assert abs(other_release - 0.012) < 5e-4
 # %% [markdown]
 # ## Play: the schedule explorer
 #
-# **One question: all four schedules lead from the picture to noise. What differs on the way?** Find the last time
-# at which you can see the flower. Note $t$ and $\lambda$. Do the same for the other schedules.
-# Which of the two stays about the same? (The chosen schedule is orange.)
+# **One question: what differs between the schedules?** For each, find the last time at which you can see the flower. Note $t$ and $\lambda$. Which of the two stays about the same? (The chosen schedule is orange.)
 
 
 # %%
@@ -343,8 +314,7 @@ widgets.Filmstrip(
 )
 
 # %% [markdown]
-# The *time* at which the flower is lost depends on the schedule. The *log-SNR* does not: with the same noise, the same
-# $\lambda$ gives the same picture. A schedule only maps times to noise levels.
+# The *time* at which the flower is lost depends on the schedule. The *log-SNR* does not: with the same noise, the same $\lambda$ gives the same picture. A schedule only maps times to noise levels.
 
 # %%
 pictures = {}
@@ -356,10 +326,7 @@ for name, each in schedules.items():
     assert difference < 1 / 127.5  # one of the 256 gray levels of a screen
 
 # %% [markdown]
-# The linear schedule reaches almost pure noise early: about 300 of its 1000 steps have $\lambda < -5$, where little is left of a small picture. Improved DDPM
-# (Nichol and Dhariwal 2021) criticized exactly this, and proposed the cosine schedule, with 53 such steps. The last row,
-# `scaled_linear`, is Stable Diffusion's, with $\beta$ from 0.00085 to 0.012. (Other released models of latent diffusion have 0.0015 to 0.0195, which leaves a
-# signal of 0.012.) Stable Diffusion's schedule ends with much more signal than the others; "Break it" shows what follows.
+# The linear schedule reaches almost pure noise early: about 300 of its 1000 steps have $\lambda < -5$. Improved DDPM (Nichol and Dhariwal 2021) criticized this, and proposed the cosine schedule, with 53 such steps. The last row, `scaled_linear`, is Stable Diffusion's, with $\beta$ from 0.00085 to 0.012. It ends with much more signal than the others; "Break it" shows what follows. (Other models of latent diffusion have 0.0015 to 0.0195, which leaves a signal of 0.012.)
 #
 # **A second question: how large must the last β be, so that almost nothing is left?** DDPM chose 0.02. Move the slider:
 
@@ -380,8 +347,7 @@ widgets.Redraw(bend, last=(0.001, 0.04, 0.001), labels={"last": "last β"}, alt=
 #
 # ## Larger pictures need more noise
 #
-# Here is the same photograph in four sizes, at the *same* time, so with the same $\bar\alpha$ in every pixel.
-# The lower row averages each picture down to 32 × 32 pixels, and raises the contrast again:
+# Here is the same photograph in four sizes, at the same $t$, so with the same $\bar\alpha$. The lower row averages each picture down to 32 × 32 pixels, and raises the contrast again:
 
 # %%
 sizes = {size: photos.photo("flower", size) for size in (32, 64, 128, 256)}
@@ -407,9 +373,7 @@ show_sizes(
 )
 
 # %% [markdown]
-# The flower is clearer in the larger pictures. The reason: neighboring pixels of a
-# photograph are nearly equal, while their noises are independent. Averaging $k\times k$ pixels
-# leaves the signal almost as it was, but divides the *variance* of the noise by $k^2$. So the log-SNR after averaging is higher by
+# The flower is clearer in the larger pictures. The reason: neighboring pixels of a photograph are nearly equal, while their noises are independent. Averaging $k\times k$ pixels leaves the signal almost as it was, but divides the *variance* of the noise by $k^2$. So the log-SNR after averaging is higher by
 #
 # $$\log k^2=2\log k .$$
 #
@@ -431,14 +395,9 @@ power = large.square().mean().log().item()
 assert abs(ratio[1] - linear.log_snr[t].item() - power) < 0.02
 
 # %% [markdown]
-# Only the gain matters. ($\lambda_{400} = -1.42$ is for data of variance 1; the flower's mean square is 0.48, which lowers it by 0.73.) At 8 × 8 the gain is 4.12, a little below
-# $2\log k = 4.16$, because averaging also removes fine detail.
+# At 8 × 8 the gain is 4.12, a little below $2\log k = 4.16$, because averaging also removes fine detail. (The flower's mean square is 0.48, not 1, so the first log-SNR is below $\lambda_{400} = -1.42$.)
 #
-# The consequence: a schedule that suits 32 × 32 adds too little noise at 256 × 256. For $k$ times as many pixels a side, Hoogeboom et al. (2023, "simple diffusion")
-# **lower** $\lambda$ by $2\log k$. (Chen 2023 multiplies the data by a factor $b < 1$ instead, found by trial.)
-#
-# Below, each size gets the time
-# at which the linear schedule has that lower $\lambda$. After averaging, all four now show equally little:
+# The consequence: a schedule that suits 32 × 32 adds too little noise at 256 × 256. For $k$ times as many pixels a side, Hoogeboom et al. (2023, "simple diffusion") **lower** $\lambda$ by $2\log k$. Below, each size gets the time at which the linear schedule has that lower $\lambda$:
 
 # %%
 shifted = {s: linear.log_snr[400] - 2 * math.log(s / 32) for s in sizes}
@@ -458,21 +417,17 @@ for name, when in (("same t", same), ("shifted", later)):
 assert all(abs(sum(values) / 5 - sum(found[32]) / 5) < 0.06 for values in found.values())
 
 # %% [markdown]
-# (Correlation of the averaged picture with the clean flower, five seeds; here and below, mean ± sd.) With $t = 400$ for all, it rises from 0.24 at 32 pixels to 0.90 at 256. At the shifted
-# times it stays near 0.24. Lesson 11 needs this.
+# (Correlation of the averaged picture with the clean flower, five seeds; here and below, mean ± sd.) With $t = 400$ for all, it rises from 0.24 at 32 pixels to 0.90 at 256. At the shifted times it stays near 0.24: all four pictures show equally little. Lesson 11 needs this.
 #
 # ## A first look at the reverse process
 #
-# A noisy dot $x_t$ came from *some* clean dot $x_0$. We cannot know which. But if we know
-# the data, we can say what the clean dot was **on average**. This is the **posterior mean**:
+# A noisy dot $x_t$ came from *some* clean dot $x_0$. We cannot know which. But if we know the data, we can say what the clean dot was **on average**. This is the **posterior mean**:
 #
 # $$\hat x_0(x_t)=\mathbb E[x_0 \mid x_t].$$
 #
-# In lesson 03 a network learns this average for pictures. For our petals, a mixture of Gaussians, it is known exactly:
-# each petal has its own posterior mean, by a formula. Average these, each weighted by the probability that its petal produced this dot. `petals.denoiser` does this.
+# In lesson 03 a network learns this average for pictures. For our petals, a mixture of Gaussians, it is known exactly. Each petal has its own posterior mean, by a formula. Average these, each weighted by the probability that its petal produced this dot. `petals.denoiser` does this.
 #
-# Two samplers use it below. The **DDPM** step (lesson 03) adds fresh noise at every step; the **DDIM**
-# step (lesson 04) adds none. Each dot has the color of its final petal. When is the final petal decided?
+# Two samplers use it below. The **DDPM** step (lesson 03) adds fresh noise at every step; the **DDIM** step (lesson 04) adds none. Each dot has the color of its final petal. When is the final petal decided?
 
 
 # %%
@@ -511,9 +466,7 @@ widgets.Filmstrip(
 )
 
 # %% [markdown]
-# With DDPM, all guesses start in the middle: from pure noise, every petal is equally likely, and their average
-# is 0. The colors stay mixed for a long time. With DDIM they are sorted from the beginning. At each time, is the petal that
-# is likeliest *now* also the final one? One dot in five is right by chance.
+# With DDPM, all guesses start in the middle: from pure noise, every petal is equally likely, and their average is 0. The colors stay mixed for a long time. With DDIM they are sorted from the beginning. At each time, is the petal that is likeliest *now* also the final one? One dot in five is right by chance.
 
 
 # %%
@@ -538,9 +491,7 @@ assert middle[3] < 0.4 and middle[6] > 0.95 and torch.tensor(shares["ddim"]).min
 assert random[0].x0.norm(dim=1).max() < 0.1  # the first guess is near 0 for every dot
 
 # %% [markdown]
-# (Four seeds, 2,000 dots each.) With DDPM the decision is late: at $t = 443$, after more than half of the steps, the likeliest petal is
-# already the final one for fewer than two dots in five. The fresh noise still moves them. With DDIM **the start decides everything**: no randomness
-# comes after it. Does each dot end at the center that is nearest to its start?
+# (Four seeds, 2,000 dots each.) With DDPM the decision is late. At $t = 443$, after more than half of the steps, the likeliest petal is the final one for fewer than two dots in five. With DDIM **the start decides everything**: no randomness comes after it. Does each dot end at the center that is nearest to its start?
 
 # %%
 uneven = GaussianMixture([[0.0, 0.0], [1.5, 0.0], [-0.5, 1.6], [2.0, -1.0]], std=0.2)
@@ -564,9 +515,7 @@ assert min(ends["five petals"]) > 0.99 and 0.5 < max(ends["four uneven centers"]
 # %% [markdown]
 # With our five petals it does, because they are symmetric. With four uneven centers only three dots in five do.
 #
-# Is the result really the data? We look at two numbers: the mean log-density under the true distribution, and the spread of
-# the dots within their petal. (Its true value is 0.25; by chance, our real dots have 0.247.) For neither number is higher better: the real dots are the reference. The last row shows why.
-# DDPM's step has two usual variances: the smaller one ($v = 0$) and the larger one ($v = 1$).
+# Do the generated dots have the distribution of the data? We look at two numbers: the mean log-density under the true distribution, and the spread of the dots within their petal. (Its true value is 0.25.) The real dots are the reference: higher is not better. The last row shows why. DDPM's step has two usual variances: the smaller one ($v = 0$) and the larger one ($v = 1$).
 
 
 # %%
@@ -597,17 +546,13 @@ width = [table[f"DDPM, {name} steps"][1] for name in order]
 assert width[0] < width[1] < 0.245 and 0.25 < width[2] < width[3]
 
 # %% [markdown]
-# A model that puts all dots at the five centers has the *highest* density and is useless. With the smaller
-# step variance, DDPM's petals are too narrow; with the larger, too wide (lesson 03). With 50 steps both are worse than with 200 (lesson 04).
+# A model that puts all dots at the five centers has the *highest* density and is useless. With the smaller step variance, DDPM's petals are too narrow; with the larger, too wide (lesson 03). With 50 steps both are worse than with 200 (lesson 04).
 #
 # **Besides the schedule, all of this needed only $\mathbb E[x_0 \mid x_t]$ and a choice of the step's variance.**
 #
 # ## Train it
 #
-# The forward process has no parameters. But it makes *examples*: a clean
-# $x_0$, a random time $t$, noise $\varepsilon$, and the noised $x_t$. So we can train a small network to predict the noise from
-# $x_t$ and $t$. If we know $\varepsilon$, the jump gives $x_0$. Here the network has 8,898
-# parameters, and we can compare it with the exact answer.
+# The forward process has no parameters. But it makes *examples*: a clean $x_0$, a random time $t$, noise $\varepsilon$, and the noised $x_t$. So we can train a small network to predict the noise from $x_t$ and $t$. If we know $\varepsilon$, the jump gives $x_0$. The network has 8,898 parameters, and we can compare it with the exact answer.
 
 
 # %%
@@ -642,8 +587,7 @@ def train(denoise, steps=2000, batch=256):
 
 
 # %% [markdown]
-# Before we train: *how low can this loss go?* Not to zero. Even the
-# exact denoiser cannot know which noise was drawn, only its average. Its mean loss is the floor. We measure it first, and show it in the plot.
+# Before we train: *how low can this loss go?* Not to zero. Even the exact denoiser cannot know which noise was drawn, only its average. Its mean loss is the floor. We measure it first:
 
 # %%
 exact, errors, variances = petals.denoiser(linear), [], []
@@ -691,8 +635,7 @@ for seed in range(3):  # a seed sets everything: the weights, the data, the time
     assert 0.001 < above < 0.006 and abs(final - floor - above) < 0.01
 
 # %% [markdown]
-# Subtract the exact answer from the prediction. The mean square of what remains is the network's own error, 0.002 to 0.003. Its
-# expected loss is higher than the floor by this much. *Where* is this error? We call a dot **between petals** if no petal has a probability over 99 %.
+# The mean squared difference from the exact answer is the network's own error, 0.002 to 0.003. Its expected loss is above the floor by this much. *Where* is this error? We call a dot **between petals** if no petal has a probability over 99 %.
 
 # %%
 table = {}  # t -> each network's error, and the share of it that is between petals
@@ -720,9 +663,7 @@ assert all(max(errors) < min(table[75][0]) for t, (errors, *_) in table.items() 
 assert min(table[75][1]) > 0.6 and min(table[75][2]) > 0.97
 
 # %% [markdown]
-# Of these times, the error is largest at $t = 75$. There the likeliest petal is the right one for 98 % of the dots. But 18 % of the dots are between petals.
-# They have about three quarters of the error. We think the reason is the shape of the exact answer: between petals it changes steeply, and a small
-# network makes it smoother. Now we generate with each denoiser:
+# Of these times, the error is largest at $t = 75$. There the likeliest petal is the right one for 98 % of the dots. But 18 % of the dots are between petals, and have about three quarters of the error. We think the reason is the exact answer: between petals it changes steeply, and a small network makes it smoother. Now we generate with each denoiser:
 
 # %%
 clouds, numbers = {}, {"real": [], "exact denoiser": [], "network": []}
@@ -751,18 +692,15 @@ few, usual, many = ([o for _, o in numbers[k]] for k in ("exact denoiser", "real
 assert max(few) < min(usual) and min(many) > 1.5 * max(usual)
 
 # %% [markdown]
-# (The picture shows 2,000 of the 10,000 dots of the last network.) An **outlier** lies where the true density is lower than at 99 % of real dots. The exact denoiser
-# makes fewer: with $v = 0$ its petals are too narrow. The network makes two to three times as many as there are among real dots.
+# (The picture shows 2,000 of the 10,000 dots of the last network.) An **outlier** lies where the true density is lower than at 99 % of real dots. The exact denoiser makes fewer: with $v = 0$ its petals are too narrow. The network makes two to three times as many as real dots have.
 #
 # ## Measure: is the end really noise?
 #
-# The reverse process starts from $\mathcal N(0, I)$. The forward process ends at $q(x_T \mid x_0)$. The distance between the two is the one term of the
-# DDPM bound that contains no network. For Gaussians it has a closed form, per pixel and in bits:
+# The reverse process starts from $\mathcal N(0, I)$. The forward process ends at $q(x_T \mid x_0)$. The distance between the two is the one term of the DDPM bound that contains no network. For Gaussians it has a closed form, per pixel and in bits:
 #
 # $$L_T=\mathrm{KL}\big(q(x_T|x_0)\,\|\,\mathcal N(0,I)\big)=\frac{1}{2\ln 2}\big(\bar\alpha_T\,x_0^2-\bar\alpha_T-\log(1-\bar\alpha_T)\big).$$
 #
-# DDPM reports about $10^{-5}$ bits per dimension on CIFAR-10 (section 4 of the paper). Lin et al. (2024, Table 1) list $\sqrt{\bar\alpha_T}$
-# for three schedules. We average $x_0^2$ over all digits, or over both photographs:
+# DDPM reports about $10^{-5}$ bits per dimension on CIFAR-10 (section 4 of the paper). Lin et al. (2024, Table 1) list $\sqrt{\bar\alpha_T}$ for three schedules. We average $x_0^2$ over all digits, or over both photographs:
 
 # %% tags=["nbval-check-output"]
 reported = {"linear": "0.006353", "cosine": "4.928e-05", "scaled_linear": "0.068265"}
@@ -779,19 +717,15 @@ for name, each in schedules.items():
         assert math.isclose(math.sqrt(left), float(reported[name]), rel_tol=2e-4)
 
 # %% [markdown]
-# The linear row has the size that DDPM reports. `scaled_linear` is a hundred times worse: 0.002 bits. In one pixel this is little. But a latent
-# picture of Stable Diffusion has 64 × 64 positions. What they have *in common*, such as their mean, adds up.
+# The linear row has the size that DDPM reports. `scaled_linear` is a hundred times worse: 0.002 bits. In one pixel this is little. But a latent picture of Stable Diffusion has 64 × 64 positions. What they have *in common*, such as their mean, adds up.
 #
 # ## Break it
 #
 # ### Signal left at the end
 #
-# Take flat pictures of 64 × 64 pixels. Their brightness $b$ takes 41 values from −1 (black) to +1 (white), and the pixel noise has standard deviation 0.1.
-# Apart from the pixel noise, they differ only along one direction in 4,096 dimensions, $(1, \dots, 1)/64$. So we follow only the coordinate in that
-# direction: it is $64\,b$, and the noise has variance 1, as in any direction.
+# Take flat pictures of 64 × 64 pixels. Their brightness $b$ takes 41 values from −1 (black) to +1 (white), and the pixel noise has standard deviation 0.1. Apart from this noise, they differ only along one direction in 4,096 dimensions, $(1, \dots, 1)/64$. So we follow only the coordinate in that direction: it is $64\,b$, and the noise of the process has variance 1, as in any direction.
 #
-# `scaled_linear` leaves a signal of $0.068 \cdot 64\,b = 4.4\,b$. At $b = -1$ this is four times the noise, so $x_T$ is *not* pure noise. But sampling starts from
-# pure noise. With the exact denoiser and 250 steps:
+# `scaled_linear` leaves a signal of $0.068 \cdot 64\,b = 4.4\,b$. At $b = -1$ this is four times the noise, so $x_T$ is *not* pure noise. But sampling starts from pure noise. With the exact denoiser and 250 steps:
 
 # %%
 flat = GaussianMixture(64 * torch.linspace(-1, 1, 41)[:, None], std=0.1)
@@ -830,15 +764,13 @@ print(f"sigmoid: sd of brightness {mean_sd(wide)} in 250 steps, {slow:.2f} in 10
 assert min(wide) > 0.4 and max(wide) < 0.52 < slow
 
 # %% [markdown]
-# (3,000 pictures, three seeds.) **How to recognize it:** most pictures have medium brightness; only 2 % are very dark or very bright, where 27 % should be.
-# Yet the denoiser is exact. Stable Diffusion had this flaw (Lin et al. 2024); exercise 5 corrects it.
+# (3,000 pictures, three seeds.) **How to recognize it:** most pictures have medium brightness. Only 2 % are very dark or very bright; it should be 27 %. Yet the denoiser is exact. Stable Diffusion had this flaw (Lin et al. 2024); exercise 5 corrects it.
 #
-# But a small signal at $T$ is not enough. The sigmoid schedule leaves only 0.0005, and its brightness still has a standard deviation
-# below 0.5, not 0.59. We think that its last times are too far apart for this data: with all 1000 steps it reaches about 0.55.
+# But a small signal at $T$ is not enough. The sigmoid schedule leaves only 0.0005, and its brightness still has a standard deviation below 0.5, not 0.59. We think that its last times are too far apart for this data: with all 1000 steps it reaches about 0.55.
 #
 # ### Three more mistakes
 #
-# Without looking at the labels: what went wrong in each strip?
+# What went wrong in each strip?
 
 # %%
 small = photos.photo("flower", 64)
@@ -866,12 +798,10 @@ assert stds["roots forgotten"][1] < stds["roots forgotten"][0] and stds[ADDED][-
 
 # %% [markdown]
 # - **Roots forgotten:** at $t = 100$ the picture is paler, with a lower standard deviation than at the start.
-# - **Never shrunk:** the standard deviation grows past 3, and a trace of the flower stays. (This is *variance exploding*. It is right if the
-#   reverse process starts from noise of that size, and wrong if it starts from $\mathcal N(0, I)$.)
-# - **β = 0.02 from the start:** at $t = 250$ the signal is down to 0.08. A network would spend three quarters of its
-#   training on what is almost pure noise.
+# - **Never shrunk:** the standard deviation grows past 3, and a trace of the flower stays. (This is *variance exploding*. It is right only if the reverse process starts from noise of that size.)
+# - **β = 0.02 from the start:** at $t = 250$ the signal is down to 0.08. A network would spend three quarters of its training on what is almost pure noise.
 #
-# And one mistake that labkit refuses. `linear` rescales β, so that fewer steps are larger steps. What is the smallest number of steps?
+# Labkit refuses one more mistake. With fewer steps, `linear` makes each $\beta$ larger. What is the smallest number of steps?
 
 # %% tags=["nbval-check-output"]
 try:
@@ -881,18 +811,15 @@ except ValueError as error:
 print("with 21 steps the signal left is", f"{schedule.linear(T=21).alpha_bar[-1].sqrt():.5f}")
 
 # %% [markdown]
-# $\beta_{20} = 0.02\cdot 1000/20 = 1$: the last step would replace everything. To *sample* in 20 steps, you
-# visit 20 of the 1000 times (lesson 04).
+# $\beta_{20} = 0.02\cdot 1000/20 = 1$: the last step would replace everything. To *sample* in 20 steps, you visit 20 of the 1000 times (lesson 04).
 #
 # ## Exercises
 #
-# Write your function where it says `...`, run the cell, then the check below it. A check compares with labkit on
-# new random inputs, and names your mistake if it knows it. Hints and solutions are folded.
+# Write your function where it says `...`, run the cell, then the check below it. The check names your mistake if it knows it. Hints and solutions are folded.
 #
 # ### 1 · One step ● 5 minutes
 #
-# Write one step of the chain: from `x` at time $t-1$ to time $t$, given `beta` (a number). Draw the noise with the given
-# `generator`, so that runs can be repeated.
+# Write one step of the chain: from `x` at time $t-1$ to time $t$, given `beta` (a number). Draw the noise with the given `generator`, so that runs can be repeated.
 
 
 # %%
@@ -924,8 +851,7 @@ checks.noising_step(noising_step_solution).require()
 # %% [markdown]
 # ### 2 · The table ● 5 minutes
 #
-# From the variances `beta` of the steps $1 \dots T$, a float64 tensor (T,), make the table `alpha_bar`, (T+1,), float64. If this table
-# starts at the wrong time, every later formula is off by one.
+# `beta` (T,), float64, has the variances of the steps $1 \dots T$. Make the table `alpha_bar`, (T+1,), float64. If it starts at the wrong time, every later formula is off by one.
 
 
 # %%
@@ -956,8 +882,7 @@ checks.alpha_bar_table(alpha_bar_table_solution).require()
 # %% [markdown]
 # ### 3 · The jump, for a batch ●● 10 minutes
 #
-# In training, every picture of a batch gets its own time. Given `x0` and `eps` (B, C, H, W), float32, times `t` (B,) long, and the
-# float64 table `alpha_bar` (T+1,), return `x_t` as float32.
+# In training, every picture of a batch gets its own time. Given `x0` and `eps` (B, C, H, W), float32, times `t` (B,) long, and the float64 table `alpha_bar` (T+1,), return `x_t` as float32.
 
 
 # %%
@@ -972,8 +897,7 @@ checks.jump(jump)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `alpha_bar[t]` has shape (B,). To multiply a batch of pictures row by row, it needs the shape (B, 1, 1, 1): `.view(-1, 1, 1, 1)`. A float64 tensor times a float32
-# tensor is float64, so convert the factors with `.to(x0.dtype)`, *after* taking the root.
+# `alpha_bar[t]` has shape (B,), but needs the shape (B, 1, 1, 1): `.view(-1, 1, 1, 1)`. A float64 tensor times a float32 tensor is float64, so convert the factors with `.to(x0.dtype)`, *after* taking the root.
 #
 # </details>
 
@@ -990,8 +914,7 @@ checks.jump(jump_solution).require()
 # %% [markdown]
 # ### 4 · A schedule for a larger picture ●● 15 minutes
 #
-# Given `alpha_bar` (T+1,) of a schedule for pictures of some size, return the table for pictures `k` times as wide and high: its log-SNR
-# is lower by $2\log k$ at every time. At $t = 0$ the log-SNR is $+\infty$, and $\bar\alpha_0$ must still come out as 1.
+# `alpha_bar` (T+1,) is the table of a schedule for pictures of some size. Return the table for pictures `k` times as wide and high: its log-SNR is lower by $2\log k$ at every time. At $t = 0$ the log-SNR is $+\infty$, and $\bar\alpha_0$ must still come out as 1.
 
 
 # %%
@@ -1006,8 +929,7 @@ checks.shifted_alpha_bar(shifted_alpha_bar)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# $\log\frac{\bar\alpha}{1-\bar\alpha}$ is what torch calls `torch.logit`, and its inverse is `torch.sigmoid`; both handle infinity. Or use fractions: which
-# $\bar\alpha'$ has $\frac{\bar\alpha'}{1-\bar\alpha'} = \frac{1}{k^2}\,\frac{\bar\alpha}{1-\bar\alpha}$?
+# $\log\frac{\bar\alpha}{1-\bar\alpha}$ is what torch calls `torch.logit`, and its inverse is `torch.sigmoid`; both handle infinity. Or use fractions: which $\bar\alpha'$ has $\frac{\bar\alpha'}{1-\bar\alpha'} = \frac{1}{k^2}\,\frac{\bar\alpha}{1-\bar\alpha}$?
 #
 # </details>
 
@@ -1022,9 +944,7 @@ checks.shifted_alpha_bar(shifted_alpha_bar_solution).require()
 # %% [markdown]
 # ### 5 · Zero terminal SNR ●● 15 minutes
 #
-# Stable Diffusion's schedule leaves a signal of 0.068 at the end. Lin et al. (2024, Algorithm 1) want 0 there, called **zero terminal SNR**. They change the **signal** $\sqrt{\bar\alpha_t}$: move the whole
-# curve down until it ends at 0, then stretch it so that it starts where it did. (The paper keeps its value at $t = 1$; our table has a $t = 0$, so keep
-# $\sqrt{\bar\alpha_0} = 1$.) Return the new `alpha_bar`, (T+1,).
+# Stable Diffusion's schedule leaves a signal of 0.068 at the end. Lin et al. (2024, Algorithm 1) want 0 there, called **zero terminal SNR**. They change the **signal** $\sqrt{\bar\alpha_t}$: move the whole curve down until it ends at 0, then stretch it so that it starts where it did. (The paper keeps its value at $t = 1$. Our table has a $t = 0$, so keep $\sqrt{\bar\alpha_0} = 1$.) Return the new `alpha_bar`, (T+1,).
 
 
 # %%
@@ -1053,7 +973,7 @@ def rescaled_alpha_bar_solution(alpha_bar):
 checks.rescaled_alpha_bar(rescaled_alpha_bar_solution).require()
 
 # %% [markdown]
-# Does it help? Here are the flat pictures of "Break it" with the rescaled schedule. A simple alternative keeps the old schedule, and starts from noise of the variance that $x_T$ really has. (`from_alpha_bar` keeps the last $\beta$ at 0.999.)
+# Does it help? Here are the flat pictures of "Break it" with the rescaled schedule. A simple alternative keeps the old schedule, and starts from noise of the variance that $x_T$ really has.
 
 # %%
 old = schedules["scaled_linear"]
@@ -1074,19 +994,13 @@ for name, (each, scale) in ways.items():
     assert max(spreads) < 0.4 if name == "scaled_linear" else min(spreads) > 0.53
 
 # %% [markdown]
-# Both help, and neither quite reaches 0.59 in 250 steps. The alternative needs the variance of the data. (A third way, *offset noise*, changes the training: the noise of
-# each picture gets one more random number, the same for all pixels.)
+# Both help, and neither quite reaches 0.59 in 250 steps. The alternative needs the variance of the data.
 #
-# Zero terminal SNR has two consequences. At $\bar\alpha_T = 0$ a prediction of $\varepsilon$ says nothing about $x_0$. So the network
-# must predict $x_0$, or $v = \sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1-\bar\alpha_t}\,x_0$ (**v prediction**, lesson 03). And sampling must start at $T$.
+# Zero terminal SNR has two consequences. At $\bar\alpha_T = 0$ a prediction of $\varepsilon$ says nothing about $x_0$. So the network must predict $x_0$, or $v = \sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1-\bar\alpha_t}\,x_0$ (**v prediction**, lesson 03). And sampling must start at $T$.
 #
 # ### 6 · The posterior mean ●●● 30 minutes
 #
-# Write the denoiser of the section "A first look", for a simple data set: finitely many `points` (N, D), all equally likely. Given `x` (B, D) at a time with
-# $\bar\alpha_t$ = `alpha_bar_t`, return $\mathbb E[x_0 \mid x_t]$, (B, D). By Bayes, the probability that $x_t$ comes from the point $x_i$ is proportional to the Gaussian
-# $\mathcal N(x_t;\ \sqrt{\bar\alpha_t}\,x_i,\ (1-\bar\alpha_t) I)$. The guess is the average of the points with these weights.
-#
-# With all digits as points, this is the exact denoiser of that data set. On average, no network has a lower squared error.
+# Write the denoiser of "A first look" for a data set of finitely many `points` (N, D), all equally likely. Given `x` (B, D) at a time with $\bar\alpha_t$ = `alpha_bar_t`, return $\mathbb E[x_0 \mid x_t]$, (B, D). By Bayes, the probability that $x_t$ comes from the point $x_i$ is proportional to the Gaussian $\mathcal N(x_t;\ \sqrt{\bar\alpha_t}\,x_i,\ (1-\bar\alpha_t) I)$. The guess is the average of the points with these weights. On average, no network has a lower squared error on that data set.
 
 
 # %%
@@ -1101,8 +1015,7 @@ checks.best_guess(best_guess)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# All squared distances at once: `(x[:, None] - center).square().sum(-1)` is (B, N). A Gaussian is $e^{-\text{distance}^2/(2\,\text{variance})}$. `softmax` over the points takes the exponents
-# and gives weights that sum to 1 in each row. Then `weight @ points`.
+# All squared distances at once: `(x[:, None] - center).square().sum(-1)` is (B, N). A Gaussian is $e^{-\text{distance}^2/(2\,\text{variance})}$. `softmax` over the points takes the exponents and gives weights that sum to 1 in each row. Then `weight @ points`.
 #
 # </details>
 
@@ -1117,8 +1030,7 @@ def best_guess_solution(x, alpha_bar_t, points):
 checks.best_guess(best_guess_solution).require()
 
 # %% [markdown]
-# Now all 1,797 digits are the points. One of them gets noise, and your function denoises it. (If it is
-# still to do, the solution is used.)
+# Now all 1,797 digits are the points. One of them gets noise, and your function denoises it. (If it is still to do, the solution is used.)
 
 # %%
 mine = best_guess if checks.best_guess(best_guess).passed else best_guess_solution
@@ -1152,9 +1064,7 @@ for t in (200, 300):
     assert sum(sharp) == 40 if t == 200 else 10 < sum(sharp) < 30
 
 # %% [markdown]
-# With this noise, the guess is the original digit up to $t = 300$. With other noises, it is right in 40 of 40 cases at $t = 200$, but in about half at $t = 300$.
-# At $t = 450$ it is a blend, because several digits could have led to this picture. At the end it is almost the average of all.
-# This denoiser can only blend the 1,797 digits.
+# With this noise, the guess is the original digit up to $t = 300$. Over 40 noises, it is always right at $t = 200$, but only in about half at $t = 300$. At $t = 450$ it is a blend, because several digits could have led to this picture. At the end it is almost the average of all. This denoiser can only blend the 1,797 digits.
 #
 # ## Quiz
 
@@ -1220,5 +1130,5 @@ quiz.ask(
 # - Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, 2021: cosine.
 # - Rombach et al., *High-Resolution Image Synthesis with Latent Diffusion Models*, 2022: scaled linear.
 # - Jabri et al., *Scalable Adaptive Computation for Iterative Generation*, 2022: sigmoid.
-# - Hoogeboom et al., *simple diffusion*, and Chen, *On the Importance of Noise Scheduling for Diffusion Models*, 2023.
+# - Hoogeboom et al., *simple diffusion*, 2023: larger pictures.
 # - Lin et al., *Common Diffusion Noise Schedules and Sample Steps Are Flawed*, WACV 2024: Table 1, Algorithm 1.
