@@ -132,13 +132,13 @@ plots.show(glide_plot.two_routes(),
 # 1. **One vector.** The last position joins the time embedding, as a class does in lesson 06. It reaches every block, and there every pixel in the same way.
 # 2. **All positions.** They become keys and values in every attention layer of the U-Net. There each pixel can attend to each word.
 #
-# Only by the second route can different pixels use different words.
+# Different pixels can use different words only by the second route.
 #
 # ## 3 · The derivation
 #
 # ### 3.1 Two routes, by number
 #
-# We add noise to the 32 scenes and measure the error of $\hat x_0$. Then we replace what goes through one route by that of another sentence.
+# We add noise to 32 new scenes and measure the error of $\hat x_0$. Then we replace what goes through one route by that of another sentence.
 
 # %%
 other = own.take(torch.arange(32).roll(1))  # each gets its neighbor's sentence
@@ -641,7 +641,7 @@ Eraser(fill, {"star and moon": scene[0], "diamond": pictures[1]},
 # %% [markdown]
 # ## 10 · Upsampling
 #
-# In a cascade, most steps are taken at the small size, where they are cheap. The upsampler sees the small picture beside $x_t$, made large by bilinear interpolation, and reads the sentence too. Two details of GLIDE's published code:
+# A cascade is cheaper than taking all steps at the large size. The upsampler sees the small picture beside $x_t$, made large by bilinear interpolation, and reads the sentence too. Two details of GLIDE's published code:
 #
 # - **The small picture is rounded** to the 256 levels of a file, since in training it came from files.
 # - **27 steps**, most of them at small $t$, from a little below pure noise ($t=998$, temperature 0.997).
@@ -732,9 +732,9 @@ assert abs(obeyed["place"] - chance["place"]) < 0.06
 # %% [markdown]
 # (With N parts of a kind, the standard error of a share is at most $0.5/\sqrt N$: 0.06 for N = 65.)
 #
-# All parts together, the model is far above the floor and far below the ceiling. It shows backgrounds, sizes, shapes and colors in more than four of five. **Numbers** are shown in six of ten and **relations** in half, both far above chance. **Places** are shown in half, no more often than by chance. In real pictures the reader finds 0.99 or more of every kind.
+# In all parts together, the model is far above the floor and far below the ceiling. It shows backgrounds, sizes, shapes and colors in more than four of five. **Numbers** are shown in six of ten and **relations** in half, both far above chance. **Places** are shown in half, no more often than by chance. In real pictures the reader finds 0.99 or more of every kind.
 #
-# **Held out** are sentences from scenes with a new combination of a color, a fill or a relation. Their share of parts is about the same; whole sentences are shown less often (−0.08 ± 0.03). But these sentences also say slightly more, and some leave the new combination out. So we ask for the new combinations themselves: the six pairs of a color and a shape that training never showed. For comparison, we take six known pairs of the same words.
+# **Held-out** sentences come from scenes with a new combination of a color, a fill or a relation. Their share of parts is about the same; whole sentences are shown less often (−0.08 ± 0.03). But these sentences also say slightly more, and some leave the new combination out. So we ask for the new combinations themselves: the six pairs of a color and a shape that training never showed. For comparison, we take six known pairs of the same words.
 
 # %%
 pairs = scenes.UNSEEN["colors"]  # a color and a shape each
