@@ -798,7 +798,7 @@ assert stds["roots forgotten"][1] < stds["roots forgotten"][0] and stds[ADDED][-
 
 # %% [markdown]
 # - **Roots forgotten:** at $t = 100$ the picture is paler, with a lower standard deviation than at the start.
-# - **Never shrunk:** the standard deviation grows past 3, and a trace of the flower stays. (This is *variance exploding*. It is right only if the reverse process starts from noise of that size.)
+# - **Never shrunk:** the standard deviation grows past 3, and a trace of the flower stays. (This is *variance exploding*. It is right if the reverse process starts from noise of that size.)
 # - **β = 0.02 from the start:** at $t = 250$ the signal is down to 0.08. A network would spend three quarters of its training on what is almost pure noise.
 #
 # Labkit refuses one more mistake. With fewer steps, `linear` makes each $\beta$ larger. What is the smallest number of steps?
@@ -815,7 +815,7 @@ print("with 21 steps the signal left is", f"{schedule.linear(T=21).alpha_bar[-1]
 #
 # ## Exercises
 #
-# Write your function where it says `...`, run the cell, then the check below it. The check names your mistake if it knows it. Hints and solutions are folded.
+# Write your function where it says `...`, run the cell, then the check below it. The check names your mistake if it knows it.
 #
 # ### 1 · One step ● 5 minutes
 #
@@ -973,7 +973,7 @@ def rescaled_alpha_bar_solution(alpha_bar):
 checks.rescaled_alpha_bar(rescaled_alpha_bar_solution).require()
 
 # %% [markdown]
-# Does it help? Here are the flat pictures of "Break it" with the rescaled schedule. A simple alternative keeps the old schedule, and starts from noise of the variance that $x_T$ really has.
+# Does it help? Here are the flat pictures of "Break it" with the rescaled schedule. A simple alternative keeps the old schedule, and starts from noise of the variance that $x_T$ really has. (`from_alpha_bar` clips the last $\beta$ to 0.999.)
 
 # %%
 old = schedules["scaled_linear"]
@@ -1064,7 +1064,7 @@ for t in (200, 300):
     assert sum(sharp) == 40 if t == 200 else 10 < sum(sharp) < 30
 
 # %% [markdown]
-# With this noise, the guess is the original digit up to $t = 300$. Over 40 noises, it is always right at $t = 200$, but only in about half at $t = 300$. At $t = 450$ it is a blend, because several digits could have led to this picture. At the end it is almost the average of all. This denoiser can only blend the 1,797 digits.
+# With this noise, the guess is the original digit up to $t = 300$. Over 40 noises, it is always right at $t = 200$, but in about half at $t = 300$. At $t = 450$ it is a blend, because several digits could have led to this picture. At the end it is almost the average of all. This denoiser can only blend the 1,797 digits.
 #
 # ## Quiz
 
