@@ -150,7 +150,7 @@ plots.show(
 #
 # ## 2 · The idea
 #
-# The gradient of lesson 05's classifier, $\nabla\log p(7\mid x_t)$, said how to make a 7 more probable. Nothing there needs *classes*. Take any function $F(x_t,t)$ that is large for the pictures you want, and add its gradient while the model removes the noise. Below is one noisy scene and the gradients of four such functions. Middle gray means "leave this pixel"; a color means "more of this color".
+# The gradient of lesson 05's classifier, $\nabla\log p(7\mid x_t)$, said how to make a 7 more probable. Nothing there needs *classes*. Take any function $F(x_t,t)$ that is large for the pictures you want, a *guidance function* (Liu et al. 2021, section 3). Add its gradient while the model removes the noise. Below is one noisy scene and the gradients of four such functions. Middle gray means "leave this pixel"; a color means "more of this color".
 
 # %%
 t, scene = 350, scenes.render(scenes.draw(1, 4), 32)
