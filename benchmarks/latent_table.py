@@ -1,7 +1,8 @@
 """Lesson 12: what autoencoders keep, the sweep over f at equal compute, latents beside pixels.
 
     python -m benchmarks.latent_table autoencoders [NAME=FILE …] [--samples 200] [--seeds 3]
-    python -m benchmarks.latent_table sweep [NAME=FILE …] [--only ROW …] [--seconds 480]
+    python -m benchmarks.latent_table sweep [NAME=FILE …] [--only ROW …] [--seconds 240]
+                                            [--updates N]
     python -m benchmarks.latent_table models [NAME=FILE …] [--samples 100] [--seeds 3]
 
 FILE: weights of a recipe that are not the shipped ones. Each row is stored when it is done, in
@@ -39,12 +40,13 @@ from labkit.recipes.ldm import F2, F4, F8, RECIPES, SIZE
 from labkit.systems.ldm import LDM, LDMConfig
 
 STAGES = tuple(f"autoencoder-scenes-{kind}" for kind in ("f2", "f4", "f8", "f4-vq"))
-SWEPT = ("parameters", "updates", "training pictures/s", "sampled pictures/s")
+SWEPT = ("parameters", "updates", "seconds", "training pictures/s", "sampled pictures/s")
 JUDGED = ("parts", "whole", "valid", "distance")
 PIXELS = AutoencoderConfig(SIZE, 3, 8, (1,), 1, latent=3, attention=False, groups=8)  # f = 1
 FOLDED, UNSCALED = "pixels, folded by 4", "f = 4, not scaled"
 ROWS = {"f = 1": PIXELS, "f = 2": F2, "f = 4": F4, "f = 8": F8, FOLDED: PIXELS, UNSCALED: F4}
 SEED = 1_012  # of the sweep's weights and batches
+BATCH = 64
 SAMPLES, STEPS, SCALE = 72, 25, 3.0  # more pictures than the 64 features of the distance
 
 
@@ -90,10 +92,12 @@ def built(row: str, files: dict[str, Path]) -> LDM:
     return system
 
 
-def trained(row: str, files: dict[str, Path], seconds: float) -> tuple[LDM, int, float]:
-    """The averaged model after that many seconds; its updates, and its pictures a second."""
+def trained(
+    row: str, files: dict[str, Path], seconds: float, updates: int | None
+) -> tuple[LDM, int, float]:
+    """The averaged model after that many seconds, or updates; how many, and how long they took."""
     options = RECIPES["ldm-scenes"].training | {"ema": 0.98, "seed": SEED}
-    batches, batch = captioned_scene_batches(64, SIZE), 64
+    batches = captioned_scene_batches(BATCH, SIZE)
 
     def run(steps: int) -> tuple[LDM, float]:
         system, started = built(row, files), time.process_time()
@@ -101,11 +105,12 @@ def trained(row: str, files: dict[str, Path], seconds: float) -> tuple[LDM, int,
         *_, last = train.train(system.train(), batches, **made)
         return last.ema.eval(), time.process_time() - started
 
-    _, spent = run(3)
-    _, longer = run(8)  # the first updates are slower
-    steps = max(10, round(seconds / ((longer - spent) / 5)))
-    system, spent = run(steps)
-    return system, steps, batch * steps / spent
+    if updates is None:
+        _, spent = run(3)
+        _, longer = run(8)  # the first updates are slower
+        updates = max(10, round(seconds / ((longer - spent) / 5)))
+    system, spent = run(updates)
+    return system, updates, spent
 
 
 def judge(pictures: Tensor, captions: Sequence[str]) -> list[float]:
@@ -156,19 +161,22 @@ def measure_autoencoders(file: File, files: dict[str, Path], samples: int, seeds
         file.row("autoencoders", name, [autoencoders.evaluate(stage, t) for t in truths])
 
 
-def measure_sweep(file: File, files: dict[str, Path], only: Sequence[str], seconds: float) -> None:
+def measure_sweep(
+    file: File, files: dict[str, Path], only: Sequence[str], seconds: float, updates: int | None
+) -> None:
     file.table("sweep", SWEPT + JUDGED, seconds=seconds, samples=SAMPLES, steps=STEPS, scale=SCALE)
     real, captions = asked(SAMPLES, 0)
     none = [float("nan")] * len(SWEPT)
     file.row("sweep", "real", [[*none, *judge(real, captions)]])
     for row in only:
-        system, steps, rate = trained(row, files, seconds)
+        system, steps, spent = trained(row, files, seconds, updates)
         bounds = denoiser.clip if system.config.autoencoder == PIXELS else None
         pictures, sampled = latent_diffusion.draw(
             system, captions, 0, steps=STEPS, scale=SCALE, map_x0=bounds
         )
         size = sum(weight.numel() for weight in system.denoiser.parameters())
-        file.row("sweep", row, [[size, steps, rate, sampled, *judge(pictures, captions)]])
+        figures = [size, steps, spent, BATCH * steps / spent, sampled]
+        file.row("sweep", row, [[*figures, *judge(pictures, captions)]])
 
 
 def measure_models(file: File, files: dict[str, Path], samples: int, seeds: int) -> None:
@@ -195,13 +203,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--seconds", type=float, default=480)
+    parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--updates", type=int, help="where a few updates told the time wrongly")
     parser.add_argument("--out", type=Path, default=latent_table.STORED)
     given = parser.parse_args()
     files = {name: Path(path) for name, _, path in (each.partition("=") for each in given.files)}
     file = File(given.out)
     if given.table == "sweep":
-        measure_sweep(file, files, given.only, given.seconds)
+        measure_sweep(file, files, given.only, given.seconds, given.updates)
     elif given.table == "models":
         measure_models(file, files, given.samples or 100, given.seeds)
     else:
