@@ -4,13 +4,13 @@
 # **The question.** So far a condition was one of ten classes. How can a network learn what *words* mean for pictures, if it gets no labels, only pictures and the sentences that stood beside them?
 #
 # **Afterwards you can**
-# - write CLIP's loss as two cross-entropies on one matrix, say where it starts, and what its gradient does to each pair;
+# - write CLIP's loss as two cross-entropies on one matrix, and say what its gradient does to each pair;
 # - say what the temperature is for, why its logarithm is learned, and why it is capped;
-# - turn a sentence into one vector, and classify pictures by prompts alone, even combinations that no training picture showed;
-# - say what such a model does *not* see, measure it against chance, change it with hard negatives, and say what that costs.
+# - turn a sentence into one vector, and classify pictures by prompts alone;
+# - measure what such a model does *not* see, change it with hard negatives, and say what that costs.
 #
 # **Before:** cross-entropy and softmax. You need nothing of the earlier lessons.
-# **Time:** about 50 minutes to read and play, plus 80 for all exercises; about 70 seconds to run on two cores.
+# **Time:** about 50 minutes to read and play, 80 for all exercises, 70 seconds to run on two cores.
 #
 # **On the map:** 06 classifier-free guidance → **07 CLIP** → 08 semantic guidance (CLIP's space guides a sampler).
 
@@ -93,7 +93,7 @@ def plus_minus(right):
 # %% [markdown]
 # ## 1 · See it first
 #
-# Here are six pictures, drawn for this cell, and six sentences. CLIP turns each of them into a vector of length 1, in one space of 128 dimensions. Each cell of the matrix shows the cosine of the angle between two vectors; 1 means the same direction. Only the order counts: the right pair must have a larger cosine than the wrong pairs. Wrong pairs may even be negative; the picture gives all of those the darkest color.
+# Here are six pictures, drawn for this cell, and six sentences. CLIP turns each of them into a vector of length 1, in one space of 128 dimensions. Each cell of the matrix shows the cosine of the angle between two vectors; 1 means the same direction. Only the order counts: the right pair must have a larger cosine than the wrong pairs. (All negative cosines have the darkest color.)
 
 # %%
 thing, scene = scenes.Object, scenes.Scene
@@ -123,13 +123,13 @@ assert (cosines.argmax(1) == own).all() and (cosines.argmax(0) == own).all()
 assert not scenes.unseen(scenes.draw(2000, 0, "train"))["colors"].any()  # no purple star
 
 # %% [markdown]
-# Every picture finds its sentence, and every sentence its picture. Notice three things. There is **no list of classes**: you may type any sentence made of words that CLIP knows. It reads **synonyms** (a crescent is a moon, a disc is a circle), because its captions use both. And its training pictures showed **no purple star**: that combination was held out. CLIP combines the two words. Its training batches are made for that; section 3.3 shows one.
+# Every picture finds its sentence, and every sentence its picture. Notice three things. There is **no list of classes**: you may type any sentence made of words that CLIP knows. It reads **synonyms** (a crescent is a moon, a disc is a circle), because its captions use both. And its training pictures showed **no purple star**: that combination was held out. CLIP combines the two words. (Section 3.3 shows a training batch.)
 #
 # ## 2 · The idea
 #
 # Take $N$ pictures, each with its own sentence. Ask one question: *which sentence belongs to which picture?* Nobody labels what is in a picture. The other $N-1$ sentences of the batch serve as wrong answers.
 #
-# All you need is the matrix of similarities. Read along a **row**: a picture chooses among the sentences. Read down a **column**: a sentence chooses among the pictures. In both cases the right answer is on the diagonal. Here are twelve scenes and their descriptions:
+# All you need is the matrix of similarities. Along a **row**, a picture chooses among the sentences. Down a **column**, a sentence chooses among the pictures. In both cases the right answer is on the diagonal. Here are twelve scenes and their descriptions:
 
 # %%
 twelve = distinct(12, seed=3)
@@ -156,7 +156,7 @@ plots.show(figure, "Three matrices of twelve by twelve with a bright diagonal: c
 #
 # $$\boxed{\;L=\tfrac12\Big[\underbrace{-\tfrac1N\sum_i\log\frac{e^{S_{ii}}}{\sum_j e^{S_{ij}}}}_{\text{rows}}\;\underbrace{-\,\tfrac1N\sum_j\log\frac{e^{S_{jj}}}{\sum_i e^{S_{ij}}}}_{\text{columns}}\Big]\;}$$
 #
-# (Radford et al. 2021, figure 3.) The numerators pull right pairs together. The denominators push wrong pairs apart. Without them, all vectors could become equal, and the loss would be perfect. With them, equal vectors give every answer the probability $1/N$: the loss is $\ln N$. **Training starts a little above it**: the sentence vectors of an untrained network differ already, but by chance. Four values can be worked out by hand:
+# (Radford et al. 2021, figure 3.) The numerators pull right pairs together. The denominators push wrong pairs apart; without them, equal vectors would have the lowest loss. With them, equal vectors give every answer the probability $1/N$, and the loss is $\ln N$. **Training starts a little above it**: the sentence vectors of an untrained network differ already, but by chance. Four values can be worked out by hand:
 
 # %% tags=["nbval-check-output"]
 eye = torch.eye(8, dtype=torch.float64)  # eight pairs, each at right angles to all others
@@ -211,7 +211,7 @@ plots.show(plots.image_grid(hard_pictures[:16], columns=8), "Sixteen pictures of
 print(*words.decode(hard_tokens[:16]), sep=" · ")
 
 # %% [markdown]
-# Half of a training batch comes in such groups, which differ in one or two words. Many are **gray**, so that no color belongs to a shape. (Without them the network learned that a pink thing is no square.) The other half are random scenes with longer captions.
+# Half of a training batch comes in such groups, which differ in one or two words. Many are **gray**, so that no color belongs to a shape. The other half are random scenes with longer captions.
 
 # %%
 drawn = distinct(128, seed=17)
@@ -245,7 +245,7 @@ assert best["shipped, training batch"] < best["shipped"] > clip.scale and best["
 assert abs(math.log(clip.scale / best["shipped, training batch"])) < 0.3
 
 # %% [markdown]
-# For the untrained network, a larger scale only raises the loss. The trained network's loss falls by more than two orders of magnitude. The learned scale (gray line) is close to the best one for a training batch. New pairs are easier, and their best scale is larger. It varies much from draw to draw: if no pair is confused, a larger scale always helps. The paper's model reached the limit of 100 (dashed).
+# For the untrained network, a larger scale only raises the loss. The trained network's loss falls by more than two orders of magnitude. The learned scale (gray line) is close to the best one for a training batch. New pairs are easier, and their best scale is larger. (If no pair is confused, a larger scale always helps.) The paper's model reached the limit of 100 (dashed).
 #
 # ### 3.4 From a sentence to one vector
 #
@@ -290,7 +290,7 @@ print("the end token's state is the sentence's vector:",
 show_source(contrastive_loss, CLIP.loss)
 
 # %% [markdown]
-# Next comes the text encoder. The picture encoder is a small ResNet with CLIP's changes (`labkit.nets.resnet`). With a `ViTConfig` in the configuration it is a vision transformer. (`project` is missing where a later system wants every token, not one vector.)
+# Next comes the text encoder. (`project` is missing where a later system wants every token, not one vector.) The picture encoder is a small ResNet with CLIP's changes (`labkit.nets.resnet`).
 
 # %%
 show_source(TextTransformer.states, TextTransformer.ends, TextTransformer.forward)
@@ -317,7 +317,7 @@ SimilarityExplorer(
 # %% [markdown]
 # ## 6 · Train it
 #
-# Now train one from scratch. The modules are the same; the picture encoder is half as wide and the text encoder half as deep. Each of 200 batches has 64 new pairs, and each sentence names everything in its picture. Watch the matrix of 64 test pairs, which are never trained on.
+# Now train one from scratch. The picture encoder is half as wide and the text encoder half as deep. Each of 200 batches has 64 new pairs, and each sentence names everything in its picture. Watch the matrix of 64 test pairs, which are never trained on.
 
 # %%
 small = CLIPConfig(
@@ -372,7 +372,7 @@ assert abs(losses[:3].mean() - math.log(64)) < 1 and losses[-20:].mean() < 1.2
 # %% [markdown]
 # Before training every row is nearly the same: an untrained network gives almost equal vectors to all pictures.
 #
-# Beside it is the shipped CLIP: 3,600 updates of the same loop (16 minutes of one core), on batches of 128, of which half are similar scenes. How many of 100 scenes find their own description (**R@1**, section 7.3)? We use five sets of 100 scenes; the table has mean ± standard deviation:
+# We compare the trained one with the shipped CLIP: 3,600 updates of the same loop (16 minutes of one core), on batches of 128, of which half are similar scenes. How many of 100 scenes find their own description (**R@1**, section 7.3)? We use five sets of 100 scenes; the table has mean ± standard deviation:
 
 
 # %%
@@ -416,9 +416,9 @@ for N, runs in rivals.items():
 assert min(rivals[16] + rivals[64]) > 0.05  # all above chance, 0.01; which is larger is open
 
 # %% [markdown]
-# All are far above chance, but the larger batch shows no advantage here. Its mean is lower by 0.07 ± 0.03, about two standard errors. At this size, 200 updates of 16 did at least as well as 50 of 64 (three seeds, one learning rate). The paper used large batches *and* many updates: $N=32{,}768$, and 400 million pairs for 32 epochs, which is about 390,000 updates. In SigLIP's *sigmoid loss* the pairs of a batch do not compete.
+# All are far above chance, but the larger batch shows no advantage here. Its mean is lower by 0.07 ± 0.03, about two standard errors. (Three seeds, one learning rate; the larger batch has only 50 updates, the smaller 200.) The paper used large batches *and* many updates: $N=32{,}768$, and 400 million pairs for 32 epochs, which is about 390,000 updates.
 #
-# The score of one trained model depends on $N$ too. Never compare losses or R@1 at different $N$:
+# The score of one trained model depends on $N$, too. Never compare losses or R@1 at different $N$:
 
 # %%
 thousand = distinct(1000, seed=7)
@@ -496,9 +496,7 @@ print(
 )
 
 # %% [markdown]
-# Every unseen pair of color and shape is right. Of the unseen pairs of fill and shape about three in four are right. Every shape is right there, so only the fill can be wrong; its chance is one in four.
-#
-# The mistakes are not spread evenly. Dotted diamonds and striped circles are nearly all right, but most **outlined moons** are taken for *striped* ones. Small outlined moons are almost never recognized, large ones in about six of ten cases.
+# Every unseen pair of color and shape is right. Of the unseen pairs of fill and shape about three in four are right. Every shape is right there, so only the fill can be wrong; its chance is one in four. Dotted diamonds and striped circles are nearly all right, but most **outlined moons** are taken for *striped* ones, the small ones above all.
 #
 # Asked for the fill *alone*, CLIP does worse. An average over all shape words helps little, so the *right* shape word helps.
 #
@@ -543,7 +541,7 @@ assert gains["known"][0][0] > 2 * gains["known"][0][1] and gains["known"][0][0] 
 assert abs(gains["unseen"][1][0]) < 0.01 and gains["unseen"][2][0] < 0
 
 # %% [markdown]
-# On known combinations the sentence removes about half of the errors. On unseen ones most errors stay. An ensemble is about as good as an average single prompt here; the best single prompt is as good or better. The ensemble saves you from choosing a bad one.
+# On known combinations the sentence removes about half of the errors. On unseen ones most errors stay. An ensemble is about as good as an average single prompt here; the best single prompt is as good or better.
 #
 # Why average *vectors*? Then 80 prompts cost no more than one for each picture. Why back to length 1? The mean of unit vectors gets shorter if the prompts disagree, and such a class would have smaller logits.
 #
@@ -599,11 +597,11 @@ for name, (scores, zero) in probed.items():
 assert all(scores[:, 0].max() < zero for scores, zero in probed.values())
 
 # %% [markdown]
-# A prompt replaces several labeled pictures here. For shape and color, the probe needs 8 to 16 labels a class in these five draws; for size 16 to 32; for fill more than 32.
+# A prompt replaces several labeled pictures here. For shape and color, the probe needs 8 to 16 labels a class; for size 16 to 32; for fill more than 32.
 #
 # ### 7.5 The real CLIP
 #
-# The paper's ViT-L/14 (336 pixels) reaches **76.2 %** zero-shot on ImageNet, 98.4 % on aYahoo and 58.5 % on SUN (table 1). Our *modules* are the same: `labkit.hub` puts OpenAI's released weights into them. Set `REAL = True` and give the path of a photograph. The weights (605 MB) are downloaded once.
+# The paper's ViT-L/14 (336 pixels) reaches **76.2 %** zero-shot on ImageNet (table 1). `labkit.hub` puts OpenAI's released weights into our modules. Set `REAL = True` and give the path of a photograph. The weights (605 MB) are downloaded once.
 
 # %%
 REAL, PHOTO = False, "my_photograph.jpg"
@@ -721,9 +719,9 @@ assert said["left of, right of"] > said["inside, around, …"] and (one * other)
 # %% [markdown]
 # Start with the last rows. **Counting** is a known weakness of the paper's model (section 3.1.5 and figure 5, CLEVRCounts). Ours counts to three; about one training caption in fourteen gives a number. **Inside** and **around** are learned, nearly without error if both shapes can contain the other. (In these scenes a star contains nothing, so CLIP never read "a square inside a star".) An **absent color** is noticed almost always.
 #
-# But **left and right, above and below are at chance**, although about one training caption in eighteen says such a relation. *Which* color is on which shape is at chance, or within two standard errors of it. To this CLIP the two sentences are nearly the same. (In "two of which" the plural gives the answer away, so a list of words is enough.)
+# But **left and right, above and below are at chance**, although about one training caption in eighteen says such a relation. *Which* color is on which shape is at chance, or within two standard errors of it. To this CLIP the two sentences are nearly the same. (In "two of which", the plural words differ, so a list of words is enough.)
 #
-# Why? In a random batch of 128 scenes, other captions rarely differ in the order alone. Red, blue, star, circle and the background are enough to find the right one. (Yuksekgonul et al. measured the same in released models.) This cannot be the whole reason: *inside* is also a matter of order and was learned, though fewer captions say it. We think that size helps there: the outer object is the large one. Left and right need the place.
+# Why? In a random batch of 128 scenes, other captions rarely differ in the order alone. Red, blue, star, circle and the background are mostly enough to find the right one. (Yuksekgonul et al. measured the same in released models.) This cannot be the whole reason: *inside* is also a matter of order and was learned, though fewer captions say it. We think that size helps there: the outer object is the large one.
 #
 # ### 8.2 Hard negatives
 #
@@ -775,11 +773,11 @@ assert (nested["hard"] < nested["control"] - 0.1).all() and nested["hard"].min()
 # %% [markdown]
 # With swapped sentences, 70 to 93 % become right; the seeds differ a lot. The control stays near chance. So the convolutions do keep where the objects are, and a loss that depends on left and right teaches them.
 #
-# It has a **price**, shown here for two seeds. R@1 falls, and much of *size* and *fill* is forgotten. The control forgets them too; its sentences never say size or fill. *Inside* loses more with swapped sentences, but how much depends on the seed: the first prefers the false sentence in 97 %, the second (which learned left and right less) still the true one in 64 %. The next thing to try: mix in ordinary batches, and swapped *inside* sentences.
+# It has a **price**, shown here for two seeds. R@1 falls, and much of *size* and *fill* is forgotten. The control forgets them, too; its sentences never say size or fill. *Inside* loses more with swapped sentences, but how much depends on the seed: the true one is preferred in 3 % and 64 %.
 #
 # ### 8.3 Break it: duplicate captions
 #
-# Take a batch of 64 single objects, with the captions "a star", "a moon", … There are eight shapes, so each caption comes about eight times. The loss asks which of eight *equal* sentences belongs to the picture. One counts as right, and the other seven are **false negatives**. With $m$ equal captions no network gets below $\ln m$:
+# Take a batch of 64 single objects, with captions such as "a star" and "a moon". There are eight shapes, so each caption comes about eight times. The loss asks which of eight *equal* sentences belongs to the picture. One counts as right, and the other seven are **false negatives**. With $m$ equal captions no network gets below $\ln m$:
 
 # %%
 crowd = single(64, "train", 3)
@@ -804,7 +802,7 @@ print(f"R@1: {retrieval.recall_at(u64 @ v64.T):.2f}; if every equal caption is r
 assert plain > floor > 10 * mended
 
 # %% [markdown]
-# labkit counts a tie as wrong, so R@1 is 0 here. That loss and that R@1 suggest that nothing was learned, but every picture is nearest to its own shape's caption. Duplicates also change the best scale. A network that cannot find the one "right" copy does better with a smaller scale. One cure leaves the duplicates out of the loss (exercise 9.6). Another counts every equal caption as right (UniCL):
+# labkit counts a tie as wrong, so R@1 is 0 here. Both numbers suggest that nothing was learned, but every picture is nearest to its own shape's caption. Duplicates also make the best scale smaller, as the plot shows. A remedy is to leave the duplicates out of the loss (exercise 9.6). Another is to count every equal caption as right (UniCL):
 
 # %%
 scales = torch.logspace(0, math.log10(300), 60)
@@ -841,7 +839,7 @@ assert 0.3 < recalls["the last position (padding)"] < 0.8
 #
 # ## 9 · Exercises
 #
-# Write into the stub, run the cell, and read what the check says. It draws new inputs every time and knows the usual mistakes by name. A hint and a solution are folded below each (click the three dots).
+# Write into the stub, run the cell, and read what the check says. A hint and a solution are folded below each (click the three dots).
 #
 # ### 9.1 The loss &nbsp; ● 10 minutes
 #
@@ -1054,7 +1052,7 @@ quiz.ask(
 # - **The scale** lets a probability come near 1. Its logarithm is learned, and clamped at $\ln100$.
 # - A sentence's vector is the state of its **end token**.
 # - Prompts make **zero-shot** classifiers. Their vectors are averaged at length 1.
-# - Its batches did not teach it left and right. **Hard negatives** did, at the cost of other skills. Duplicate captions are false negatives.
+# - Ordinary batches did not teach left and right. **Hard negatives** did, at the cost of other skills. Duplicate captions are false negatives.
 #
 # **What the next lesson fixes.** Lesson 05 guided a sampler with a classifier. In lesson 08 any sentence, or any picture, guides it through CLIP's space.
 #
@@ -1063,5 +1061,4 @@ quiz.ask(
 # - A. van den Oord, Y. Li, O. Vinyals: *Representation Learning with Contrastive Predictive Coding*, 2018: InfoNCE, the loss in one direction.
 # - M. Yuksekgonul et al.: *When and Why Vision-Language Models Behave like Bags-of-Words, and What to Do About It?*, ICLR 2023: sections 8.1 and 8.2, on released models.
 # - F. Faghri et al.: *VSE++*, BMVC 2018: R@K, and hard negatives.
-# - X. Zhai et al.: *Sigmoid Loss for Language Image Pre-Training* (SigLIP), ICCV 2023.
 # - J. Yang et al.: *Unified Contrastive Learning in Image-Text-Label Space* (UniCL), CVPR 2022: equal captions all count as right.
