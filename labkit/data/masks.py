@@ -1,8 +1,10 @@
-"""What is erased from a picture for learning to inpaint: rectangles, halves and strokes."""
+"""What is erased from a picture for learning to inpaint: rectangles, halves and strokes; and what
+can stand in its place."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from labkit.inputs import whole_number
@@ -50,3 +52,18 @@ def strokes(x: Tensor, y: Tensor, generator: torch.Generator | None = None) -> T
         near = torch.hypot(x - x1 - share * (x2 - x1), y - y1 - share * (y2 - y1))
         gone |= near < 0.06 + 0.1 * thick
     return gone
+
+
+def filled(image: Tensor, mask: Tensor) -> Tensor:
+    """The image (B, C, S, S) with each erased pixel replaced, ring by ring from the known ones on,
+    by the mean of its neighbors that have a value; 0 where nothing is known. mask: (B, 1, S, S),
+    1 = known. What the image has at erased pixels makes no difference."""
+    values, there = image * mask, mask
+    for _ in range(image.shape[-1]):
+        total, count = (F.avg_pool2d(each, 3, stride=1, padding=1) for each in (values, there))
+        next_ring = (there == 0) & (count > 0)
+        if not next_ring.any():
+            break
+        values = torch.where(next_ring, total / count.clamp(min=1e-6), values)
+        there = torch.where(next_ring, 1.0, there)
+    return values

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from labkit import devices
 from labkit.conditioning import Conditioning
+from labkit.data.masks import filled
 from labkit.denoiser import MapX0, keep_known
 from labkit.inputs import float_batch, picture_batch, short, whole_number
 from labkit.likelihood import training_loss
@@ -224,8 +225,8 @@ class LDM(nn.Module):
         if map_x0 is not None:
             denoise = MapX0(denoise, map_x0)
         if known is not None:
-            with torch.no_grad():
-                z = self.known_latents(image, mask)
+            with torch.no_grad():  # beside gray, the encoder would see an edge at the seam
+                z = self.scale * self.autoencoder.mean(filled(image, mask))
             denoise = MapX0(denoise, keep_known(z, self.known_places(mask)))
         states = from_noise(
             denoise,

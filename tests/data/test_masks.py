@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from labkit.data.masks import erased
+from labkit.data.masks import erased, filled
 
 
 def seeded(seed=0):
@@ -40,3 +40,21 @@ def test_every_pixel_is_erased_now_and_then():
 def test_other_numbers_and_sizes_are_refused(bad):
     with pytest.raises(ValueError, match="must be"):
         erased(*bad)
+
+
+def test_erased_pixels_take_their_values_from_the_known_ones_next_to_them_alone():
+    image, mask = torch.rand(3, 2, 8, 8) * 2 - 1, torch.ones(3, 1, 8, 8)
+    mask[0, ..., 5:], mask[1] = 0, 0
+    made = filled(image, mask)
+    beside = image[0, :, 2:5, 4].mean(1)  # the three known neighbors of the pixel at (3, 5)
+    torch.testing.assert_close(made[0, :, 3, 5], beside)
+    assert made[1].abs().max() == 0 and torch.equal(made[2], image[2])
+    assert torch.equal(made[0, ..., :5], image[0, ..., :5])
+    flat = filled(torch.where(mask == 1, 0.5, -1.0).expand(3, 2, 8, 8), mask)
+    assert (flat[0] - 0.5).abs().max() < 1e-6
+    other = filled(torch.where(mask == 1, image, -image), mask)
+    assert torch.equal(other, filled(image, mask))
+    one = torch.zeros(1, 1, 1, 5)
+    one[..., 0] = 3.0
+    known = torch.tensor([1.0, 0, 0, 0, 0]).view(1, 1, 1, 5)
+    assert filled(one, known).eq(3).all()
