@@ -294,7 +294,7 @@ assert above == [True, False, True, True]
 #
 # $$\boxed{\;\begin{aligned}-\log p_\theta(x_0) \;\le\;& \underbrace{\mathrm{KL}\big(q(x_T\mid x_0)\,\|\,p(x_T)\big)}_{L_T} \;+\; \underbrace{\mathbb E\big[-\log p_\theta(x_0\mid x_1)\big]}_{L_0}\\ &+\; \sum_{t=2}^T \underbrace{\mathbb E\,\mathrm{KL}\big(q(x_{t-1}\mid x_t,x_0)\,\|\,p_\theta(x_{t-1}\mid x_t)\big)}_{L_{t-1}}\end{aligned}\;}\quad\text{(equation 5)}$$
 #
-# - $L_T$: what is left of the picture at $T$. It has no network.
+# - $L_T$: what is left of the picture at $T$. It contains no network.
 # - $L_{t-1}$: the model's reverse step against the one with $x_0$ known. Both are Gaussians: closed form.
 # - $L_0$: the last step, to the picture itself.
 #
@@ -504,8 +504,7 @@ plots.show(
 # %% [markdown]
 # ## 6 · Play: sampling, frame by frame
 #
-# Eight noises become eight digits, in 125 ancestral steps. Above is $x_t$, below the prediction $\hat x_0$ from the time before. **When is it decided which digit it becomes?** Choose a column,
-# and find the first frame where you are sure.
+# Eight noises become eight digits, in 125 ancestral steps. Above is $x_t$, below the prediction $\hat x_0$ from the time before. **When is it decided which digit it becomes?** Find the first frame where you are sure.
 
 # %%
 frames, labels = [], []
@@ -523,7 +522,7 @@ widgets.Filmstrip(
 )
 
 # %% [markdown]
-# How many of 100 samples already have their final class in the prediction? The classifier reads the class.
+# How many of 100 samples already have their final class in the prediction?
 
 # %%
 states = [*generate(clipped, 100, steps=50, seed=4)]
@@ -543,7 +542,7 @@ print(f"the first prediction differs from the mean digit by {gap:.2%} of the dig
 assert shares[middle] > 0.75 and gap < 0.01
 
 # %% [markdown]
-# Is it really decided then? We go on from $x_t$ at that time with other noise:
+# Is it really decided then? We go on from that $x_t$ with other noise:
 
 # %%
 here = states[chosen[middle] - 1]  # what that prediction was made from
@@ -558,7 +557,7 @@ print(f"from t = {here.t} on with other noise, {texts} end in the same class")
 assert here.t == times[middle] and min(same) > 0.75
 
 # %% [markdown]
-# The first prediction is the same for all: the average of all digits. For over eight of ten samples the first half of sampling decides the class: other noise in the second half does not change it.
+# The first prediction is the same for all: the average digit. For over eight of ten samples the first half of sampling decides the class: other noise in the second half does not change it.
 #
 # ## 7 · Train it
 #
@@ -624,7 +623,7 @@ assert levels["memorizer"] > 0.5 * seen[-1][1]
 
 # %% [markdown]
 # (The loss is the mean squared error in $x_0$.) No network can remove
-# most of what is left: $x_t$ does not determine $x_0$. So **a small change of the loss can be a large change of the samples** (the table of section 7.2). Below, beside it: the shipped network, trained by the same recipe with 12,000 updates.
+# most of what is left: $x_t$ does not determine $x_0$. So **a small change of the loss can be a large change of the samples** (the table of section 7.2). Below, beside it, the shipped network: the same recipe, 12,000 updates.
 
 # %%
 rows = {"just now": MapX0(kept[updates][1], clip), "shipped": clipped}
@@ -1327,11 +1326,11 @@ quiz.ask(
 # - If $x_0$ is known, the reverse step is a Gaussian: $\tilde\mu=c_1x_0+c_2x_t$, variance $\tilde\beta$. For its mean, put in the best prediction of $x_0$.
 # - The bound is a sum of KL divergences of Gaussians. With the variance fixed, each is a weighted squared error in $\varepsilon$; with all weights 1 it is $L_{\text{simple}}$.
 # - The noise prediction is a score: $\nabla\log q(x_t)=-\mathbb E[\varepsilon\mid x_t]/\sqrt{1-\bar\alpha_t}$.
-# - Clip the prediction; derive everything from the clipped one. Average the weights, with warm-up. Respace by ratios of $\bar\alpha$, and give the network the original time.
+# - Clip the prediction; derive everything from the clipped one. Average the weights, with warm-up. Respace by ratios of $\bar\alpha$; give the network the original time.
 # - The variance of a step matters most for pictures when steps are few; for bits also with a thousand.
 #
 # **Next.** A thousand network calls for a picture are many. Lesson 04 samples *this very network* in twenty steps.
 #
-# **References.** Ho et al., *Denoising Diffusion Probabilistic Models*, 2020 · Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, 2021
-# (learned variance, respacing) · Song and Ermon, *Estimating Gradients of the Data Distribution*, 2019 (scores) · Efron, *Tweedie's Formula*, 2011 · Salimans and Ho, *Progressive Distillation*, 2022 (v) · Sohl-Dickstein et al., *Nonequilibrium Thermodynamics*, 2015
-# (the bound) · Bao et al., *Analytic-DPM*, 2022 · Ronneberger et al., *U-Net*, 2015.
+# **References.** Ho et al., *Denoising Diffusion Probabilistic Models*, NeurIPS 2020 · Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, ICML 2021
+# (learned variance, respacing) · Song and Ermon, NeurIPS 2019 (scores) · Efron, JASA 2011 (Tweedie's formula) · Salimans and Ho, ICLR 2022 (v) · Sohl-Dickstein et al., ICML 2015
+# (the bound) · Bao et al., ICLR 2022 (Analytic-DPM) · Ronneberger et al., MICCAI 2015 (U-Net).
