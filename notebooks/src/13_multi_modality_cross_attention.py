@@ -435,7 +435,7 @@ for kind, named in scores_of.items():
 assert strict["random", "CLIP, lesson 07"] > strict["random", "MMCA, shipped"] + 20
 
 # %% [markdown]
-# The matcher loses at pictures with three objects: 40 % against 87 %. Its scores of *different captions* are not on one level. A short caption such as "two things" scores high with many pictures, also where it is false (a *hub*). Now subtract from each caption's scores the mean of its five best ("leveled"). The matcher then finds 93.5 %, about as many as CLIP. (This uses the whole gallery.) We did not test the reason. CLIP compares more captions in training, and saw 460,800 pictures, the matcher 10,000.
+# The matcher loses at pictures with three objects: 40 % against 87 %. Its scores of *different captions* are not on one level. A short caption such as "two things" scores high with many pictures, also where it is false (a *hub*). Now subtract from each caption's scores the mean of its five best ("leveled"). The matcher then finds 93.5 %, about as many as CLIP. (This uses the whole gallery.) We did not test why. In training, CLIP compares more captions, and saw 460,800 pictures; the matcher saw 10,000.
 #
 # Here are the paper's results beside ours, R@1 / R@5 / R@10 in %. Theirs are about photographs and ours about drawings. So compare only which direction is easier, and what a larger gallery does:
 #
@@ -448,7 +448,7 @@ assert strict["random", "CLIP, lesson 07"] > strict["random", "MMCA, shipped"] +
 #
 # (The paper's rows as listed in Paranioar's *Cross-modal Retrieval Tutorial*, performance.md. Standard errors of our R@1: 3.5 and 2.0 points.)
 #
-# In the paper, picture → sentence is easier. (Any of five captions counts there. If only the first may count, our R@1 falls from 78.5 to 42.0 %.) For our matcher the two directions are equal within two standard errors. A gallery five times as large is much harder, so never compare R@1 at different sizes.
+# In the paper, picture → sentence is easier. (Any of five captions counts there. If only the first may count, our R@1 falls from 78.5 to 42.0 %.) For our matcher, the two directions differ by less than two standard errors. A gallery five times as large is much harder, so never compare R@1 at different sizes.
 #
 # ### 7.2 Self, cross, both
 #
@@ -524,7 +524,7 @@ assert all(part[name][3] < 0.6 for name in ("left of, right of", "above, below")
 #
 # We think that training matters more. Without look-alikes in the batches, the loss hardly depends on the order of words (lesson 07, sections 8.1 and 8.2). But look-alikes are not enough: the small matchers of section 7.2 had them, and are right in 42 to 64 %. The shipped matcher also reads plain captions of the test's form, such as "a red star left of a moon". Without these, a trial was still at 48 to 54 % after 1,100 to 1,500 batches; with them, at 98 % after 1,800. So this test compares two trainings as much as two architectures.
 #
-# Do the words attend to the objects that they name? For each noun, we count how often the strongest region is the right one (the *pointing game*):
+# Do the words attend to the objects that they name? For each noun of the left-right sentences, we count how often the strongest region is the right one (the *pointing game*):
 
 # %%
 drawn, right, _ = matching.swapped(400, seed=71)["left of, right of"]
@@ -588,7 +588,7 @@ assert recalls_at[-1] > recalls_at[4] > recalls_at[0] + 15
 assert by_clip[1] > recalls_at[-1] + 3
 
 # %% [markdown]
-# With K = 1, nothing can change, so R@1 is that of the cheap score. With K = 20, a tenth of the passes gives most of the gain. A right picture that the cheap score puts beyond K is lost, so the cheap score must be good, too. CLIP needs no joint pass either, and is a better first stage here. With its best two, R@1 is higher than with all 200 scored jointly.
+# With K = 20, a tenth of the passes gives most of the gain. A right picture that the cheap score puts beyond K is lost, so the cheap score must be good, too. CLIP needs no joint pass either, and is a better first stage here. With its best two, R@1 is higher than with all 200 scored jointly.
 #
 # ## 8 · Break it
 #
