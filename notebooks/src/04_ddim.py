@@ -139,7 +139,7 @@ show_source(Denoiser.loss, docstring=False)
 #
 # $$\boxed{\;x_s = \sqrt{\bar\alpha_s}\,x_0 + \sqrt{1-\bar\alpha_s-\sigma^2}\;\underbrace{\frac{x_t-\sqrt{\bar\alpha_t}\,x_0}{\sqrt{1-\bar\alpha_t}}}_{\varepsilon} + \sigma z\;}\qquad 0\le\sigma^2\le 1-\bar\alpha_s \qquad\text{(DDIM, equation 7)}$$
 #
-# **Claim.** If $q(x_t|x_0)$ is right, so is $q(x_s|x_0)$, for every such $\sigma$. **Proof.** Work in one pixel, and write $y = x_s-\sqrt{\bar\alpha_s}\,x_0$ and
+# **Claim.** If $q(x_t|x_0)$ is right, so is $q(x_s|x_0)$, for every such $\sigma$. **Proof.** For one pixel, write $y = x_s-\sqrt{\bar\alpha_s}\,x_0$ and
 # $a=\sqrt{1-\bar\alpha_s-\sigma^2}$. Given $\varepsilon$, $y$ is $\mathcal N(a\varepsilon,\sigma^2)$. We integrate over $\varepsilon$:
 #
 # $$q(y|x_0)\;\propto\;\int \exp\Big(-\tfrac12\Big[\frac{(y-a\varepsilon)^2}{\sigma^2}+\varepsilon^2\Big]\Big)\,d\varepsilon .$$
@@ -249,7 +249,7 @@ for eta in (1.0, 0.5, 0.0):
     assert abs(fitted[0] - A) < 0.02 and abs(fitted[1] - B) < 0.02
 
 # %% [markdown]
-# Only at $\eta=1$ is $B = 0$. For every smaller $\eta$, the forward process depends on $x_0$: **same marginals, but not a Markov chain.** This costs nothing, since nobody runs that process. (The paper's *implicit* model is $\eta=0$: there the sample is a fixed function of $x_T$.)
+# Only at $\eta=1$ is $B = 0$. For every smaller $\eta$, the forward process depends on $x_0$: **same marginals, but not a Markov chain.** This costs nothing, since nobody runs that process.
 #
 # ### 3.4 Which member is DDPM?
 #
@@ -258,7 +258,7 @@ for eta in (1.0, 0.5, 0.0):
 # $$1-\bar\alpha_s-\tilde\beta=(1-\bar\alpha_s)\,\frac{(1-\bar\alpha_t)-(1-\alpha)}{1-\bar\alpha_t}=(1-\bar\alpha_s)\,\frac{\alpha-\alpha\bar\alpha_s}{1-\bar\alpha_t}=\frac{\alpha\,(1-\bar\alpha_s)^2}{1-\bar\alpha_t}.$$
 #
 # In the box, $x_t$ is multiplied by the root of this over $\sqrt{1-\bar\alpha_t}$, which is $\sqrt\alpha\,(1-\bar\alpha_s)/(1-\bar\alpha_t)$. This is its coefficient in DDPM's posterior mean.
-# Put $x_t=\sqrt{\bar\alpha_t}\,x_0$: both means give $\sqrt{\bar\alpha_s}\,x_0$. So the coefficients of $x_0$ are equal too. Hence **DDPM is the member with $\sigma^2=\tilde\beta$**. We scale all others by it:
+# Put $x_t=\sqrt{\bar\alpha_t}\,x_0$: both means give $\sqrt{\bar\alpha_s}\,x_0$. So the coefficients of $x_0$ are equal too. Hence **DDPM is the member with $\sigma^2=\tilde\beta$**. The $\sigma$ of each other member is a multiple of this one:
 #
 # $$\boxed{\;\sigma(\eta)=\eta\,\sqrt{\frac{1-\bar\alpha_s}{1-\bar\alpha_t}}\sqrt{1-\frac{\bar\alpha_t}{\bar\alpha_s}}\;}\qquad\eta=1:\text{ DDPM},\quad\eta=0:\text{ no new noise}\qquad\text{(equation 16)}$$
 #
@@ -563,7 +563,7 @@ plots.show(
 )
 
 # %% [markdown]
-# In ten steps $\hat\sigma$ is the worst. The order of the others depends on the training seed: here $\eta=0.5$ is first; with each of three other training seeds (not shown) $\eta=0$ was first. In a hundred steps the differences are within the noise of the measurement.
+# In ten steps $\hat\sigma$ is the worst. The order of the others depends on the training seed: here $\eta=0.5$ is first; with each of three other seeds (not shown) $\eta=0$ was first. In a hundred steps the differences are within the noise of the measurement.
 #
 # ## 7 · Measure
 #
@@ -584,7 +584,7 @@ ddim_table.show("FID, S =", [10, 20, 50, 100, 1000], PAPER)
 # %% [markdown]
 # ### 7.1 The sampler alone, exactly
 #
-# Such a table mixes two errors: the network's and the sampler's. First the sampler's alone, with a perfect network. The data are Gaussian, with the covariance *of our digits*. Along a principal direction of variance $\lambda$ the best prediction is $\hat x_0=g\,x_t$ with
+# Such a table mixes the errors of the network and the sampler. First the sampler alone, with a perfect network. The data are Gaussian, with the covariance *of our digits*. Along a principal direction of variance $\lambda$ the best prediction is $\hat x_0=g\,x_t$ with
 # $g=\sqrt{\bar\alpha_t}\lambda/(\bar\alpha_t\lambda+1-\bar\alpha_t)$.
 #
 # So every step multiplies the variance $v$ of the samples by a number and adds $\sigma^2$. The Fréchet distance between the true and the sampled Gaussian is $\sum(\sqrt\lambda-\sqrt v)^2$, here divided by $\sum\lambda$.
@@ -794,15 +794,15 @@ for name in ("η = 1", "σ̂"):
 # %% [markdown]
 # All rows of a run start from the same noises, so we compare run by run. We read two standard errors as an effect. Of 52 comparisons, four or five reach that by chance, so those between 2 and 3 are *weak*.
 #
-# - **As in the paper:** up to 20 steps, more steps help every sampler. $\eta=0.5$ and $\eta=1$ in 5 steps are behind $\eta=0$ in both distances, and so is $\eta=1$ in 10 steps (weakly in the features). So is $\eta=0.2$ in 5 steps, weakly in the features.
-# - **Not as in the paper:** with 5 steps $\hat\sigma$ is ahead of $\eta=0$ in pixels and behind it in the features. A part of the gain is that its mean picture is nearer to the real one. With 10 steps it is level in pixels and still behind in the features.
+# - **As in the paper:** up to 20 steps, more steps help every sampler. In both distances, $\eta=0.2$, 0.5 and 1 in 5 steps, and 1 in 10 steps, are behind $\eta=0$ (the first and the last weakly in the features).
+# - **Not as in the paper:** with 5 steps $\hat\sigma$ is ahead of $\eta=0$ in pixels and behind it in the features. A part of the gain in pixels is that its mean picture is nearer to the real one. With 10 steps it is level in pixels and still behind in the features.
 # - **From 20 steps on:** every member, and $\hat\sigma$, lies within three standard errors of $\eta=0$. $\eta=1$ is weakly behind in pixels at 20 steps; at 50, all but $\eta=0.2$ are weakly ahead in the features.
 # - **The second-order solver** is ahead of $\eta=0$ in both distances at every number of steps, at the same cost.
 # - **Trailing times** help $\eta=0$ in 5 steps in both distances, in 10 and 20 steps in pixels only. In 20 they are behind in the features.
 #
 # **Is DDIM in 20 steps as good as DDPM?** Not quite: DDPM ($\eta=1$) in 50 steps is ahead of it in both distances. It is ahead of the second-order solver in 20 steps in the features only, and weakly. In 1000 steps (one run) DDPM scores about as in 50. (A distance may fall below the floor: the network was trained on the reference, too.)
 #
-# Why is $\hat\sigma$ less bad here than in the paper? At $t=1$ the picture should hold noise of standard deviation $\sqrt{1-\bar\alpha_1}$. What does it hold?
+# Why is $\hat\sigma$ less bad here than in the paper? At $t=1$ the picture should hold noise of standard deviation $\sqrt{1-\bar\alpha_1}$. How much does it hold?
 
 # %%
 allowed, times = (1 - network.schedule.alpha_bar[1]).sqrt(), network.schedule.timesteps(10)
@@ -816,7 +816,7 @@ for name in ("η = 0", "η = 1", "σ̂"):
 assert grain["σ̂"] > 20 * allowed and grain["σ̂"] > 5 * grain["η = 0"]
 
 # %% [markdown]
-# $\hat\sigma$ arrives with more than twenty times the allowed noise. (What the last step removes beyond that at $\eta=0$ and 1 is the network's error.) The last step returns $\hat x_0$: our network predicts the *picture*, and so removes most of this noise. The paper's network predicts $\varepsilon$. We think that there the noise stays: $\hat\varepsilon$ of variance 1 at $t=1$ removes only 0.01.
+# $\hat\sigma$ arrives with more than twenty times the allowed noise. The last step returns $\hat x_0$, and our network, trained to predict the *picture*, removes most of it. The paper's network predicts $\varepsilon$. We think that there the noise stays: $\hat\varepsilon$ of variance 1 at $t=1$ removes only 0.01.
 #
 # ### 7.3 One noise, many step counts
 #
@@ -915,7 +915,7 @@ assert lost <= 2 and errors[100].max() > 0.5 * errors[100].sum() and 0.5 < code.
 assert spreads[25] > 1.1 and abs(spreads[100] - 1) < 0.03
 
 # %% [markdown]
-# The error falls with $S$, as in the paper. At 100 steps one digit of the sixty is still lost, which makes up most of the mean. The codes have standard deviation 0.69, not 1: a clean picture has no noise at $t=25$, and the way up adds none. If we add that noise first, the codes have 1.16; with the noise of $t=100$, 1.01. We think that the reason is the network's error: nearly as large as the noise at $t=25$, a quarter of it at $t=100$.
+# The error falls with $S$, as in the paper. At 100 steps one lost digit of the sixty makes up most of the mean. The codes have standard deviation 0.69, not 1: a clean picture has no noise at $t=25$, and the way up adds none. If we add that noise first, the codes have 1.16; with the noise of $t=100$, 1.01. We think that the reason is the network's error: nearly as large as the noise at $t=25$, a quarter of it at $t=100$.
 #
 # The way up evaluates the network at the *lower* end of each step, the way down at the upper end. The shorter the steps, the less the two differ. This section uses `trained`, not `network`: what is clipped on the way up is lost.
 #
@@ -1323,7 +1323,7 @@ checks.encode(encode)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Drop the 0 and turn the list around: `rising = [t for t in times if t > 0][::-1]`. In each step from `t` up to `u`, call the denoiser with the time where $x$ *is*. Then it is the DDIM step with $\eta=0$: $x_u=\sqrt{\bar\alpha_u}\,\hat x_0+\sqrt{1-\bar\alpha_u}\,\hat\varepsilon$.
+# `rising = [t for t in times if t > 0][::-1]`. In each step from `t` up to `u`, call the denoiser with the time where $x$ *is*, then take the DDIM step with $\eta=0$: $x_u=\sqrt{\bar\alpha_u}\,\hat x_0+\sqrt{1-\bar\alpha_u}\,\hat\varepsilon$.
 #
 # </details>
 
@@ -1429,8 +1429,8 @@ quiz.ask(
 # **What is still missing.** We get *some* digit, not the one we want. Lesson 05 changes $\hat\varepsilon$ with the gradient of a classifier.
 #
 # **References**
-# - Song et al., *Denoising Diffusion Implicit Models*, 2021. Equations 7, 12, 13, 14, 16; tables 1 and 2.
-# - Ho et al., *Denoising Diffusion Probabilistic Models*, 2020.
-# - Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, 2021. Section 4: long steps.
-# - Lu et al., *DPM-Solver++*, 2022. Algorithm 2: 2M.
-# - Lin et al., *Common Diffusion Noise Schedules and Sample Steps Are Flawed*, 2024. Table 2: trailing times.
+# - J. Song et al., *Denoising Diffusion Implicit Models*, ICLR 2021.
+# - Ho et al., *Denoising Diffusion Probabilistic Models*, NeurIPS 2020.
+# - Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, ICML 2021 (long steps).
+# - Lu et al., *DPM-Solver++*, 2022 (2M).
+# - Lin et al., *Common Diffusion Noise Schedules and Sample Steps Are Flawed*, WACV 2024 (trailing times).
