@@ -112,7 +112,7 @@ plots.show(
 # %% [markdown]
 # ## 2 · The idea
 #
-# Noising is a chain $x_0 \to x_1 \to \dots \to x_T$ of small steps that ends in noise. To generate, go back by **reverse steps**:
+# Noising is a chain $x_0 \to x_1 \to \dots \to x_T$ of small steps that ends in noise. To generate, go back by **reverse steps** (steps back):
 # given $x_t$, draw $x_s$, for $s < t$. Bayes' rule says how:
 #
 # $$q(x_s \mid x_t) \;=\; \frac{q(x_t \mid x_s)\; q(x_s)}{q(x_t)} .$$
@@ -675,7 +675,7 @@ assert near["shipped"].amin(1).mean() < among.amin(1).mean() - 0.2
 # ### 7.2 Averaged weights
 #
 # These samples did not use the optimizer's weights, but a running average (EMA): $\bar\theta \leftarrow d\,\bar\theta + (1-d)\,\theta$ after every update. It starts at *random*
-# weights. With $d = 0.999$, after 512 updates it still holds $0.999^{512} = 60\,\%$ of them. So labkit lets $d$ grow: $\min(d, \frac{1+n}{10+n})$.
+# weights. With $d = 0.999$, after 512 updates it still holds $0.999^{512} = 60\,\%$ of them. So labkit lets $d$ grow (warm-up): $\min(d, \frac{1+n}{10+n})$ after $n$ updates.
 #
 # We measure Fréchet distances to a random half of the digits, in the features of `classifier-digits`, divided by the variance of these features. The floor is the distance of as many digits
 # of the other half. Papers' FIDs use other features: compare orders, not values.
