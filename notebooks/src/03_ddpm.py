@@ -974,7 +974,7 @@ plots.show(
 )
 
 # %% [markdown]
-# (± is the standard error over 16 digits.) About nine tenths of the bits are spent on the last fifty steps, on fine grain. Too small a $\sigma^2$ raises the second cost of section 3.4, too large a one the first. **The analytic variance costs the same as the learned one, within the error,** without training. One $v$ for each time costs 0.003 more, about one standard error. So what counts here is the variance *at each time*.
+# (± is the standard error over 16 digits.) About nine tenths of the bits are spent on the last fifty steps; we think on fine grain. Too small a $\sigma^2$ raises the second cost of section 3.4, too large a one the first. **The analytic variance costs the same as the learned one, within the error,** without training. One $v$ for each time costs 0.003 more, about one standard error. So what counts here is the variance *at each time*.
 #
 # Do not compare these bits with a paper's: our digits
 # have 17 gray levels, and the network was trained on them.

@@ -563,7 +563,7 @@ plots.show(
 )
 
 # %% [markdown]
-# In ten steps $\hat\sigma$ is the worst. The order of the others depends on the training seed: here $\eta=0.5$ is first; with each of three other seeds (not shown) $\eta=0$ was first. In a hundred steps the differences are within the noise of the measurement.
+# In ten steps $\hat\sigma$ is the worst. Here $\eta=0.5$ is first; another training may give another order. In a hundred steps the differences are within the noise of the measurement.
 #
 # ## 7 · Measure
 #
