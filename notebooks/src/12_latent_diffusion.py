@@ -6,7 +6,7 @@
 # **Afterwards you can**
 # - say what an autoencoder keeps of a picture, and what is left for the diffusion model;
 # - derive its losses, and scale latents;
-# - train both stages, and read a sweep over $f$;
+# - train both stages, and read a sweep over the size of latents;
 # - show where each word is looked at, and change a picture by its words.
 #
 # **Before:** lesson 03 (KL divergence, training); lesson 06 (guidance); lesson 09 (GLIDE, attention to text, inpainting).
@@ -139,7 +139,7 @@ assert 0.3 < cost["latent diffusion"] / cost["GLIDE"] < 3
 # %% [markdown]
 # With these numbers of steps, both cost about the same (section 2.3 says why). Section 7 counts over many sentences, beside models of $64\times64$ pixels.
 #
-# What is wrong in the upper rows: one square (4) has a smear; 5 has three moons and no cross; the triangle (6) is not in the top left; the thing inside (7) is no heart. GLIDE's mistakes are of the same kinds.
+# What is wrong in the upper rows: one square (4) has a smear; 5 has three moons and no cross; the triangle (6) is not in the top left; the thing inside (7) is no heart. GLIDE's mistakes are similar; also, its 1 has a circle too many, and in its 7 the colors are exchanged.
 #
 # ## 2 · What an autoencoder keeps
 #
@@ -154,7 +154,7 @@ plots.show(latent_plot.two_stages(),
 # %% [markdown]
 # ### 2.1 Rate and distortion
 #
-# The factor $f$ says how many times smaller the latent's side is. Ours have $f$ channels, so each keeps half as many numbers as the one before. One more, *VQ*, rounds each place of an $f=4$ latent to one of 1,024 vectors (section 3.4). Five scenes, and what comes back:
+# The factor $f$ says how many times smaller the latent's side is. Ours have $f$ channels, so each keeps half as many numbers as the one before. One more, *VQ*, rounds the four numbers at each of the $16\times16$ **places** of an $f=4$ latent to one of 1,024 vectors (section 3.4). Five scenes, and what comes back:
 
 # %%
 rows = {"picture": pictures, "f = 2": again["f2"], "f = 4": again["f4"], "f = 8": again["f8"],
@@ -215,11 +215,11 @@ assert (
 )
 
 # %% [markdown]
-# In pixels all four are equally far. To this network the noise is about five times as far as the blur, and the blur about twice as far as the other two. With it as a **perceptual loss**, an autoencoder pays more for blur, beside a shift, than pixels would make it pay.
+# In pixels all four are equally far. To this network the noise is about five times as far as the blur, and the blur about twice as far as the other two. As a **perceptual loss**, it makes an autoencoder pay more for blur than for a shift of equal misfit.
 #
 # ### 2.3 What the diffusion model need not learn
 #
-# The decoder draws edges, stripes and shadows. The diffusion model decides what stands where, in which color, on $16\times16$ places, not $64\times64$. A call of the same U-Net costs far less on fewer places:
+# The decoder draws the pixels. The diffusion model decides what stands where, in which color and pattern, on $16\times16$ places, not $64\times64$. A call of the same U-Net costs far less on fewer places (milliseconds for each picture, four at a time):
 
 # %%
 net = model.config.net
@@ -243,13 +243,13 @@ for f, channels in ((1, 3), (2, 2), (4, 4), (8, 8)):
 assert milliseconds[1] > 4 * milliseconds[4] > 3 * milliseconds[8]
 
 # %% [markdown]
-# From $f=4$ to 8 less is gained. (Lesson 09's GLIDE saves in other ways: it folds squares of pixels into channels, and draws 32 pixels before 64.)
+# The first doublings of $f$ save most; from 4 to 8, only a few milliseconds are gained. (Lesson 09's GLIDE saves in other ways: it folds squares of pixels into channels, and draws 32 pixels before 64.)
 #
 # ## 3 · The autoencoder's losses
 #
 # $$L=\underbrace{|x-\hat x|+w_p\,d(x,\hat x)}_{\text{misfit}}+\underbrace{w_k\,\mathrm{KL}}_{\text{or the codebook's}}+\underbrace{\lambda\,w_d\cdot\big(-D(\hat x)\big)}_{\text{adversarial}}$$
 #
-# Our shipped autoencoders learned from $|x-\hat x|$ and the KL or codebook term only. The paper uses all four, for photographs.
+# Here and in section 3.2, *misfit* is this sum, not the root mean square of section 2.1. $w_p$, $w_k$ and $w_d$ are fixed weights; $\lambda$ adapts (section 3.2). Our shipped autoencoders learned from $|x-\hat x|$ and the KL or codebook term only. The paper uses all four, for photographs.
 #
 # ### 3.1 KL: a limit on a latent
 #
@@ -277,11 +277,11 @@ print(f"misfit of the mean's picture {draws[0]:.4f}, of a draw's {draws[1]:.4f}"
 assert abs(draws[0] - draws[1]) < 1e-3 and z.std() > 3 and spread < 0.02
 
 # %% [markdown]
-# The weight $w_k=10^{-6}$ is tiny, in the paper and here. So the latents are nowhere near $\mathcal N(0,1)$, and a draw is nearly its mean. Its derivatives, $\mu$ and $\sigma^2-1$ (by $\log\sigma$), can only keep the latents from growing, and $\sigma$ from shrinking, without bound.
+# The weight $w_k=10^{-6}$ is tiny, in the paper and here. The latents are nowhere near $\mathcal N(0,1)$, and a draw is nearly its mean. The KL's derivatives are $\mu$ (by $\mu$) and $\sigma^2-1$ (by $\log\sigma$). With such a weight they can only keep the latents from growing, and $\sigma$ from shrinking, without bound.
 #
 # ### 3.2 A discriminator, patch by patch
 #
-# $|x-\hat x|$ asks little of small details: a blurred edge costs few pixels. The paper lets a discriminator $D$ judge patches: one logit for each. It minimizes the **hinge loss** $\frac12\mathbb E\big[\max(0,1-D(x))+\max(0,1+D(\hat x))\big]$, and the autoencoder minimizes $-D(\hat x)$. Its weight adapts to the gradients at the decoder's last layer $W$:
+# $|x-\hat x|$ asks little of small details: a blurred edge costs few pixels. The paper lets a discriminator $D$ judge patches: one logit for each. It minimizes the **hinge loss** $\frac12\mathbb E\big[\max(0,1-D(x))+\max(0,1+D(\hat x))\big]$, and the autoencoder minimizes $-D(\hat x)$. The factor $\lambda$ of this term adapts to the gradients at the decoder's last layer $W$:
 #
 # $$\lambda=\frac{\lVert\nabla_W\,\text{misfit}\rVert}{\lVert\nabla_W(-D(\hat x))\rVert+10^{-4}},\qquad\text{without gradient itself.}$$
 
@@ -424,8 +424,8 @@ raw = z.std().item()
 paper, cosine = schedule.scaled_linear(), schedule.cosine()
 by_name = {"√-linear (the paper's)": paper, "cosine (ldm-scenes')": cosine}
 plots.show(latent_plot.signal_left(by_name, {"unit size": 1.0, f"raw, {raw:.1f}": raw}),
-           "Two panels, one for each schedule: the correlation falls from 1 to about 0 over t. For raw "
-           "latents it stays near 1 far longer, and in the paper's schedule it never reaches 0.")  # fmt: skip
+           "Two panels, one for each schedule: the correlation falls from 1 over t. For raw latents it stays "
+           "near 1 far longer. In the paper's schedule .31 is left of it at the end, in the cosine schedule 0.")  # fmt: skip
 eps = torch.randn(z.shape, generator=seeded())
 left = {}
 print("correlation of a latent and its noisy version, paper's schedule:")
@@ -450,7 +450,7 @@ assert (
 )
 
 # %% [markdown]
-# Noise changes raw latents little until late. At $t=500$ their correlation is still .95, and of unit size about .5. For most of the times it is above .9: we think that these teach little. And at $t=1000$ of the paper's schedule, .31 is left, where sampling begins from pure noise.
+# Noise changes raw latents little until late. In the paper's schedule, at $t=500$, their correlation is still .95, and of unit size about .5. Raw, it is above .9 for 61 % of all times. We think that these times teach little. And at $t=1000$, .31 is left, where sampling begins from pure noise.
 #
 # The remedy is one number. Latents are multiplied by $1/\operatorname{std}(z)$ of the *first training batch*, and divided by it before the decoder. (One for all channels, as in the paper's code. Their means differ, so it leaves three of ours at half of the noise's size.)
 
@@ -568,7 +568,8 @@ SIX = [0, 1, 2, 3, 8, 12]  # of the 13 combinations
 shown = torch.cat([made[SIX] for made, *_ in grown.values()])
 plots.show(plots.image_grid(shown, columns=6, rows=[f"{n} updates" for n in grown],
                             titles=[" ".join(small.KNOWN[k]) for k in SIX]),
-           "Six sentences, painted after 30, 120 and 240 updates.")  # fmt: skip
+           "Six sentences, painted after 30, 120 and 240 updates: first nearly all yellow blobs, then blobs of "
+           "the right colors, at the end some of the right shapes.")  # fmt: skip
 for n, (_, color, shape, _) in grown.items():
     print(f"after {n:3} updates: color {color:.0%}, shape {shape:.0%} of 26 pictures")
 print(f"scale, measured on the first batch: {trained_here.scale.item():.3f}")
@@ -576,15 +577,15 @@ _, color, shape, _ = grown[UPDATES]
 assert color > 0.9 and shape > 0.6
 
 # %% [markdown]
-# (By chance, about a quarter of each is right. A picture is read as the most similar real one.) The colors are right sooner than the shapes, and not all shapes are: at the end you can recognize the moons and the triangle, but the red cross is a disc. All edges are soft.
+# (By chance, about a quarter of each is right. A picture is read as the most similar real one.) The colors are right sooner than the shapes. At the end you can recognize the moons, the triangle and the green cross, but the red circle and the red cross look alike. All edges are soft.
 #
 # ## 7 · Measure
 #
 # ### 7.1 The sweep over f
 #
-# `benchmarks/latent_table.py` trained one model for each $f$, all for about the same time. They differ in their latents, and in one more level of the U-Net for each doubling of the side. *Pixels, folded by 4* has squares of $4\times4$ pixels as channels, without any autoencoder. *Not scaled* has the latents of $f=4$ as they come.
+# `benchmarks/latent_table.py` trained one model for each $f$, all for about the same time. ($f=1$: the pixels themselves.) They differ in their latents, and in one more level of the U-Net for each doubling of the side. *Pixels, folded by 4* has squares of $4\times4$ pixels as channels, without any autoencoder. *Not scaled* has the latents of $f=4$ as they come; `labkit`'s refusal was switched off for it.
 #
-# *Parts*: the share of what is said that the reader finds (.24 with the sentences of other scenes); *valid*: of pictures that look like a scene; *distance*: the Fréchet distance to real pictures in the reader's features.
+# *Parts*: the share of what is said that the reader finds (.24 with the sentences of other scenes); *valid*: the share of pictures that could be a scene; *distance*: the Fréchet distance to real pictures in the reader's features (smaller is better).
 
 # %%
 stored = latent_table.stored()  # by benchmarks/latent_table.py
@@ -620,7 +621,8 @@ plots.show(latent_plot.over_f(
     {name: {row[4:]: latent_table.column(sweep, row, name) for row in SWEPT}
      for name in ("training pictures/s", "parts", "valid", "distance")}),
     "Four panels over f = 1, 2, 4, 8: training pictures a second, the share of parts shown, the share of "
-    "valid scenes, and the distance to real pictures.")  # fmt: skip
+    "valid scenes, and the distance to real pictures. The first rises with f; parts are nearly equal; valid is "
+    "highest at 8; the distance is by far the largest at 1.")  # fmt: skip
 far = {row: latent_table.column(sweep, row, "distance").item() for row in sweep["rows"]}
 assert far["f = 1"] > 3 * far["f = 2"] and far["f = 2"] > 1.5 * max(far["f = 4"], far["f = 8"])
 assert far["pixels, folded by 4"] > 8 * far["f = 4"] and far["f = 4, not scaled"] > 2 * far["f = 4"]
@@ -629,13 +631,15 @@ for name, least in (("training pictures/s", 6), ("sampled pictures/s", 12)):
     assert faster > least
 
 # %% [markdown]
-# In about the same time, $f=4$ sees more than six times as many pictures as $f=1$, and it draws more than twelve times as many a second. *Distance* is by far the largest at $f=1$, then at 2. Between 4 and 8 *valid* and *distance* disagree. *Parts* lie a little above the floor (a standard error is .04), and decide little. So we see one side of the paper's U, the slow start of small $f$. The other side, too large $f$, we do not see. All are far from trained, one training each.
+# In about the same time, $f=4$ sees more than six times as many pictures as $f=1$, and it draws more than twelve times as many a second. *Distance* is by far the largest at $f=1$. The rest is less certain. Each row is one training, of 72 pictures. Three sets of 100 *real* pictures have distances of .02 to .06 (section 7.2), and another, somewhat longer training of $f=8$ had .035, not .11. So 4 and 8 do not differ in *distance*, and 2 is behind them only in this run. *Valid* is highest at 8 (.21; its standard error is .05). *Parts* lie near the floor (a standard error is .04).
 #
-# *Pixels, folded by 4* cost about as much as $f=4$, with nine times its distance: so the autoencoder seems to give more than fewer places. *Not scaled* has five times the distance of $f=4$.
+# In the paper, quality over $f$ is a U: small $f$ learns slowly, and too large $f$ loses details. We see the slow start, at $f=1$. The other side we do not see. All these models are far from fully trained.
+#
+# *Pixels, folded by 4* cost about as much as $f=4$, with nine times its distance: so the autoencoder seems to give more than fewer places. *Not scaled* has five times the distance of $f=4$; in *valid* the two do not differ (.10 and .04).
 #
 # ### 7.2 Beside the model of pixels
 #
-# The shipped `ldm-scenes` beside GLIDE's cascade. *Shuffled* compares each picture with another's sentence: the floor. *Real* pictures are the ceiling.
+# The shipped `ldm-scenes` beside GLIDE's cascade. *Whole* is the share of sentences of which every part is shown. *Shuffled* compares each picture with another's sentence: the floor. *Real* pictures are the ceiling.
 
 # %%
 models = stored["models"]
@@ -666,7 +670,7 @@ rates = [latent_table.column(models, row, "sampled pictures/s").mean() for row i
 assert 1.3 < rates[0] / rates[1] < 1.6
 
 # %% [markdown]
-# Nothing but the speed differs by two standard errors, and the speed is a matter of steps: GLIDE's upsampler makes its usual 27 here, and 6 in section 1, where both cost the same. Both show about .77 of the parts, far above the floor, but less than half of the whole sentences. So at 64 pixels we measure no advantage over a folded cascade.
+# Nothing but the speed differs by two standard errors, and the speed is a matter of steps: GLIDE's upsampler makes its usual 27 here, and 6 in section 1, where both cost the same. Both show about .77 of the parts, far above the floor, but less than half of the sentences as a whole. So at 64 pixels we measure no advantage over a folded cascade.
 #
 # ### 7.3 The autoencoders, and the paper's numbers
 
@@ -689,12 +693,12 @@ assert (
 )
 
 # %% [markdown]
-# The misfit grows with $f$, as in the paper. Of all scenes the reader sees .985 correctly at $f=8$, .995 at $f=4$, and .997 of real pictures. (Our PSNR is higher: scenes are simpler, and our latents have more channels.)
+# The misfit grows with $f$, as in the paper. Of all scenes the reader sees .985 correctly at $f=8$, .995 at $f=4$, and .997 of real pictures. (Our PSNR is higher. We think: scenes are simpler than photographs, and at $f=4$ and 8 our latents have more channels.)
 #
 # | paper's claim | where | ours |
 # |---|---|---|
 # | after 2 million steps each, $f=8$ is 38 FID better than $f=1$ | section 4.1, figure 6 | after about equal time, distance .11 against 1.2 (7.1) |
-# | $f=4$ to 16 are best, $f=1$ and 2 learn slowly, $f=32$ saturates | figure 6 | in distance, $f=4$ and 8 are ahead of 1 and 2 (one training each) |
+# | $f=4$ to 16 are best, $f=1$ and 2 learn slowly, $f=32$ saturates | figure 6 | in distance, $f=2$, 4 and 8 are ahead of 1 (one training each); between them nothing is certain |
 # | $f=4$ needs 271 V100-days where ADM needs 916, and draws .7 pictures a second where ADM draws .12 | table 18 | beside GLIDE's cascade, not ADM: no advantage (7.2) |
 # | unscaled latents have too high a signal-to-noise ratio, which hurts larger pictures | sections 4.3.2, D.1 | distance .46 against .09 (7.1) |
 #
@@ -712,12 +716,13 @@ maps = [over_words(over_text(looked, 64)[0], sentence, model.tokenizer) for _, l
 plots.show(glide_plot.over_sentence([state.pictures[0] for state, _ in picked], [each.maps for each in maps],
                                     maps[0].words, rows=[f"t = {state.t}" for state, _ in picked]),
            "What a picture looks like after 2, 9 and 25 steps, and for each word of its sentence where "
-           "it is looked at.")  # fmt: skip
+           "it is looked at. At the end there are a red moon, a red star and a blue star; the map of red is "
+           "bright at both red things, that of blue at the blue star.")  # fmt: skip
 others = [each.others.mean().item() for each in maps]
 print("weight of begin, end and padding:", ", ".join(f"{share:.0%}" for share in others))
 
 # %% [markdown]
-# The picture does not follow the sentence: the moon is red, and a star is blue. At $t=0$, *red* is looked at from both red things, and *blue* from the blue star.
+# The picture does not follow the sentence: the moon is red, and there is a blue star too many. At $t=0$, *red* is looked at from both red things, and *blue* from the blue star.
 #
 # Play: point at a word, and move through the steps. When does a word find its place? Which words have none?
 
@@ -725,7 +730,7 @@ print("weight of begin, end and padding:", ", ".join(f"{share:.0%}" for share in
 AttentionExplorer(model, sentence, steps=15, scale=SCALE, seed=1, eta=1.0)
 
 # %% [markdown]
-# Does a map show where the thing is? We take real scenes of two things, with sentences such as "the red star and the blue moon". How often do the places of its own thing give a word more weight than those of the other?
+# Does a map show where the thing is? We take real scenes of two things, with sentences such as "the red star and the blue moon". How often does a word get more weight from the places of its own thing than from those of the other?
 
 # %%
 drawn = scenes.draw(600, 17)
@@ -755,11 +760,11 @@ assert prefers["color"] > 0.9 and 0.5 < prefers["noun"] < prefers["color"] - 0.1
 
 
 # %% [markdown]
-# A color word gets more weight from its own thing in all 120 cases, a noun in about three of four (± 4 points if the cases are independent). Lesson 09 found the same order. And about two thirds of the weight goes to the begin, the end and the padding, which are no words (section 8.3 shows what they say).
+# A color word gets more weight from its own thing in all 120 cases, a noun in about three of four (± 4 points if the cases are independent). Lesson 09 found the same order. In the picture above, about two thirds of the weight goes to the begin, the end and the padding, which are no words (section 8.3 shows what they say).
 #
 # ### 8.2 Change the words, keep the maps
 #
-# In **prompt-to-prompt** (Hertz et al. 2022) two samplings begin from the same noise. In a first share of the steps, the second one looks where the first one looked. Only the values come from its own words. In a guided batch only the half with the sentence is changed.
+# In **prompt-to-prompt** (Hertz et al. 2022) two samplings begin from the same noise. During the first steps (a *share* of all), the second one uses the maps of the first one. Only the values come from its own words. In a guided batch only the half with the sentence is changed.
 
 # %%
 show_source(prompt_to_prompt.looking, docstring=False)
@@ -814,11 +819,11 @@ assert kept[0.8][0] > 0.8 and kept[0.8][2] > 0.8 and kept[0.8][2] - kept[0.0][2]
 
 
 # %% [markdown]
-# With the same noise alone, most things move. With the maps held, all but one of 12 stay where they were, and the new color comes in all. What the sentence leaves open, such as pattern and background, still changes, and once (blue → yellow) a second thing comes. The other differences are within two standard errors.
+# With the same noise alone, most things move. With the maps held, all but one of 12 stay where they were, and the new color comes in all. What the sentence leaves open, such as pattern and background, can still change, and in one of the five shown (blue → yellow) a second thing comes. The other differences are within two standard errors.
 #
 # ### 8.3 What the picture depends on
 #
-# A map shows where a word is looked at, not what depends on it. So we take columns of the maps away: one word's by `reweight`, or all but some by `edited`. Then each row is made to sum to 1 again.
+# A map shows where a word is looked at, not what depends on it. So we take columns of the maps away: one word's by `reweight`, or all but some by `edited`. After `edited`, the weights of each place are made to sum to 1 again; after `reweight`, as in the paper, they are not.
 
 
 # %%
@@ -849,7 +854,8 @@ columns = [
 names = list(next(iter(left.values())))
 plots.show(plots.image_grid(torch.cat(columns), columns=4, rows=names),
            "Two pictures of a large striped blue heart and two of a small green square, in four rows, "
-           "by what the places may look at.")  # fmt: skip
+           "by what the places may look at: all; all but the color, which changes; the words alone, with too "
+           "many or too large things; the padding alone, with blue hearts, a red and a blue square.")  # fmt: skip
 found = {}
 for text, ways in left.items():
     for name, made in ways.items():
@@ -870,7 +876,7 @@ assert found[square, "words only"] >= 3 and found[square, "padding only"] <= 1
 
 
 # %% [markdown]
-# (An example of eight pictures, no measurement. The row *× 0* is not normalized again.) Without its color word, the heart keeps its form, stripes and place, and takes any color. So does the square. But with the padding alone, without *all* words, the heart is blue again; the square is not green. With the words alone, the colors are right, but the hearts become too large and too many. So the text transformer writes the sentence into the words *and* into the padding.
+# (An example of eight pictures in each way, no measurement.) Without its color word, the heart keeps its form, stripes and place, and takes another color. The square, too, loses its green. But with the padding alone, without *all* words, the heart is blue again; the square is not green. With the words alone, most things have the right color, but three of the four pictures have too many, and one heart is far too large. So the text transformer writes the sentence into the words, and parts of it into the padding, too: here the heart's color, but not the square's.
 
 # %% [markdown]
 # ## 9 · Beside the latents
@@ -906,7 +912,9 @@ for name, each in filled.items():
 assert jump["beside filling"] < 1.6 * jump["real"] < jump["beside gray"] / 2
 
 # %% [markdown]
-# The first way shows a seam. Its jump is five times that of real pictures, for the known latents at the seam were encoded beside gray. Encoded beside the filling, they jump nearly as real pictures do. An encoder's places see their neighbors (section 4.1): what is erased must look like something.
+# The first way shows a seam. Its jump is five times that of real pictures, for the known latents at the seam were encoded beside gray. Encoded beside the filling, they jump nearly as real pictures do. An encoder's places see their neighbors (section 4.1): so do not show them a gray half.
+#
+# Both ways make mistakes in what they paint: in the second scene the heart is red, and there is a blue circle too many; the third has a square too many, the fifth a diamond.
 #
 # ### 9.2 Inpainting and super-resolution by concatenation
 #
@@ -918,7 +926,7 @@ show_source(LDM.beside, docstring=False)
 # %% [markdown]
 # ## 10 · Break it
 #
-# Three mistakes, and one that is none here, with 20 new sentences: latents are decoded without the division; $\hat z_0$ is clipped to $[-1,1]$ in each step; the sampler's schedule is not that of the training; the encoder's mean is diffused instead of a draw. The third is easily made: in the paper's code, "linear" means that $\sqrt\beta$ rises evenly.
+# Three mistakes, and one that is none here, with 20 new sentences: latents are decoded without the division; $\hat z_0$ is clipped to $[-1,1]$ in each step; the sampler's schedule is not that of the training; the encoder's mean is diffused instead of a draw. The third is easily made: in the paper's code, "linear" means that $\sqrt\beta$ rises evenly. (Ours learned with *cosine*, and is sampled with √-linear.)
 
 # %%
 truly = schedule.from_betas(torch.linspace(0.00085, 0.012, 1000, dtype=torch.float64))
@@ -945,7 +953,8 @@ model.denoiser.schedule = own
 
 # %%
 plots.show(plots.image_grid(torch.cat([each[:4] for each in ways.values()]), columns=4, rows=list(ways)),
-           "Four pictures in four rows: right, decoded without the division, clipped, and by another schedule.")  # fmt: skip
+           "Four pictures in four rows: right; decoded without the division, pale and full of dots; clipped, "
+           "paler; and by another schedule, mottled, two with more things.")  # fmt: skip
 broken = {}
 for name, each in ways.items():
     look = seen(each)
@@ -960,14 +969,14 @@ assert broken["clipped"][1] < broken["right"][1] - 0.2
 
 
 # %% [markdown]
-# - **No division.** The decoder gets latents that are five times too small. The things are pale and full of dots. Of the parts, the reader still finds .62 (of .82): a check of parts alone could pass this mistake. *Valid* finds it.
+# - **No division.** The decoder gets latents that are five times too small. The things are pale and full of dots. Of the parts, the reader still finds .62 (.82 when right), so a check of parts alone could miss this mistake. *Valid* halves.
 # - **Clipped.** Unit size does not mean $-1\dots1$: a quarter of all numbers lie outside. Colors become paler, and fewer pictures are valid (.60 against .90).
 # - **Another schedule.** The network is told $t$, and gets another amount of noise than it learned for that $t$. Surfaces become mottled. With 20 pictures the drop in both numbers is within two standard errors.
 # - **The mean.** Here we expect no effect: a draw differs by less than a thousandth of the latents' size.
 #
 # ## 11 · Stable Diffusion's own weights
 #
-# Stable Diffusion 1.5 is this class with larger numbers: $f=8$, latents of $64\times64\times4$, a U-Net of 860 million weights, an autoencoder of 84 million, and CLIP's text transformer, frozen. `labkit.hub` loads the released weights into this lesson's modules. Set `REAL = True` and write a sentence. 2.1 GB are downloaded once. A CPU needs minutes for a picture, a GPU some seconds.
+# Stable Diffusion 1.5 is this class with larger numbers: $f=8$, latents of $64\times64\times4$, a U-Net of 860 million weights, an autoencoder of 84 million, and CLIP's text transformer, frozen. `labkit.hub` loads the released weights into this lesson's modules. Set `REAL = True` and write a sentence. 2.1 GB are downloaded once. We estimate minutes for a picture on a CPU, and some seconds on a GPU.
 
 # %%
 REAL, SENTENCE = False, "a photograph of a lighthouse at dawn"
