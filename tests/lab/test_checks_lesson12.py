@@ -1,5 +1,7 @@
 """The checks of lesson 12 pass what is right, however it is written, and name what is wrong."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -83,6 +85,77 @@ def term_with_a_graph(h, last, x, judge, factor):
         for each in (misfit, fooled)
     )
     return factor * torch.clamp(one / (two + 1e-4), max=1e4).detach() * fooled
+
+
+def quantize_with(back):
+    """The lesson's way, with another way from the entries (N, C) of all places to z's shape."""
+
+    def wrong(z, entries, commitment):
+        places = z.movedim(1, -1)
+        e = back(entries[torch.cdist(places.flatten(0, 2), entries).argmin(1)], z, places)
+        passed = z + (e - z).detach()
+        return passed, F.mse_loss(e, z.detach()) + commitment * F.mse_loss(z, e.detach())
+
+    return wrong
+
+
+def quantize_with_channels_last(z, entries, commitment):
+    places = z.permute(0, 2, 3, 1)
+    far = (places.unsqueeze(-2) - entries).square().sum(-1)
+    e = F.embedding(far.argmin(-1), entries)
+    loss = (places.detach() - e).square().mean() + commitment * (places - e.detach()).pow(2).mean()
+    return places + (e - places).detach(), loss
+
+
+def look_with_hidden(hide_words=False):
+    def wrong(x, words, W_q, W_k, W_v, mask):
+        words = words.masked_fill(~mask.unsqueeze(-1), 0.0) if hide_words else words
+        v = F.linear(words, W_v) * mask.unsqueeze(-1)
+        logits = torch.einsum("bnd,bld->bnl", F.linear(x, W_q), F.linear(words, W_k))
+        weights = F.softmax(logits / len(W_q) ** 0.5, dim=-1)
+        return torch.bmm(weights, v), weights
+
+    return wrong
+
+
+def kl_by_formula(formula):
+    return lambda mean, log_var: formula(mean, log_var).flatten(1).sum(1)
+
+
+def term_with_misfit(far):
+    def wrong(h, last, x, judge, factor):
+        again = last(h)
+        losses = far(again, x), -judge(again).mean()
+        one, two = (
+            torch.autograd.grad(each, last.weight, retain_graph=True)[0].norm() for each in losses
+        )
+        return factor * (one / (two + 1e-4)).clamp(0, 1e4).detach() * losses[1]
+
+    return wrong
+
+
+ALL_FOUR = "½ belongs to all four terms"
+NATURAL = [
+    ("quantize", quantize_with(lambda e, z, places: e.reshape(z.shape)), "into z's shape as they"),
+    ("quantize", quantize_with(lambda e, z, places: e.view(places.shape)), "still last"),
+    ("quantize", quantize_with_channels_last, "still last"),
+    ("look_at_words", look_with_hidden(), "The mask hides the values"),
+    ("look_at_words", look_with_hidden(hide_words=True), "The mask hides the values"),
+    ("posterior_kl", kl_by_formula(lambda m, v: m**2 / 2 + v.exp() - 1 - v), ALL_FOUR),
+    ("posterior_kl", kl_by_formula(lambda m, v: (m**2 + v.exp()) / 2 - 1 - v), ALL_FOUR),
+    ("posterior_kl", kl_by_formula(lambda m, v: (m**2 + v.exp() - 1) / 2 - v), ALL_FOUR),
+    ("posterior_kl", lambda m, v: kl_by_torch(m, v) / m.shape[1], "the mean over the channels"),
+    ("posterior_kl", lambda m, v: kl_by_torch(m, v) / m[0, 0].numel(), "mean over the places"),
+    ("posterior_kl", lambda m, v: kl_by_std(m, v) * math.log2(math.e), "in bits"),
+    ("adversarial_term", term_with_misfit(lambda a, b: (a - b).pow(2).mean()), "squared"),
+    ("adversarial_term", term_with_misfit(lambda a, b: (a - b).abs().sum()), "add up the misfit"),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "words"), NATURAL)
+def test_a_natural_mistake_is_named_each_time(name, wrong, words):
+    for _ in range(5):
+        assert words in getattr(checks, name)(wrong).mistake
 
 
 RIGHT = {

@@ -1,6 +1,9 @@
 """The check of lesson 12 on the discriminator: how much an autoencoder listens to it."""
 
+from functools import partial
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.lab.checks.framework import Check
@@ -63,6 +66,13 @@ def _ratio(one: Tensor, two: Tensor) -> Tensor:
 def _of_the_losses(h, last, x, judge, factor):
     misfit, fooled = _losses(h, last, x, judge)
     return factor * _ratio(misfit.abs(), fooled.abs()).detach() * fooled
+
+
+def _of_another_misfit(h, last, x, judge, factor, far):
+    """The answer with another misfit, far(reconstruction, picture)."""
+    again = last(h)
+    misfit, fooled = far(again, x), -judge(again).mean()
+    return factor * adaptive_weight(misfit, fooled, last.weight) * fooled
 
 
 def _summed(h, last, x, judge, factor):
@@ -141,6 +151,12 @@ adversarial_term = Check(
             _misfit_multiplied
         ),
         "You add the misfit; asked for is the adversarial term alone.": _misfit_added,
+        "Your misfit is the mean of the squared differences; it is that of the absolute ones.": (
+            partial(_of_another_misfit, far=F.mse_loss)
+        ),
+        "You add up the misfit; it is the mean of the absolute differences.": (
+            partial(_of_another_misfit, far=partial(F.l1_loss, reduction="sum"))
+        ),
         "You add up the logits; E is their mean.": _summed,
     },
     tolerance=1e-4,

@@ -1,5 +1,6 @@
 """The checks of lesson 12 on autoencoders: the KL divergence of a latent, and a codebook."""
 
+import math
 from functools import partial
 from types import SimpleNamespace
 
@@ -60,6 +61,12 @@ posterior_kl = Check(
         "divergences add up: the sum.": (
             lambda mean, log_var: 0.5 * _each(mean, log_var).mean((1, 2, 3))
         ),
+        "You take the mean over the channels; add them up, too.": (
+            lambda mean, log_var: 0.5 * _each(mean, log_var).sum((2, 3)).mean(1)
+        ),
+        "You take the mean over the places; add them up, too.": (
+            lambda mean, log_var: 0.5 * _each(mean, log_var).mean((2, 3)).sum(1)
+        ),
         "You return one number for the whole batch; each picture has its own, (B,).": [
             lambda mean, log_var: 0.5 * _each(mean, log_var).sum(),
             lambda mean, log_var: 0.5 * _each(mean, log_var).mean(),
@@ -80,6 +87,14 @@ posterior_kl = Check(
             lambda mean, log_var: _sum(mean**2 + log_var.exp() - 1 + log_var)
         ),
         "The factor ½ is missing.": lambda mean, log_var: 2 * _posterior_kl(mean, log_var),
+        "The factor ½ belongs to all four terms, not to some of them: put the sum in brackets.": [
+            lambda mean, log_var: 2 * _sum(0.5 * mean**2 + log_var.exp() - 1 - log_var),
+            lambda mean, log_var: 2 * _sum(0.5 * (mean**2 + log_var.exp()) - 1 - log_var),
+            lambda mean, log_var: 2 * _sum(0.5 * (mean**2 + log_var.exp() - 1) - log_var),
+        ],
+        "You count in bits, by a logarithm to the base 2; the formula counts in nats.": (
+            lambda mean, log_var: _posterior_kl(mean, log_var) / math.log(2)
+        ),
         "The −1 is missing: for mean 0 and variance 1 there must be 0.": (
             lambda mean, log_var: _sum(mean**2 + log_var.exp() - log_var)
         ),
@@ -140,6 +155,15 @@ def _along_the_row(z: Tensor, entries: Tensor) -> Tensor:
     return entries[torch.cdist(z.flatten(0, 2), entries).argmin(1)].view(z.shape)
 
 
+def _put_back_in_memory_s_order(z: Tensor, entries: Tensor) -> Tensor:
+    return entries[_numbers(z, entries)].reshape(z.shape)
+
+
+def _channels_last(z: Tensor, entries: Tensor, commitment: float) -> tuple[Tensor, Tensor]:
+    places, e = z.movedim(1, -1), entries[_numbers(z, entries)]
+    return straight_through(places, e), codebook_loss(places, e, commitment)
+
+
 def _one_for_all(z: Tensor, entries: Tensor) -> Tensor:
     middles = z.mean((2, 3))  # (B, C)
     e = entries[torch.cdist(middles, entries).argmin(1)]
@@ -187,6 +211,15 @@ quantize = Check(
         "one channel. The C channels of a place belong together: z.movedim(1, -1) first.": (
             _with_entries(_in_memory_s_order)
         ),
+        "The numbers of each entry are last, and you put them into z's shape as they lie in "
+        "memory. Move the channels back: .view(B, h, w, C), then .movedim(-1, 1).": (
+            _with_entries(_put_back_in_memory_s_order)
+        ),
+        "The channels are still last, (B, h, w, C). Move them back, .movedim(-1, 1): the decoder "
+        "reads (B, C, h, w).": [
+            _channels_last,
+            _with_entries(lambda z, entries: entries[_numbers(z, entries)]),
+        ],
         "The distance runs along the last axis, which is a row of the latent; the axis of the "
         "channels is 1.": _with_entries(_along_the_row),
         "You choose one entry for a whole picture; each place has its own.": (

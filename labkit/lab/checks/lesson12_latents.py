@@ -196,6 +196,17 @@ def _words_look(x, words, W_q, W_k, W_v, mask):
     return weights @ (x @ W_v.T), weights
 
 
+def _values_hidden(x, words, W_q, W_k, W_v, mask):
+    weights = _scaled(x, words, W_q, W_k).softmax(2)
+    return weights @ (mask[..., None] * (words @ W_v.T)), weights
+
+
+def _words_hidden(x, words, W_q, W_k, W_v, mask):
+    words = mask[..., None] * words
+    weights = _scaled(x, words, W_q, W_k).softmax(2)
+    return weights @ (words @ W_v.T), weights
+
+
 def _draw_attention(g: torch.Generator):
     """Places and words; of each sentence some words are padding, and one at least is not."""
     B, N, L, D, E, A = sizes(g, 6, 3, 8)
@@ -259,6 +270,11 @@ look_at_words = Check(
         "than 1: hide it before, with −inf.": _by_weights(
             lambda *given: _scaled(*given[:4]).softmax(2) * given[4][:, None]
         ),
+        "The mask hides the values of padding (or its words) and not the logits, so that padding "
+        "still gets weight: hide the logits with −inf.": [
+            _values_hidden,
+            _words_hidden,
+        ],
         "The logits of padding are 0, which a softmax gives weight: hide it with −inf.": (
             _by_weights(lambda *given: _hidden(_scaled(*given[:4]), given[4], 0.0).softmax(2))
         ),
