@@ -631,7 +631,7 @@ for name, least in (("training pictures/s", 6), ("sampled pictures/s", 12)):
     assert faster > least
 
 # %% [markdown]
-# In about the same time, $f=4$ sees more than six times as many pictures as $f=1$, and it draws more than twelve times as many a second. *Distance* is by far the largest at $f=1$. The rest is less certain. Each row is one training, of 72 pictures. Three sets of 100 *real* pictures have distances of .02 to .06 (section 7.2), and another, somewhat longer training of $f=8$ had .035, not .11. So 4 and 8 do not differ in *distance*, and 2 is behind them only in this run. *Valid* is highest at 8 (.21; its standard error is .05). *Parts* lie near the floor (a standard error is .04).
+# In about the same time, $f=4$ sees more than six times as many pictures as $f=1$. It draws more than twelve times as many a second. *Distance* is by far the largest at $f=1$. The rest is less certain. Each row is one training, of 72 pictures. Three sets of 100 *real* pictures have distances of .02 to .06 (section 7.2), and another, somewhat longer training of $f=8$ had .035, not .11. So 4 and 8 do not differ in *distance*, and 2 is behind them only in this run. *Valid* is highest at 8 (.21; its standard error is .05). *Parts* lie near the floor (a standard error is .04).
 #
 # In the paper, quality over $f$ is a U: small $f$ learns slowly, and too large $f$ loses details. We see the slow start, at $f=1$. The other side we do not see. All these models are far from fully trained.
 #
@@ -760,7 +760,7 @@ assert prefers["color"] > 0.9 and 0.5 < prefers["noun"] < prefers["color"] - 0.1
 
 
 # %% [markdown]
-# A color word gets more weight from its own thing in all 120 cases, a noun in about three of four (± 4 points if the cases are independent). Lesson 09 found the same order. In the picture above, about two thirds of the weight goes to the begin, the end and the padding, which are no words (section 8.3 shows what they say).
+# A color word gets more weight from its own thing in all 120 cases. A noun does in about three of four (± 4 points if the cases are independent). Lesson 09 found the same order. In the picture above, about two thirds of the weight goes to the begin, the end and the padding. These are no words (section 8.3 shows what the padding carries).
 #
 # ### 8.2 Change the words, keep the maps
 #
@@ -819,7 +819,7 @@ assert kept[0.8][0] > 0.8 and kept[0.8][2] > 0.8 and kept[0.8][2] - kept[0.0][2]
 
 
 # %% [markdown]
-# With the same noise alone, most things move. With the maps held, all but one of 12 stay where they were, and the new color comes in all. What the sentence leaves open, such as pattern and background, can still change, and in one of the five shown (blue → yellow) a second thing comes. The other differences are within two standard errors.
+# With the same noise alone, most things move. With the maps held, all but one of 12 stay where they were, and the new color comes in all. What the sentence leaves open, such as pattern and background, can still change. In one of the five shown (blue → yellow), a second thing comes. The other differences are within two standard errors.
 #
 # ### 8.3 What the picture depends on
 #
@@ -876,7 +876,7 @@ assert found[square, "words only"] >= 3 and found[square, "padding only"] <= 1
 
 
 # %% [markdown]
-# (An example of eight pictures in each way, no measurement.) Without its color word, the heart keeps its form, stripes and place, and takes another color. The square, too, loses its green. But with the padding alone, without *all* words, the heart is blue again; the square is not green. With the words alone, most things have the right color, but three of the four pictures have too many, and one heart is far too large. So the text transformer writes the sentence into the words, and parts of it into the padding, too: here the heart's color, but not the square's.
+# (An example of eight pictures in each way, no measurement.) Without its color word, the heart keeps its form, stripes and place, and takes another color. The square, too, loses its green. But with the padding alone, without *all* words, the heart is blue again; the square is not green. With the words alone, most things have the right color. But three of the four pictures have too many, and one heart is far too large. So the text transformer writes the sentence into the words, and parts of it into the padding, too: here the heart's color, but not the square's.
 
 # %% [markdown]
 # ## 9 · Beside the latents
