@@ -89,6 +89,13 @@ def by_the_factor_of_the_lesson(schedule, z, t, eps, std):
     return schedule.signal(t, z) * std * math.sqrt(128) * z + schedule.noise(t, z) * eps
 
 
+def by_a_number(factor):
+    def wrong(schedule, z, t, eps, std):
+        return schedule.signal(t, z) * factor(z.shape[1]) * z + schedule.noise(t, z) * eps
+
+    return wrong
+
+
 @pytest.mark.parametrize(
     ("name", "wrong", "words"),
     [
@@ -96,6 +103,10 @@ def by_the_factor_of_the_lesson(schedule, z, t, eps, std):
         ("noised_embedding", noised_with(exchanged=True), "Signal and noise are exchanged"),
         ("noised_embedding", noised_with(share=None), "The noise is scaled as well"),
         ("noised_embedding", by_the_factor_of_the_lesson, "√128"),
+        ("noised_embedding", by_a_number(lambda D: 0.5375 * math.sqrt(D)), "lesson's own numbers"),
+        ("noised_embedding", by_a_number(lambda D: 0.5375 * math.sqrt(128)), "lesson's own number"),
+        ("noised_embedding", by_a_number(lambda D: 6.08), "lesson's own numbers"),
+        ("noised_embedding", noised_with(share=-1.0), "The noise is subtracted"),
         ("codes_and_back", codes_of_unit_coordinates, "before the mean is added"),
     ],
 )

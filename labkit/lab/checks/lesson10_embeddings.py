@@ -61,6 +61,12 @@ noised_embedding = Check(
         "17.2 is the paper's factor for 1024 dimensions; here it is std · √D.": (
             lambda schedule, z, t, eps, std: schedule.diffuse(17.2 * z, t, eps)
         ),
+        "You take the lesson's own numbers, .5375 or 6.08; the standard deviation is `std`, and "
+        "the factor std · √D.": [
+            lambda schedule, z, t, eps, std: schedule.diffuse(_larger(z, 0.5375), t, eps),
+            lambda schedule, z, t, eps, std: schedule.diffuse(0.5375 * 128**0.5 * z, t, eps),
+            lambda schedule, z, t, eps, std: schedule.diffuse(6.08 * z, t, eps),
+        ],
         "√128 is that of this lesson's CLIP; D is the last dimension of z, z.shape[1].": (
             lambda schedule, z, t, eps, std: schedule.diffuse(std * 128**0.5 * z, t, eps)
         ),
@@ -78,6 +84,9 @@ noised_embedding = Check(
             lambda schedule, z, t, eps, std: schedule.diffuse(_larger(z, std), t, std * eps),
             lambda schedule, z, t, eps, std: _larger(schedule.diffuse(z, t, eps), std),
         ],
+        "The noise is subtracted; x_t is √ᾱ_t of the embedding plus √(1 − ᾱ_t) of eps.": (
+            lambda schedule, z, t, eps, std: schedule.diffuse(_larger(z, std), t, -eps)
+        ),
         "Signal and noise are exchanged: √ᾱ_t belongs to the embedding, √(1 − ᾱ_t) to eps.": (
             lambda schedule, z, t, eps, std: schedule.diffuse(eps, t, _larger(z, std))
         ),
