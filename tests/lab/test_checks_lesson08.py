@@ -150,6 +150,32 @@ def content_with(turn=lambda product: product.sum(1), share_noise=False, time=No
     return wrong
 
 
+def eps_with(turn):
+    def wrong(eps, x, t, score, scale, alpha_bar):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            (pull,) = torch.autograd.grad(score(x, t).sum(), x)
+        return eps - scale * (1 - alpha_bar) ** 0.5 * turn(pull)
+
+    return wrong
+
+
+def content_at(of_x, of_reference, noise=True):
+    """None stands for t."""
+
+    def wrong(encode, schedule, x, t, reference, eps):
+        share = schedule.alpha_bar[t].item() if noise else 1.0
+        other = share**0.5 * reference + (1 - share) ** 0.5 * eps
+        times = (t if time is None else time for time in (of_x, of_reference))
+        return F.cosine_similarity(encode(x, next(times)), encode(other, next(times)))
+
+    return wrong
+
+
+def correlations(maps):
+    return torch.stack([torch.corrcoef(rows) for rows in maps.flatten(2)])
+
+
 def weighted_by(keep=lambda weight: True, time=None):
     def wrong(scores, weights, x, t):
         at = t if time is None else time
@@ -176,9 +202,23 @@ def class_that_is_most_probable(images, sentences, labels):
         ("content_score", content_with(time=1), "the time 0 or 1"),
         ("content_score", content_with(lambda product: product.mean(1)), "divides each cosine"),
         ("content_score", content_with(lambda product: -product.sum(1)), "minus the cosine"),
+        ("content_score", content_at(0, 0), "for both pictures, though"),
+        ("content_score", content_at(1, 1), "for both pictures, though"),
+        ("content_score", content_at(1, None), "0 or 1 for x_t"),
+        ("content_score", content_at(0, 0, noise=False), "stays clean, and the encoder is given"),
+        ("guided_eps", eps_with(lambda pull: F.normalize(pull, dim=1)), "over its channels"),
+        ("guided_eps", eps_with(lambda pull: pull / pull.std()), "by its standard deviation"),
+        ("guided_eps", eps_with(torch.sign), "the sign of the gradient"),
         ("gram_matrix", gram_of_unit_rows, "cosines between channels"),
+        (
+            "gram_matrix",
+            lambda maps: gram_of_unit_rows(maps) / maps[0].numel(),
+            "cosines between channels",
+        ),
+        ("gram_matrix", correlations, "correlations between channels"),
         ("weighted_score", weighted_by(lambda weight: weight > 0), "leave out the terms"),
-        ("weighted_score", weighted_by(time=0), "at time 0"),
+        ("weighted_score", weighted_by(time=0), "at time 0 or 1"),
+        ("weighted_score", weighted_by(time=1), "at time 0 or 1"),
         ("class_score", class_that_is_most_probable, "most probable class"),
     ],
 )

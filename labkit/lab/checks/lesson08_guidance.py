@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.guidance import ScoreGuidance
@@ -43,6 +44,11 @@ def _of_length_one(eps, x, t, score, scale, alpha_bar, whole_batch=False):
     slope = _slope(score, x, t)
     length = slope.norm() if whole_batch else slope.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     return eps - scale * math.sqrt(1 - alpha_bar) * slope / length
+
+
+def _turned(eps, x, t, score, scale, alpha_bar, change):
+    """The answer with another gradient, change(gradient)."""
+    return eps - scale * math.sqrt(1 - alpha_bar) * change(_slope(score, x, t))
 
 
 class ToyScore(nn.Module):
@@ -110,6 +116,15 @@ guided_eps = _UnderNoGrad(
             _of_length_one,
             partial(_of_length_one, whole_batch=True),
         ],
+        "You bring the gradient of each pixel to length 1 over its channels (dim=1), so that all "
+        "pixels count alike. Take the gradient as it is.": partial(_turned, change=F.normalize),
+        "You divide the gradient by its standard deviation; its size says how much the score "
+        "changes. Take the gradient as it is.": [
+            partial(_turned, change=lambda slope: slope / slope.std()),
+            partial(_turned, change=lambda slope: slope / slope.std((1, 2, 3), keepdim=True)),
+        ],
+        "You take the sign of the gradient alone, so that all numbers count alike. Take the "
+        "gradient as it is.": partial(_turned, change=torch.sign),
         "The scale is missing.": (
             lambda eps, x, t, score, scale, a: eps - math.sqrt(1 - a) * _slope(score, x, t)
         ),

@@ -1,4 +1,4 @@
-"""The checks of lesson 08 on the scores: a noised reference, style, and several scores at once."""
+"""The checks of lesson 08 on the scores: a noised reference, and several scores at once."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,87 +18,9 @@ from labkit.lab.checks.random_inputs import (
     whole,
 )
 from labkit.schedule import NoiseSchedule
-from labkit.systems.sdg import NoisyCLIP, gram, weighted
+from labkit.systems.sdg import NoisyCLIP, weighted
 
 Encode = Callable[[Tensor, int], Tensor]  # (x (B, C, H, W), t) → unit vectors (B, D)
-
-# The Gram matrix, one for each picture.
-
-
-def _together(maps: Tensor) -> Tensor:
-    return maps.flatten(0, 1).flatten(1)  # (B·C, H·W)
-
-
-def _of_the_batch(maps: Tensor) -> Tensor:
-    return _together(maps) @ _together(maps).T / maps[0].numel()
-
-
-def _of_the_batch_by_its_size(maps: Tensor) -> Tensor:
-    return _together(maps) @ _together(maps).T / maps.numel()
-
-
-def _regrouped(maps: Tensor) -> Tensor:
-    rows = maps.reshape(len(maps), -1, maps.shape[1]).mT
-    return rows @ rows.mT / maps[0].numel()
-
-
-def _covariance(maps: Tensor) -> Tensor:
-    return gram(maps - maps.mean((2, 3), keepdim=True))
-
-
-def _cosines_of_channels(maps: Tensor) -> Tensor:
-    rows = F.normalize(maps.flatten(2), dim=2)
-    return rows @ rows.mT
-
-
-def _draw_maps(g: torch.Generator):
-    """Feature maps; once in each check of a single picture."""
-    B, C, H, W = sizes(g, 4)
-    B = 1 if turn(g, 5) == 0 else B
-    return ((0.5 + torch.randn(B, C, H, W, generator=g)).requires_grad_(),)
-
-
-gram_matrix = Check(
-    "gram_matrix",
-    reference=gram,
-    draw_inputs=_draw_maps,
-    mistakes={
-        "You make one big matrix of the whole batch, (B·C, B·C), as the authors' released code "
-        "does: each picture's gradient would depend on the others in its batch. Keep the batch "
-        "apart, (B, C, H·W).": _of_the_batch,
-        "You make one big matrix of the whole batch, and divide by the whole batch; each picture "
-        "has its own: (B, C, C), divided by C·H·W.": _of_the_batch_by_its_size,
-        "You add up the Gram matrices of the batch; each picture has its own: (B, C, C).": (
-            lambda maps: gram(maps).sum(0)
-        ),
-        "You average the Gram matrices of the batch; each picture has its own: (B, C, C).": (
-            lambda maps: gram(maps).mean(0)
-        ),
-        "This compares places with places, (H·W, H·W): it remembers where everything is. F F^T "
-        "compares channels, and forgets where.": lambda maps: (
-            maps.flatten(2).mT @ maps.flatten(2) / maps[0].numel()
-        ),
-        "reshape(B, H·W, C) does not transpose a tensor, it only regroups the numbers: the "
-        "channels are mixed up. Use flatten(2), which is (B, C, H·W).": _regrouped,
-        "The division by C·H·W is missing, so that the scale of the score depends on the size of "
-        "the maps.": (lambda maps: maps.flatten(2) @ maps.flatten(2).mT),
-        "You divide by H·W; divide by C·H·W.": (
-            lambda maps: maps.flatten(2) @ maps.flatten(2).mT / maps[0, 0].numel()
-        ),
-        "You divide by B·C·H·W: a picture's style does not depend on how many others there are.": (
-            lambda maps: gram(maps) / len(maps)
-        ),
-        "You subtract each channel's mean first: that is a covariance. A Gram matrix keeps how "
-        "strong each feature is.": _covariance,
-        "You bring each channel to length 1 first, so these are cosines between channels. A Gram "
-        "matrix keeps how strong each feature is.": _cosines_of_channels,
-        "squeeze() also removes the batch dimension of a single picture, (C, C); keep (1, C, C).": (
-            lambda maps: gram(maps).squeeze()
-        ),
-    },
-    against=gram,
-)
-
 
 # Image content: the reference must look as noisy as the picture.
 
@@ -139,6 +61,19 @@ def _clean_at(encode, schedule, x, t, reference, eps, time):
 
 def _noised_at(encode, schedule, x, t, reference, eps, time):
     return _cosines(encode(x, t), encode(_noised(schedule, x, t, reference, eps), time))
+
+
+def _all_clean_at(encode, schedule, x, t, reference, eps, time):
+    return _cosines(encode(x, time), encode(reference, time))
+
+
+def _all_noised_at(encode, schedule, x, t, reference, eps, time):
+    noised = _noised(schedule, x, t, reference, eps)
+    return _cosines(encode(x, time), encode(noised, time))
+
+
+def _picture_at(encode, schedule, x, t, reference, eps, time):
+    return _cosines(encode(x, time), encode(_noised(schedule, x, t, reference, eps), t))
 
 
 def _one_noise(encode, schedule, x, t, reference, eps):
@@ -195,6 +130,15 @@ content_score = Check(
         ],
         "The reference is noised to t, but the encoder is given the time 0 or 1: give it the same "
         "t.": [partial(_noised_at, time=0), partial(_noised_at, time=1)],
+        "The encoder is given the time 0 or 1 for both pictures, though both are as noisy as t "
+        "says: give it t.": [partial(_all_noised_at, time=0), partial(_all_noised_at, time=1)],
+        "The encoder is given the time 0 or 1 for x_t, which is as noisy as t says: give it t for "
+        "both pictures.": [partial(_picture_at, time=0), partial(_picture_at, time=1)],
+        "The reference stays clean, and the encoder is given the time 0 or 1 for both pictures. "
+        "Noise the reference to t, and give the encoder t for both.": [
+            partial(_all_clean_at, time=0),
+            partial(_all_clean_at, time=1),
+        ],
         "All rows get the noise of the first, eps[:1]; each row has its own.": _one_noise,
         "You take the mean over the D products, which divides each cosine by D: sum over "
         "dimension 1.": _mean_of_products,
@@ -265,9 +209,10 @@ weighted_score = Check(
                 w * score(x, t) for w, score in zip(weights, scores) if w > 0
             )
         ),
-        "You ask the scores at time 0; they have to know how noisy x_t is: score(x, t).": (
-            lambda scores, weights, x, t: _weighted_score(scores, weights, x, 0)
-        ),
+        "You ask the scores at time 0 or 1; they have to know how noisy x_t is: score(x, t).": [
+            lambda scores, weights, x, t: _weighted_score(scores, weights, x, 0),
+            lambda scores, weights, x, t: _weighted_score(scores, weights, x, 1),
+        ],
         "You lose the sign of a negative weight: it is what pushes away.": (
             lambda scores, weights, x, t: sum(
                 abs(w) * score(x, t) for w, score in zip(weights, scores)
