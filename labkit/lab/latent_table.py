@@ -1,5 +1,5 @@
-"""What `benchmarks/latent_table.py` stored for lesson 12: autoencoders, the sweep over f, and latent
-diffusion beside pixels."""
+"""What `benchmarks/latent_table.py` stored for lesson 12: autoencoders, the sweep over f, and
+latent diffusion beside pixels."""
 
 from __future__ import annotations
 
