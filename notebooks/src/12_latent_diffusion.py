@@ -11,7 +11,7 @@
 #
 # **Before:** lesson 03 (KL divergence, training); lesson 06 (guidance); lesson 09 (GLIDE, attention to text, inpainting).
 #
-# **Time:** about 50 minutes to read and play, plus 80 for all exercises; about 130 seconds to run on two cores, most of them the training of section 6.
+# **Time:** about 50 minutes to read and play, plus 80 for all exercises; about 105 seconds to run on two cores, half of them the training of section 6.
 #
 # **On the map:** 11 Imagen → **12 Latent diffusion** → 13 Cross attention (matching pictures and sentences).
 
