@@ -194,7 +194,7 @@ AutoencoderExplorer(few, truth.take(torch.tensor([4, 3, 1, 2, 0, 7])), reader, s
 #
 # Here is one scene with four changes. Each difference is multiplied so that the misfit is exactly 0.1; the numbers are means of 64 scenes. A **perceptual distance** compares the feature maps of a network that knows pictures, here our CLIP's (the paper uses LPIPS: Zhang et al. 2018):
 #
-# $$d(x,\hat x)=\sum_j\frac1{H_jW_j}\big\lVert f_j(x)-f_j(\hat x)\big\rVert^2,\qquad\text{each column of }f_j\text{ of length 1}.$$
+# $$d(x,\hat x)=\sum_j\frac1{H_jW_j}\lVert f_j(x)-f_j(\hat x)\rVert^2,\qquad\text{each column of }f_j\text{ of length 1}.$$
 
 # %%
 wide = F.pad(pictures, (4, 4, 4, 4), mode="replicate")
