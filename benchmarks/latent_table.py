@@ -23,6 +23,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -113,13 +114,18 @@ def trained(
     return system, updates, spent
 
 
+@cache
+def reference() -> Tensor:
+    """The features of the real pictures that the distance is to, (1000, D)."""
+    real = scenes.render(scenes.draw(1_000, glide_table.REFERENCE), SIZE)
+    return glide_table.features(zoo.load("reader-scenes"), F.avg_pool2d(real, 2))
+
+
 def judge(pictures: Tensor, captions: Sequence[str]) -> list[float]:
     """The figures of one run, in the order of `JUDGED`."""
     reader = zoo.load("reader-scenes")
     small = F.avg_pool2d(pictures, pictures.shape[-1] // 32)
-    reference = scenes.render(scenes.draw(1_000, glide_table.REFERENCE), SIZE)
-    real = glide_table.features(reader, F.avg_pool2d(reference, 2))
-    distance = frechet_distance(real, glide_table.features(reader, small))
+    distance = frechet_distance(reference(), glide_table.features(reader, small))
     return [*latent_diffusion.evaluate(pictures, list(captions))[:3], distance]
 
 

@@ -93,14 +93,17 @@ def against_scale(
     return figure
 
 
-def draw_training(figure: Figure, seen: Sequence, window: int = WINDOW) -> None:
-    """The losses of the steps that were seen, and their running mean at the window's middle."""
+def draw_training(
+    figure: Figure, seen: Sequence, window: int = WINDOW, loss: str = "loss, squared error of x0"
+) -> None:
+    """The losses of the steps that were seen, and their running mean at the window's middle.
+    loss: what they are, as the axis says."""
     axis, losses = figure.subplots(), torch.tensor([step.loss for step in seen])
     window = min(window, len(losses))
     means = losses.unfold(0, window, 1).mean(1)
     axis.plot(losses, color=plots.SKY, linewidth=0.8)
     axis.plot(torch.arange(len(means)) + (window - 1) / 2, means, color=plots.BLUE)
-    axis.set(title=f"{seen[-1].step} updates", xlabel="update", ylabel="loss, squared error of x0")
+    axis.set(title=f"{seen[-1].step} updates", xlabel="update", ylabel=loss)
     axis.set_yscale("log")
 
 

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from labkit.inputs import picture_batch, whole_number
 from labkit.lab import plots
+from labkit.lab.glide_plot import WINDOW, draw_training
 from labkit.schedule import NoiseSchedule
-
-WINDOW = 20  # updates over which a loss is averaged
 
 
 def squares_pca(pictures: Tensor, f: int, kept: int) -> Callable[[Tensor], Tensor]:
@@ -105,13 +104,7 @@ def signal_left(schedules: Mapping[str, NoiseSchedule], sizes: Mapping[str, floa
 
 def draw_losses(figure: Figure, seen: Sequence, window: int = WINDOW) -> None:
     """The losses of the steps that were seen, and their running mean at the window's middle."""
-    axis, losses = figure.subplots(), torch.tensor([step.loss for step in seen])
-    window = min(window, len(losses))
-    means = losses.unfold(0, window, 1).mean(1)
-    axis.plot(losses, color=plots.SKY, linewidth=0.8)
-    axis.plot(torch.arange(len(means)) + (window - 1) / 2, means, color=plots.BLUE)
-    axis.set(title=f"{seen[-1].step} updates", xlabel="update", ylabel="loss")
-    axis.set_yscale("log")
+    draw_training(figure, seen, window, "loss")
 
 
 def over_f(panels: Mapping[str, Mapping[str, Tensor]], logarithmic: Sequence[str] = ()) -> Figure:

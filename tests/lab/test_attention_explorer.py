@@ -6,25 +6,21 @@ import pytest
 import torch
 
 from labkit.lab import plots
-from labkit.lab.attention_maps import cross_layers, over_text, over_words, sampled
+from labkit.lab.attention_maps import over_text, over_words, sampled
 from labkit.lab.widgets.attention_explorer import (
     AttentionExplorer,
     draw_looked,
     lit,
     where,
 )
-from tests.systems.test_ldm import awake
+from tests.systems.test_ldm import attentive
 
 SAID = "a red star and a blue moon"
 
 
 @pytest.fixture(scope="module")
 def model():
-    system = awake()
-    for layer in cross_layers(system.denoiser.net).values():
-        layer.q.weight.data *= 5
-        layer.kv.weight.data *= 5
-    return system
+    return attentive()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import torch
 from labkit import zoo
 from labkit.lab.attention_maps import cross_layers, noted
 from labkit.lab.prompt_to_prompt import edited, looking, reweight, swap
-from tests.systems.test_ldm import PLAIN, awake
+from tests.systems.test_ldm import PLAIN, attentive, awake
 
 ONE, TWO = "a red star", "a blue moon"
 FEW = {"steps": 4, "seed": 3}
@@ -14,12 +14,7 @@ FEW = {"steps": 4, "seed": 3}
 
 @pytest.fixture(scope="module")
 def model():
-    """One whose pictures depend on where its places look."""
-    system = awake()
-    for layer in cross_layers(system.denoiser.net).values():
-        layer.q.weight.data *= 5
-        layer.kv.weight.data *= 5
-    return system
+    return attentive()
 
 
 def last(walk):

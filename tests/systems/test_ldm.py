@@ -8,6 +8,7 @@ import torch
 
 from labkit import model_file, scenes, train, zoo
 from labkit.denoiser import clip
+from labkit.lab.attention_maps import cross_layers
 from labkit.nets.autoencoder import AutoencoderConfig
 from labkit.nets.transformer import TextConfig
 from labkit.nets.unet import UNetConfig
@@ -36,6 +37,15 @@ def awake(config=CONFIG, seed=0, scale=0.5) -> LDM:
     for weight in system.parameters():
         weight.data = 0.2 * torch.randn(weight.shape, generator=generator)
     system.scale.fill_(scale)
+    return system
+
+
+def attentive() -> LDM:
+    """One whose pictures depend on where its places look."""
+    system = awake()
+    for layer in cross_layers(system.denoiser.net).values():
+        layer.q.weight.data *= 5
+        layer.kv.weight.data *= 5
     return system
 
 
