@@ -9,9 +9,9 @@
 # - train a U-Net from random weights to readable digits in under a minute;
 # - read a noise prediction as a score;
 # - say what clipping, the kind of prediction, a step's variance and averaged weights change;
-# - recognize four classic mistakes by their looks, and know one that cannot be seen.
+# - recognize four classic mistakes by their looks, and know a fifth that ancestral steps hide.
 #
-# **Before:** lesson 02 (the jump, log-SNR, the best guess).
+# **Before:** lesson 02.
 #
 # **Time:** 55 minutes to read and play, 110 for all exercises; about 80 seconds to run.
 #
@@ -43,8 +43,7 @@ torch.manual_seed(0)
 linear, T = schedules.linear(), 1000  # the schedule of the DDPM paper
 
 # %% [markdown]
-# We use real handwriting, the network that ships with the course, and a small classifier, in whose features we
-# compare pictures. After a restart, run these cells, then any section.
+# We use real handwriting, the shipped network, and a small classifier, in whose features we compare pictures. After a restart, run these cells, then any section.
 
 # %%
 handwriting = digits.load(16)[0]  # (1797, 1, 16, 16), real digits in [-1, 1]
@@ -122,7 +121,7 @@ plots.show(
 # 1. **If the step is small, $q(x_s\mid x_t)$ is nearly a Gaussian.** A network can learn its mean.
 # 2. **If $x_0$ is known, $q(x_s\mid x_t,x_0)$ is exactly a Gaussian**, and we can compute it.
 #
-# We start with fact 1. The data are one number $x_0$ with two peaks (background or ink), so Bayes' rule can be computed on a grid.
+# First, fact 1. The data are one number $x_0$ with two peaks (background or ink), so Bayes' rule can be computed on a grid.
 # Gray is $q(x_s)$. **How long may a step be?** Move `steps at once` from 300 down to 1.
 
 
@@ -163,7 +162,7 @@ assert max(wrong[10, t] for t in times) < 0.05 < 0.2 < wrong[100, 200]
 assert wrong[10, 1000] < 1e-3 and max(worst.values()) < 400
 
 # %% [markdown]
-# (0: equal distributions; 1: no overlap.) If a long step starts between the peaks, $q(x_s\mid x_t)$ has two peaks; a Gaussian has one. A step with $s=t-10$ changes $x$ only a little, and the Gaussian fits better.
+# (0: equal distributions; 1: no overlap.) At small times and between the peaks, $q(x_s\mid x_t)$ of a long step has two peaks; a Gaussian has one. A step with $s=t-10$ changes $x$ only a little, and the Gaussian fits better.
 # **This is one reason for many small steps.**
 #
 # ## 3 · The derivation
@@ -205,7 +204,7 @@ print(f"mean       grid {mean:.10f}   formula {formula_mean.item():.10f}")
 print(f"variance   grid {variance:.10f}   formula {formula_variance.item():.10f}")
 
 # %% [markdown]
-# All decimals agree. The product is narrower than both factors:
+# The product is narrower than both factors:
 
 # %%
 factors = {
@@ -219,8 +218,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Three tests of $c_1$, $c_2$ and $\tilde\beta$. Averaged over $x_t$, the posterior must
-# give the jump again: $c_1 + c_2\sqrt{\bar\alpha_t} = \sqrt{\bar\alpha_s}$ for the mean, $c_2^2(1-\bar\alpha_t) + \tilde\beta = 1-\bar\alpha_s$ for the variance.
+# Three tests. Averaged over $x_t$, the posterior gives the jump again: $c_1 + c_2\sqrt{\bar\alpha_t} = \sqrt{\bar\alpha_s}$ for the mean, $c_2^2(1-\bar\alpha_t) + \tilde\beta = 1-\bar\alpha_s$ for the variance.
 # At $s = 0$ the picture is known: $c_1 = 1$, $c_2 = 0$, $\tilde\beta = 0$.
 
 # %% tags=["nbval-check-output"]
@@ -274,9 +272,7 @@ for t, s, x_t in ((600, 590, 0.1), (600, 590, 1.5), (300, 200, 0.1), (900, 600, 
 assert above == [True, False, True, True]
 
 # %% [markdown]
-# In rows 1, 3 and 4 the true variance is above $\beta$. (These data have variance 1.02.) The ratio
-# $\tilde\beta/\beta = \frac{1-\bar\alpha_s}{1-\bar\alpha_t}$ is the noise after the step over the noise before. The step $900\to600$
-# removes only 3 % of the noise; $300\to200$ removes 44 %.
+# In rows 1, 3 and 4 the true variance is above $\beta$. (These data have variance 1.02, only a little above 1.)
 #
 # ### 3.3 A bound that can be trained
 #
@@ -285,7 +281,7 @@ assert above == [True, False, True, True]
 #
 # $$-\log p_\theta(x_0) = -\log\ \mathbb E_{q(x_{1:T}\mid x_0)}\!\left[\frac{p_\theta(x_{0:T})}{q(x_{1:T}\mid x_0)}\right] \;\le\; \mathbb E_q\!\left[-\log p(x_T) - \sum_{t=1}^T \log\frac{p_\theta(x_{t-1}\mid x_t)}{q(x_t\mid x_{t-1})}\right].$$
 #
-# Each fraction compares a reverse step with a noising step. Rewrite $q$ by Bayes' rule, with $x_0$ known, for $t\ge2$:
+# Rewrite $q$ by Bayes' rule, with $x_0$ known, for $t\ge2$:
 #
 # $$q(x_t\mid x_{t-1}) = q(x_t\mid x_{t-1}, x_0) = \frac{q(x_{t-1}\mid x_t,x_0)\;q(x_t\mid x_0)}{q(x_{t-1}\mid x_0)} .$$
 #
@@ -370,7 +366,7 @@ print(f"a variance twice too large costs {half:.6f} nats for each pixel")
 #
 # $$\boxed{\;L_{\text{simple}} = \mathbb E_{t,\,x_0,\,\varepsilon}\;\big\|\varepsilon-\varepsilon_\theta\big(\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\varepsilon,\ t\big)\big\|^2\;}\qquad\text{(equation 14)}$$
 #
-# This is no longer a bound. Which times had the large weights?
+# This is no longer a bound.
 
 # %%
 plots.show(
@@ -390,9 +386,8 @@ print(f"share of the bound's weight at t = 2 … 30: {share:.0%}; of L_simple's:
 assert weights[2] > 50 * weights[2:].mean() and share > 0.25
 
 # %% [markdown]
-# The bound counts bits, and most bits are in the finest grain (section 8.4). With the linear schedule, over a quarter of its weight lies at $t\le30$; $L_{\text{simple}}$ has 3 % there. What a picture *shows* is decided at
-# large $t$ (section 6). In the paper's Table 1 (CIFAR-10), the bound gives FID 13.51 at ≤ 3.70 bits per dimension, and $L_{\text{simple}}$ gives
-# FID **3.17** at ≤ 3.75 bits: much better pictures, slightly worse bits.
+# The bound counts bits, and most bits are spent on the last steps (section 8.4). With the linear schedule, over a quarter of its weight lies at $t\le30$; $L_{\text{simple}}$ has 3 % there. The class of most digits is decided at large $t$ (section 6). In the paper's Table 1 (CIFAR-10), the bound gives FID 13.51 at ≤ 3.70 bits per dimension, and $L_{\text{simple}}$ gives
+# FID **3.17** at ≤ 3.75 bits.
 #
 # A network may also predict $x_0$, as our small one does. Since $\|x_0-\hat x_0\|^2 = \frac{1-\bar\alpha_t}{\bar\alpha_t}\|\varepsilon-\hat\varepsilon\|^2$, this is the same loss with other weights.
 #
@@ -430,7 +425,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The score points to a peak: it is positive on its left and negative on its right. With Tweedie's formula for $x_0$ in $\tilde\mu$, the mean of a reverse step is
+# With Tweedie's formula for $x_0$ in $\tilde\mu$, the mean of a reverse step is
 # $\frac{1}{\sqrt\alpha}\big(x_t+\beta\,\nabla\log q(x_t)\big)$: a move towards more likely pictures. Lesson 05 adds the gradient of a classifier to the score.
 
 # %%
@@ -492,8 +487,7 @@ plots.show(
 show_source(UNet.forward, denoiser.net.middle[0].forward)
 
 # %% [markdown]
-# Every residual block receives the time, as sines and cosines. Fast
-# ones tell neighboring times apart, slow ones tell early from late.
+# Every residual block receives the time, as sines and cosines.
 
 # %%
 plots.show(
@@ -542,7 +536,7 @@ print(f"the first prediction differs from the mean digit by {gap:.2%} of the dig
 assert shares[middle] > 0.75 and gap < 0.01
 
 # %% [markdown]
-# Is it really decided then? We go on from that $x_t$ with other noise:
+# We go on from that $x_t$ with other noise:
 
 # %%
 here = states[chosen[middle] - 1]  # what that prediction was made from
@@ -557,7 +551,7 @@ print(f"from t = {here.t} on with other noise, {texts} end in the same class")
 assert here.t == times[middle] and min(same) > 0.75
 
 # %% [markdown]
-# The first prediction is the same for all: the average digit. For over eight of ten samples the first half of sampling decides the class: other noise in the second half does not change it.
+# The first prediction is nearly the same for all: the average digit. For over eight of ten samples the first half of sampling decides the class: other noise in the second half does not change it.
 #
 # ## 7 · Train it
 #
@@ -623,7 +617,7 @@ assert levels["memorizer"] > 0.5 * seen[-1][1]
 
 # %% [markdown]
 # (The loss is the mean squared error in $x_0$.) No network can remove
-# most of what is left: $x_t$ does not determine $x_0$. So **a small change of the loss can be a large change of the samples** (the table of section 7.2). Below, beside it, the shipped network: the same recipe, 12,000 updates.
+# most of what is left: $x_t$ does not determine $x_0$. So **a small change of the loss can be a large change of the samples** (the table of section 7.2). The next picture adds the shipped network: the same recipe, 12,000 updates.
 
 # %%
 rows = {"just now": MapX0(kept[updates][1], clip), "shipped": clipped}
@@ -670,7 +664,7 @@ plots.show(
 assert near["shipped"].amin(1).mean() < among.amin(1).mean() - 0.2
 
 # %% [markdown]
-# A copy would be far nearer to its original than to any other digit: its ratio would be near 0. The shipped network's samples have the ratio of real digits, about 0.9, so they are not copies. The ten nearest look like slightly changed training digits, but so do the ten nearest real digits. On average its samples lie closer to the training digits (3.18) than real digits to one another (3.54).
+# A copy would be far nearer to its original than to any other digit: its ratio would be near 0. The shipped network's samples have on average the ratio of real digits, about 0.9, and none is below the smallest real one. So we find no copy. The ten nearest look like slightly changed training digits; so do the ten nearest real digits. On average its samples lie closer to the training digits (3.18) than real digits to one another (3.54).
 #
 # ### 7.2 Averaged weights
 #
@@ -678,7 +672,7 @@ assert near["shipped"].amin(1).mean() < among.amin(1).mean() - 0.2
 # weights. With $d = 0.999$, after 512 updates it still holds $0.999^{512} = 60\,\%$ of them. So labkit lets $d$ grow (warm-up): $\min(d, \frac{1+n}{10+n})$ after $n$ updates.
 #
 # We measure Fréchet distances to a random half of the digits, in the features of `classifier-digits`, divided by the variance of these features. The floor is the distance of as many digits
-# of the other half. Papers' FIDs use other features: compare orders, not values.
+# of the other half. Papers' FIDs use other features: compare rankings, not values.
 
 # %%
 kinds, emas = ("raw", "average", "average, no warm-up"), {}
@@ -774,13 +768,12 @@ assert errors["eps"][0, :, 11].min() > 1000 * errors["v"][0, :, 11].max()
 assert errors["x0"][1, :, 1].min() > 10 * errors["v"][1, :, 1].max()
 
 # %% [markdown]
-# In $x_0$, the network that predicts eps has more than a thousand times the squared error of the others at $t=980$. In eps, the one that predicts $x_0$ is the worst at the clean end. v has
-# neither peak. This holds for one small network. The paper predicts eps. labkit's small U-Net predicts $x_0$; its version with learned variance predicts v.
+# In $x_0$, the network that predicts eps has more than a thousand times the squared error of the others at $t=980$. In eps, the one that predicts $x_0$ is the worst at the clean end. v has neither peak. This holds for one small network.
 #
 # ### 8.2 Why the prediction is clipped
 #
 # Pixels lie in $[-1,1]$; does the prediction? The nine networks of section 8.1 generate in 10 and 50 ancestral steps. Nearly all data lie within $\pm1.7$: we clip there. A point is *lost* if it is
-# more than four standard deviations from every blob, as only 1 in 3,000 of the data is.
+# more than four standard deviations from every blob, like 1 in 3,000 of the data.
 
 
 # %%
@@ -826,8 +819,7 @@ assert all(lost["exact", 10, seed] < 0.01 < lost["eps, clipped", 10, seed] for s
 # ### 8.3 Few steps: which variance?
 #
 # Improved DDPM lets the network choose, for each pixel, a *learned variance* on the logarithmic scale of $\tilde\beta$ and $\beta$:
-# $\sigma^2 = \beta^{v}\,\tilde\beta^{\,1-v}$. $L_{\text{simple}}$ contains no variance, so a part of the bound is added, $L_{\text{simple}} + 0.001\,L_{\text{vlb}}$. Its gradient reaches only $v$.
-# What does our network choose?
+# $\sigma^2 = \beta^{v}\,\tilde\beta^{\,1-v}$. $L_{\text{simple}}$ contains no variance, so the bound is added with a small weight: $L_{\text{simple}} + 0.001\,L_{\text{vlb}}$. The gradient of the added term reaches only $v$.
 
 # %%
 flexible = zoo.load("ddpm-digits-learned-variance").denoiser
@@ -896,9 +888,9 @@ for n in (5, 10):
 
 # %% [markdown]
 # The large variance adds the noise that standard normal data would need. It leaves grain, and is
-# worst at both numbers of steps: by 0.064 at 5, and by 0.007, five standard errors, at 10. The learned variance is ahead by 0.003 and 0.001, two to three standard errors: with four seeds weak evidence, and a small gain.
+# worst at both numbers of steps: by 0.064 at 5, and by 0.007, about five standard errors, at 10. The learned variance is ahead by 0.003 and 0.001, two to three standard errors: with four seeds weak evidence, and a small gain.
 #
-# In DDIM's Table 1 (CIFAR-10; lesson 04), the large variance is also worse in 10 to 100 steps. In a thousand it is better: FID **3.17** against 4.73.
+# In a thousand steps the large variance is better in DDIM's Table 1 (CIFAR-10; lesson 04): FID **3.17** against 4.73.
 #
 # ### 8.4 Bits per dimension
 #
@@ -974,10 +966,9 @@ plots.show(
 )
 
 # %% [markdown]
-# (± is the standard error over 16 digits.) About nine tenths of the bits are spent on the last fifty steps; we think on fine grain. Too small a $\sigma^2$ raises the second cost of section 3.4, too large a one the first. **The analytic variance costs the same as the learned one, within the error,** without training. One $v$ for each time costs 0.003 more, about one standard error. So what counts here is the variance *at each time*.
+# (± is the standard error over 16 digits.) About nine tenths of the bits are spent on the last fifty steps; we think on fine grain. **The analytic variance costs the same as the learned one, within the error,** without training. One $v$ for each time costs the same, too, within the error. So here one variance *for each time* is enough.
 #
-# Do not compare these bits with a paper's: our digits
-# have 17 gray levels, and the network was trained on them.
+# Do not compare these bits with a paper's: our digits were enlarged from 8 × 8 pixels, and the network was trained on them.
 #
 # ## 9 · Break it
 #
@@ -1037,7 +1028,7 @@ assert (images["E"] - images["right"]).abs().mean() < 0.02
 # %% [markdown]
 # <details><summary>What the five did</summary>
 #
-# - **A: noise at the last step.** Grain of size $\sqrt{\beta}=0.17$. With a thousand steps it is $\sqrt{\beta_1}=0.006$, less than a gray level, and can stay unseen.
+# - **A: noise at the last step.** Grain of size $\sqrt{\beta}=0.17$. With a thousand steps it is $\sqrt{\beta_1}=0.006$, less than one of 256 gray levels, and can stay unseen.
 # - **B: the mean is the prediction itself,** not $c_1\hat x_0+c_2x_t$. We think that the network gets pictures too clean for their time, and keeps the early, blurred prediction.
 # - **C: respaced by picking every hundredth $\beta$.** A long step must remove the noise of a hundred short ones, but removes that of one.
 # - **D: the network got the new index.** At step 10 it got $t = 10$, where pictures are almost clean, and took the noise for the picture.
@@ -1134,7 +1125,7 @@ checks.ancestral_step(ancestral_step)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `x0 = ((x - √(1−ᾱ_t) * eps) / √ᾱ_t).clamp(-1, 1)`; then the mean of exercise 1 (right at `s = 0`, too); then the noise. $\beta = 1-\bar\alpha_t/\bar\alpha_s$.
+# `x0 = ((x - √(1−ᾱ_t) * eps) / √ᾱ_t).clamp(-1, 1)`; then the mean of exercise 1; then the noise. $\beta = 1-\bar\alpha_t/\bar\alpha_s$.
 #
 # </details>
 
@@ -1327,10 +1318,9 @@ quiz.ask(
 # - The bound is a sum of KL divergences of Gaussians. With the variance fixed, each is a weighted squared error in $\varepsilon$; with all weights 1 it is $L_{\text{simple}}$.
 # - The noise prediction is a score: $\nabla\log q(x_t)=-\mathbb E[\varepsilon\mid x_t]/\sqrt{1-\bar\alpha_t}$.
 # - Clip the prediction; derive everything from the clipped one. Average the weights, with warm-up. Respace by ratios of $\bar\alpha$; give the network the original time.
-# - The variance of a step matters most for pictures when steps are few; for bits also with a thousand.
+# - The variance of a step changes pictures when steps are few, and bits also with a thousand.
 #
-# **Next.** A thousand network calls for a picture are many. Lesson 04 samples *this very network* in twenty steps.
+# **Next.** Lesson 04 samples *this very network* in twenty steps.
 #
-# **References.** Ho et al., *Denoising Diffusion Probabilistic Models*, NeurIPS 2020 · Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, ICML 2021
-# (learned variance, respacing) · Song and Ermon, NeurIPS 2019 (scores) · Efron, JASA 2011 (Tweedie's formula) · Salimans and Ho, ICLR 2022 (v) · Sohl-Dickstein et al., ICML 2015
+# **References.** Ho et al., NeurIPS 2020 (DDPM) · Nichol and Dhariwal, ICML 2021 (learned variance, respacing) · Song and Ermon, NeurIPS 2019 (scores) · Efron, JASA 2011 (Tweedie's formula) · Salimans and Ho, ICLR 2022 (v) · Sohl-Dickstein et al., ICML 2015
 # (the bound) · Bao et al., ICLR 2022 (Analytic-DPM) · Ronneberger et al., MICCAI 2015 (U-Net).
