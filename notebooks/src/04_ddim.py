@@ -9,7 +9,7 @@
 # - turn a picture back into noise, and join two noises by a path;
 # - recognize six common mistakes.
 #
-# **Before:** lessons 02 (the jump) and 03 (the posterior, the network).
+# **Before:** lessons 02 and 03.
 #
 # **Time:** 55 minutes to read and play, 110 for all exercises; about a minute to run.
 #
@@ -97,7 +97,7 @@ plots.show(
 )
 
 # %% [markdown]
-# These are the first eight noises; some digits are hard to read. A fiftieth of the work gives digits that look much like those of DDPM (measured in 7.2). And the DDIM rows agree: **the noise decides the picture**, almost independently of the number of steps. Why does such a step fit a network that was trained for DDPM?
+# The first eight noises are shown; some digits are hard to read. A fiftieth of the work gives digits that look much like those of DDPM (measured in 7.2). And the DDIM rows agree: **the noise decides the picture**, almost independently of the number of steps. Why does such a step fit a network that was trained for DDPM?
 #
 # ## 2 · The idea
 #
@@ -117,7 +117,7 @@ plots.show(
 )
 
 # %% [markdown]
-# At each time, both sets of samples follow the same density: the same **marginal** distribution. But single paths are completely different. **The marginals are
+# At each time, both sets of samples follow the same density: the same **marginal** distribution. **The marginals are
 # the same, the paths are not.** And a smooth path can be followed in long steps.
 #
 # ## 3 · The derivation
@@ -148,7 +148,7 @@ show_source(Denoiser.loss, docstring=False)
 #
 # $$\frac{(y-a\varepsilon)^2}{\sigma^2}+\varepsilon^2=\frac{a^2+\sigma^2}{\sigma^2}\Big(\varepsilon-\frac{a\,y}{a^2+\sigma^2}\Big)^2+\frac{y^2}{a^2+\sigma^2} .$$
 #
-# (What is left over is $\frac{y^2}{\sigma^2}-\frac{a^2y^2}{\sigma^2(a^2+\sigma^2)}=\frac{y^2}{\sigma^2}\cdot\frac{\sigma^2}{a^2+\sigma^2}$.) The square integrates to a constant that does not depend on $y$. What remains,
+# The square integrates to a constant that does not depend on $y$. What remains,
 # $\exp\!\big(-\tfrac12\,y^2/(a^2+\sigma^2)\big)$, is a Gaussian of variance
 #
 # $$a^2+\sigma^2 = 1-\bar\alpha_s-\sigma^2+\sigma^2 = 1-\bar\alpha_s .\qquad\blacksquare$$
@@ -190,7 +190,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The rows look alike. By number: the largest distance between the samples' distribution function and the exact one. For the *right* distribution it exceeds $1.95/\sqrt{20000}=0.0138$ about once in a thousand times (Kolmogorov and Smirnov).
+# By number: the largest distance between the samples' distribution function and the exact one. For the *right* distribution it exceeds $1.95/\sqrt{20000}=0.0138$ about once in a thousand times (Kolmogorov and Smirnov).
 
 
 # %%
@@ -249,7 +249,7 @@ for eta in (1.0, 0.5, 0.0):
     assert abs(fitted[0] - A) < 0.02 and abs(fitted[1] - B) < 0.02
 
 # %% [markdown]
-# Only at $\eta=1$ is $B = 0$. For every smaller $\eta$, the forward process depends on $x_0$: **same marginals, but not a Markov chain.** This costs nothing, since nobody runs that process.
+# Only at $\eta=1$ is $B = 0$. For every smaller $\eta$, the forward process depends on $x_0$: **same marginals, but not a Markov chain.**
 #
 # ### 3.4 Which member is DDPM?
 #
@@ -453,7 +453,7 @@ for steps in (10, 50):
     strips[f"{steps} steps"] = frames
 plots.show(
     plots.image_grid(torch.cat(list(rows.values())), columns=10, rows=list(rows)),
-    "Three rows of ten digits from the same ten noises, in 10 steps, with eta 0, 0.5 and 1. In every column the first row shows another digit than the last; the row of 0.5 agrees sometimes with the last row, seldom with the first. A few pictures are hard to read.",
+    "Three rows of ten digits from the same ten noises, in 10 steps, with eta 0, 0.5 and 1. In every column the first row shows another digit than the last; the row of 0.5 agrees with the last row in about half of the columns. A few pictures are hard to read.",
 )
 widgets.Filmstrip(
     strips,
@@ -466,7 +466,7 @@ widgets.Filmstrip(
 # %% [markdown]
 # ## 6 · Train it: once
 #
-# *DDIM needs no training of its own.* A small network learns the ring with the loss of lesson 03. We draw its samples by DDIM with 20 steps.
+# A small network learns the ring with the loss of lesson 03. We draw its samples by DDIM with 20 steps.
 
 
 # %%
@@ -506,7 +506,7 @@ seen = widgets.watch(
 learned = seen[-1].ema
 
 # %% [markdown]
-# Four samplers use this network. We measure the *energy distance* of samples and data, $2\,\mathbb E|x-y|-\mathbb E|x-x'|-\mathbb E|y-y'|$, which is 0 only between equal distributions. The floor compares real points with other real points. Mean ± sd over five sampling seeds; $\hat\sigma$ is DDPM with the larger variance $\hat\sigma^2=1-\bar\alpha_t/\bar\alpha_s$.
+# We measure the *energy distance* of samples and data, $2\,\mathbb E|x-y|-\mathbb E|x-x'|-\mathbb E|y-y'|$, which is 0 only between equal distributions. The floor compares real points with other real points. Mean ± sd over five sampling seeds; $\hat\sigma$ is DDPM with the larger variance $\hat\sigma^2=1-\bar\alpha_t/\bar\alpha_s$.
 
 
 # %%
@@ -563,7 +563,7 @@ plots.show(
 )
 
 # %% [markdown]
-# In ten steps $\hat\sigma$ is the worst. Here $\eta=0.5$ is first; another training may give another order. In a hundred steps the differences are within the noise of the measurement.
+# In ten steps $\hat\sigma$ is the worst. Here $\eta=0.5$ is lowest, by about two standard errors; another training may give another order. In a hundred steps the differences are within the noise of the measurement.
 #
 # ## 7 · Measure
 #
@@ -639,7 +639,7 @@ assert (large < full).tolist() == [False, False, True, True, True, True]
 
 # %% [markdown]
 # On the linear schedule the main findings of Table 1 appear. Up to 20 steps the order is $\eta=0<0.2<0.5<1<\hat\sigma$. With a thousand steps $\hat\sigma$ is the
-# best. (Here it passes $\eta=1$ already at 50 steps.) On the cosine schedule, which our network uses, the order is another one: $\eta=0$, 0.2 and 0.5 differ by less than 5 % up to 20 steps. From 20 steps on $\hat\sigma$ is better than $\eta=1$.
+# best. On the cosine schedule, which our network uses, $\eta=0$, 0.2 and 0.5 differ by less than 5 % up to 20 steps. From 20 steps on $\hat\sigma$ is better than $\eta=1$.
 #
 # Why is $\hat\sigma$ best at $S=T$? $\eta=0$ has Euler's error (3.6). Both variants of DDPM use the same mean, which is exactly $\mathbb E[x_s|x_t]$ here. So only the added noise can be wrong. *Needed* is the variance $\big(1-\frac{\bar\alpha_t}{\bar\alpha_s}\big)\frac{m_s}{m_t}$, where $m=\bar\alpha\lambda+1-\bar\alpha$ is the marginal variance. Compare in four directions, from strong ($\lambda=9.8$) to weak (0.01):
 
@@ -660,7 +660,7 @@ for steps in (20, 1000):
 # %% [markdown]
 # $\eta=1$ adds too little in every direction: it treats $\hat x_0$ as the truth, although the truth varies around $\hat x_0$. $\hat\sigma$ is exact at $\lambda=1$, adds too much in weak directions and too little in strong ones.
 #
-# The excess of $\hat\sigma$ is large in long steps and small in short ones. $\eta=1$ adds less than half in the step $2\to1$, however many steps there are.
+# The excess of $\hat\sigma$ is large in long steps and small in short ones. Even with a thousand steps, $\eta=1$ adds less than half of what is needed in the step $2\to1$.
 #
 # ### 7.2 The real network
 #
@@ -678,7 +678,7 @@ for steps in (10, 20, 50, 1000):
     print(f"{steps:5} steps {1000 * steps / rate:8.1f} s")
 
 # %% [markdown]
-# We measure two Fréchet distances, divided by the variance of the real data: in the features of `classifier-digits` (FID uses Inception), and in the pixels. The reference is a random half of the 1,797 digits. The other half is held out and gives the floor. Every run draws 898 digits. Distances are means over five splits.
+# We measure two Fréchet distances, divided by the variance of the real data: in the features of `classifier-digits`, and in the pixels. The reference is a random half of the 1,797 digits. The other half is held out and gives the floor. Every run draws 898 digits. Distances are means over five splits.
 #
 # We add DPM-Solver++(2M), a *second-order solver*. It extrapolates $\hat x_0$ from the previous prediction in a straight line, then takes DDIM's step: also one evaluation.
 
@@ -794,9 +794,9 @@ for name in ("η = 1", "σ̂"):
 # %% [markdown]
 # All rows of a run start from the same noises, so we compare run by run. We read two standard errors as an effect. Of 52 comparisons, four or five reach that by chance, so those between 2 and 3 are *weak*.
 #
-# - **As in the paper:** up to 20 steps, more steps help every sampler. In both distances, $\eta=0.2$, 0.5 and 1 in 5 steps, and 1 in 10 steps, are behind $\eta=0$ (the first and the last weakly in the features).
-# - **Not as in the paper:** with 5 steps $\hat\sigma$ is ahead of $\eta=0$ in pixels and behind it in the features. A part of the gain in pixels is that its mean picture is nearer to the real one. With 10 steps it is level in pixels and still behind in the features.
-# - **From 20 steps on:** every member, and $\hat\sigma$, lies within three standard errors of $\eta=0$. $\eta=1$ is weakly behind in pixels at 20 steps; at 50, all but $\eta=0.2$ are weakly ahead in the features.
+# - **As in the paper:** up to 20 steps, more steps help every sampler. In 5 steps, $\eta=0.2$, 0.5 and 1 are behind $\eta=0$ in both distances (0.2 weakly). In 10 steps $\eta=1$ is.
+# - **Not as in the paper:** with 5 steps $\hat\sigma$ is ahead of $\eta=0$ in pixels and behind it in the features. A part of the gain in pixels is that its mean picture is nearer to the real one. With 10 steps it is equal in pixels, within the error, and behind in the features.
+# - **From 20 steps on:** every member, and $\hat\sigma$, lies within three standard errors of $\eta=0$, behind or ahead: only weak differences.
 # - **The second-order solver** is ahead of $\eta=0$ in both distances at every number of steps, at the same cost.
 # - **Trailing times** help $\eta=0$ in 5 steps in both distances, in 10 and 20 steps in pixels only. In 20 they are behind in the features.
 #
@@ -820,7 +820,7 @@ assert grain["σ̂"] > 20 * allowed and grain["σ̂"] > 5 * grain["η = 0"]
 #
 # ### 7.3 One noise, many step counts
 #
-# If $x_T$ decides the picture, 10 and 200 steps must give the *same* one. Each column starts from one noise:
+# If $x_T$ decides the picture, 10 and 200 steps should give nearly the *same* one. Each column starts from one noise:
 
 # %%
 start = noise(8, 1, 16, 16, seed=3)
@@ -915,9 +915,9 @@ assert lost <= 2 and errors[100].max() > 0.5 * errors[100].sum() and 0.5 < code.
 assert spreads[25] > 1.1 and abs(spreads[100] - 1) < 0.03
 
 # %% [markdown]
-# The error falls with $S$, as in the paper. At 100 steps one lost digit of the sixty makes up most of the mean. The codes have standard deviation 0.69, not 1: a clean picture has no noise at $t=25$, and the way up adds none. If we add that noise first, the codes have 1.16; with the noise of $t=100$, 1.01. We think that the reason is the network's error: nearly as large as the noise at $t=25$, a quarter of it at $t=100$.
+# The error falls with $S$, as in the paper. At 100 steps one lost digit of the sixty makes up most of the mean. The codes have standard deviation 0.69, not 1: a clean picture has no noise at $t=25$, and the way up adds none. If we add that noise first, the codes have 1.16; with the noise of $t=100$, 1.01. There the network's error is a quarter of the noise; at $t=25$ it is nearly as large.
 #
-# The way up evaluates the network at the *lower* end of each step, the way down at the upper end. The shorter the steps, the less the two differ. This section uses `trained`, not `network`: what is clipped on the way up is lost.
+# The way up evaluates the network at the *lower* end of each step, the way down at the upper end. This section uses `trained`, not `network`: what is clipped on the way up is lost.
 #
 # ### 7.5 Between two noises
 #
@@ -956,7 +956,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The two ways look the same. We measure the variance of many pictures, also for the mean of 30 noises, whose length is $16/\sqrt{30}$.
+# We measure the variance of many pictures, also for the mean of 30 noises, whose length is $16/\sqrt{30}$.
 
 # %%
 quick, variety = network.schedule.timesteps(10), {}
@@ -1019,8 +1019,8 @@ assert best["linear", 0.0] == ["trailing"] + 3 * ["quadratic"]
 assert all(spaced != "quadratic" for eta in (0.0, 1.0) for spaced in best["cosine", eta])
 
 # %% [markdown]
-# By the exact distances of 7.1: on the linear schedule at $\eta=0$, quadratic spacing is best from ten steps on. (The paper used it for CIFAR-10.) On the cosine schedule it is the
-# worst in every column: that schedule already spends many steps near the picture.
+# By the exact distances of 7.1: on the linear schedule at $\eta=0$, quadratic spacing is best from ten steps on. On the cosine schedule it is the
+# worst in every column: we think because that schedule already spends many steps near the picture.
 #
 # ## 8 · Break it
 
@@ -1065,8 +1065,8 @@ assert broken["σ̂ in the direction"].isnan().all() and 0 < left_over < 0.05
 
 # %% [markdown]
 # - **β_t for the ratio**, and **ᾱ of t − 1**: a step covers about fifty times but removes the noise of one.
-# - **σ̂ in the direction**: for long steps $\hat\sigma^2 > 1-\bar\alpha_s$; at $s=0$ it holds for every step. The root of a negative number is not a number. `image_grid` draws it orange.
-# - **last ᾱ is ᾱ_1**: nothing to see. $\sqrt{1-\bar\alpha_1}\,\hat\varepsilon$ stays in the picture. The root is 0.006 here (0.03 in latent diffusion, whose published code does this). A *test* finds it: the last step must return exactly $\hat x_0$.
+# - **σ̂ in the direction**: for long steps $\hat\sigma^2 > 1-\bar\alpha_s$; at $s=0$ it holds for every step. The root of a negative number is not a number.
+# - **last ᾱ is ᾱ_1**: nothing to see. $\sqrt{1-\bar\alpha_1}\,\hat\varepsilon$ stays in the picture. The root is 0.006 here. A *test* finds it: the last step must return exactly $\hat x_0$.
 #
 # The fifth mistake: $\hat x_0$ is clipped and the old $\hat\varepsilon$ is kept. At ±1 this changes almost nothing (0.00004), so we clip at ±0.6. `MapX0` computes $\hat\varepsilon$ again:
 
@@ -1090,7 +1090,7 @@ plots.show(
 assert apart[1.0] < 0.001 and apart[0.6] > 0.05
 
 # %% [markdown]
-# With the old $\hat\varepsilon$, $x_s$ belongs to *neither* picture. It matters with guidance (lesson 06), which pushes $\hat x_0$ out of range.
+# With the old $\hat\varepsilon$, $x_s$ belongs to *neither* picture.
 #
 # The sixth mistake: an arc needs the angle of *whole* vectors. `torch.cosine_similarity` takes axis 1, the channels, by default: one angle per pixel. Here the angle is taken over rows of 16 values, then over single values:
 
@@ -1209,7 +1209,7 @@ plots.show(
 # %% [markdown]
 # ### 9.3 Which times? ● 10 minutes
 #
-# Write the list of times with equal gaps: $n$ steps, so $n+1$ times $i\,T/n$, rounded to whole numbers, falling from $T$ to 0. (`range(0, T, T // n)` often takes more than $n$ steps if $n$ does not divide $T$.)
+# Write the list of times with equal gaps: $n$ steps, so $n+1$ times $i\,T/n$, rounded to whole numbers, falling from $T$ to 0.
 
 
 # %%
@@ -1424,13 +1424,13 @@ quiz.ask(
 # - $\eta=1$ is DDPM, over a step of any length. $\eta=0$ adds no noise: Euler's method for a differential equation.
 # - Too few steps give too little contrast. A second-order solver was better at the same cost.
 # - At $\eta=0$, $x_T$ is a code. Pictures can be inverted, and joined along arcs.
-# - Use $\bar\alpha$ of $s$, not of $t-1$; ratios, not $\beta$; compute $\hat\varepsilon$ again when $\hat x_0$ is changed; $\bar\alpha_0=1$ in the last step.
+# - Compute $\hat\varepsilon$ again when $\hat x_0$ is changed. Use ratios of $\bar\alpha$, and $\bar\alpha_0=1$ in the last step.
 #
 # **What is still missing.** We get *some* digit, not the one we want. Lesson 05 changes $\hat\varepsilon$ with the gradient of a classifier.
 #
 # **References**
-# - J. Song et al., *Denoising Diffusion Implicit Models*, ICLR 2021.
-# - Ho et al., *Denoising Diffusion Probabilistic Models*, NeurIPS 2020.
-# - Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, ICML 2021 (long steps).
+# - J. Song et al., ICLR 2021 (DDIM).
+# - Ho et al., NeurIPS 2020 (DDPM).
+# - Nichol and Dhariwal, ICML 2021 (long steps).
 # - Lu et al., *DPM-Solver++*, 2022 (2M).
-# - Lin et al., *Common Diffusion Noise Schedules and Sample Steps Are Flawed*, WACV 2024 (trailing times).
+# - Lin et al., WACV 2024 (trailing times).
