@@ -48,7 +48,9 @@ def spread(runs: Sequence[Sequence[float]], space: int) -> str:
     return f"{values.mean():.4f}" + (f" ±{values.std():.4f}" if len(values) > 1 else "")
 
 
-def gap(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]], space: int) -> float:
+def standard_errors_apart(
+    one: Sequence[Sequence[float]], other: Sequence[Sequence[float]], space: int
+) -> float:
     """How many standard errors `one` lies above `other`. Run by run: a run of both rows starts
     from the same noise, so its difference is known better than the two means."""
     pairs = zip(one, other, strict=False)

@@ -759,7 +759,7 @@ plots.show(
 def compare(one, steps, other, other_steps):
     """How far `one` lies above `other`, in standard errors, in both distances."""
     runs = stored["cells"][one][str(steps)], stored["cells"][other][str(other_steps)]
-    gaps = [ddim_table.gap(*runs, space) for space in (0, 1)]
+    gaps = [ddim_table.standard_errors_apart(*runs, space) for space in (0, 1)]
     name = f"{one}, {steps} steps, above {other}, {other_steps} steps"
     count = min(map(len, runs))
     print(f"{name:52} {count:2} runs   classifier {gaps[0]:+5.1f}   pixels {gaps[1]:+5.1f}")
@@ -782,7 +782,8 @@ assert max(trailing[0]) < -2 and max(pixels for _, pixels in trailing) < -2
 assert abs(trailing[1][0]) < 2 < trailing[2][0]
 for row in stored["cells"].values():  # more steps help, up to 20
     for few, many in (("5", "10"), ("10", "20")):
-        assert min(ddim_table.gap(row[few], row[many], space) for space in (0, 1)) > 2
+        fewer, more = row[few], row[many]
+        assert min(ddim_table.standard_errors_apart(fewer, more, space) for space in (0, 1)) > 2
 family = [gaps[one, S] for one in ("η = 0.2", "η = 0.5", "η = 1", "σ̂") for S in (20, 50)]
 assert max(abs(gap) for pair in family for gap in pair) < 3
 assert gaps["η = 1", 20][1] > 2 and max(gaps[one, 50][0] for one in ("η = 0.5", "η = 1", "σ̂")) < -2

@@ -109,6 +109,6 @@ def test_the_reference_never_meets_what_is_held_out():
 
 def test_a_gap_counts_standard_errors_of_the_paired_difference():
     one, other = [[3.0], [5.0], [4.0]], [[1.0], [2.0], [3.0]]
-    assert ddim_table.gap(one, other, 0) == pytest.approx(2 / (1 / 3**0.5))
+    assert ddim_table.standard_errors_apart(one, other, 0) == pytest.approx(2 / (1 / 3**0.5))
     assert ddim_table.spread([[1.0], [3.0]], 0) == "2.0000 ±1.4142"
     assert ddim_table.spread([[1.0]], 0) == "1.0000"
