@@ -21,7 +21,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -89,8 +90,19 @@ def built(row: str, files: dict[str, Path]) -> LDM:
         system.begin_from(system_of(files.get(name), name))
     if row == UNSCALED:
         system.scale.fill_(1.0)
-        denoiser.LARGEST = 100.0  # which a loss refuses else: shown here is what that spares
     return system
+
+
+@contextmanager
+def loss_of(row: str) -> Iterator[None]:
+    """Inside it, the row that is not scaled may have its loss, which refuses such large latents:
+    shown is what that spares a learner."""
+    before = denoiser.LARGEST
+    denoiser.LARGEST = 100.0 if row == UNSCALED else before
+    try:
+        yield
+    finally:
+        denoiser.LARGEST = before
 
 
 def trained(
@@ -103,7 +115,8 @@ def trained(
     def run(steps: int) -> tuple[LDM, float]:
         system, started = built(row, files), time.process_time()
         made = options | {"steps": steps, "warmup": min(100, max(1, steps // 10))}
-        *_, last = train.train(system.train(), batches, **made)
+        with loss_of(row):
+            *_, last = train.train(system.train(), batches, **made)
         return last.ema.eval(), time.process_time() - started
 
     if updates is None:

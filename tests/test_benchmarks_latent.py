@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import autoencoders, latent_diffusion, latent_table
-from labkit import scenes
+from labkit import denoiser, scenes
 from labkit.lab import latent_table as stored
 from tests.machines import tiny
 
@@ -65,9 +65,17 @@ def test_what_was_stored_keeps_its_other_rows_and_says_nothing_of_what_was_not_m
     table = stored.stored(path)["sweep"]
     assert table["seconds"] == 8 and [*table["rows"]] == ["real", "f = 4"]
     assert stored.column(table, "f = 4", "updates").tolist() == [3, 5]
-    assert stored.cell(stored.column(table, "f = 4", "parts")) == "0.50 ±0.25"
-    assert stored.cell(stored.column(table, "real", "updates")) == ""
-    assert stored.cell(stored.column(table, "real", "parts"), 1) == "0.5"
+    assert stored.column(table, "f = 4", "parts").tolist() == [0.25, 0.75]
+    assert stored.column(table, "real", "updates").isnan().all()
+
+
+def test_only_while_the_unscaled_row_trains_may_its_loss_be_of_large_latents():
+    with pytest.raises(RuntimeError), latent_table.loss_of(latent_table.UNSCALED):
+        assert denoiser.LARGEST == 100
+        raise RuntimeError
+    assert denoiser.LARGEST == 3
+    with latent_table.loss_of("f = 4"):
+        assert denoiser.LARGEST == 3
 
 
 def test_real_scenes_are_near_the_real_ones_and_gray_is_not():

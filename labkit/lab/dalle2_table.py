@@ -26,11 +26,6 @@ def of(row: dict, name: str) -> Tensor:
     return torch.tensor(row[name], dtype=torch.float64)
 
 
-def plus_minus(values: Tensor) -> str:
-    """The mean of values (N,) ± its standard error."""
-    return f"{values.mean():.2f} ± {values.std() / len(values) ** 0.5:.2f}"
-
-
 def mean_difference(one: Tensor, other: Tensor) -> tuple[float, float]:
     """By how much `one` (N,) is more than `other` on the same sentences, on average, and the
     standard error of that."""

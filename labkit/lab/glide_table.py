@@ -97,12 +97,6 @@ def column(runs: Sequence, name: str) -> Tensor:
     return torch.tensor(runs, dtype=torch.float64)[..., COLUMNS.index(name)]
 
 
-def spread(values: Tensor) -> str:
-    """Mean ± standard error over the seeds (S,)."""
-    error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return f"{values.mean():.2f} ±{error:.2f}"
-
-
 def standard_errors_apart(one: Tensor, other: Tensor) -> float:
     """How many standard errors `one` lies above `other`, seed by seed: both (S,)."""
     apart = one - other

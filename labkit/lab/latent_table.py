@@ -26,13 +26,3 @@ def column(table: dict, row: str, name: str) -> Tensor:
     place = table["columns"].index(name)
     runs = [run[place] for run in table["rows"][row]]
     return torch.tensor([float("nan") if x is None else x for x in runs], dtype=torch.float64)
-
-
-def cell(values: Tensor, digits: int = 2) -> str:
-    """Mean ± standard error of runs (R,), the mean alone of one, and nothing of none."""
-    if values.isnan().any():
-        return ""
-    if len(values) == 1:
-        return f"{values.item():.{digits}f}"
-    error = values.std().item() / len(values) ** 0.5
-    return f"{values.mean():.{digits}f} ±{error:.{digits}f}"

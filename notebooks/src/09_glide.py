@@ -26,8 +26,9 @@ from labkit import scenes, zoo
 from labkit.conditioning import Conditioning
 from labkit.denoiser import MapX0, clip, keep_known
 from labkit.guidance import ClassifierFree, gradient, mean_shift
-from labkit.lab import checks, glide_plot, glide_table, plots, quiz, show_source
+from labkit.lab import checks, glide_plot, glide_table, grounding, plots, quiz, show_source
 from labkit.lab.attention_maps import looked_at, over_text
+from labkit.lab.standard_error import mean_and_error
 from labkit.lab.widgets import watch
 from labkit.lab.widgets.eraser import Eraser
 from labkit.lab.widgets.prompt_explorer import PromptExplorer
@@ -303,17 +304,9 @@ assert padding > 0.4 and words[int(weights[1 : 1 + len(words)].argmax())] == "mo
 # This pixel lies on the star, and yet the word with the most weight is *moon*. Is that usual? We take scenes of two separate things of different shape and color, and a sentence such as "the red star and the blue moon". For each color word and noun we compare two weights: from the pixels of its own object, and from those of the other object.
 
 # %%
-drawn = scenes.draw(600, 17)
-apart = (drawn.count == 2) & (holes.alone(drawn).sum(1) == 2)
-apart &= (drawn.shape[:, 0] != drawn.shape[:, 1]) & (drawn.color[:, 0] != drawn.color[:, 1])
-drawn = drawn.take(apart.nonzero()[:60, 0])
-named = [[f"{scenes.COLORS[c]} {scenes.SHAPES[s]}" for c, s in zip(*row)]
-         for row in zip(drawn.color[:, :2].tolist(), drawn.shape[:, :2].tolist())]  # fmt: skip
-asked = [f"the {first} and the {second}" for first, second in named]
+drawn, asked = grounding.two_apart(600, seed=17, most=60)
 WORDS = {"color": (2, 6), "noun": (3, 7)}  # where they stand; position 0 is <begin>
-grid = (torch.arange(32) + 0.5) / 32
-x, y, radius = (each[:, :2, None, None] for each in (drawn.x, drawn.y, drawn.radius))
-inside = (torch.hypot(grid - x, grid[:, None] - y) < 0.8 * radius).float()  # (N, 2, 32, 32)
+inside = grounding.inside(drawn, 32)  # of each object, (N, 2, 32, 32)
 
 # %%
 looked = looked_at(model.denoiser, noised(scenes.render(drawn, 32), 500), 500, model.encode(asked))
@@ -482,7 +475,7 @@ for way, table_of in guidance.items():
 mean_of["real pictures", None] = torch.stack([glide_table.column(ceiling, name) for name in JUDGES])
 for (way, scale), each in mean_of.items():
     name = f"{way}, {scale:g}" if scale else way
-    print(f"{name:24}" + "".join(f"{glide_table.spread(row):>15}" for row in each))
+    print(f"{name:24}" + "".join(f"{mean_and_error(row, tight=True):>15}" for row in each))
 free, clip_guided = ([mean_of[way, scale] for scale in guidance[way]["scales"]]
                      for way in (glide_table.FREE, glide_table.BY_CLIP))  # fmt: skip
 apart = {
@@ -710,7 +703,8 @@ print(f"scale {table['best']:g}; ± standard error over {table['seeds']} seeds")
 print(f"{'':24}" + "".join(f"{name:>16}" for name in shown))
 rows = {NAMES[n]: table["rows"][n] for n in NAMES}
 for name, judge in (("all parts", "parts"), ("whole sentences", "whole"), ("valid", "valid")):
-    cells = (glide_table.spread(glide_table.column(each, judge)) for each in rows.values())
+    columns = (glide_table.column(each, judge) for each in rows.values())
+    cells = (mean_and_error(each, tight=True) for each in columns)
     print(f"{name:24}" + "".join(f"{cell:>16}" for cell in cells))
 for kind in order:
     cells = (each.get(kind, float("nan")) for each in shown.values())

@@ -26,6 +26,7 @@ from labkit import scenes, zoo
 from labkit.denoiser import clip as clip_x0
 from labkit.lab import checks, dalle2_plot, dalle2_table, plots, quiz, show_source
 from labkit.lab.glide_plot import draw_training
+from labkit.lab.standard_error import mean_and_error
 from labkit.lab.widgets import watch
 from labkit.lab.widgets.change_explorers import (
     InterpolationExplorer,
@@ -501,7 +502,7 @@ rows, columns = stored["sentences"], ("parts", "valid", "spread")
 print("{samples} sentences, {steps} steps, scale {scale:g}; ± standard error".format(**stored))
 print(f"{'':22}" + "".join(f"{name:>14}" for name in columns) + f"{'distance':>12}")
 for name, row in rows.items():
-    cells = [dalle2_table.plus_minus(dalle2_table.of(row, each) * (100 if each == "spread" else 1))
+    cells = [mean_and_error(dalle2_table.of(row, each) * (100 if each == "spread" else 1))
              if each in row else "–" for each in columns]  # fmt: skip
     distance = f"{1000 * row['distance'][0]:.1f}" if "distance" in row else "–"
     print(f"{name:22}" + "".join(f"{cell:>14}" for cell in cells) + f"{distance:>12}")
@@ -555,7 +556,7 @@ assert (
 # %%
 print("scale    unCLIP: parts        spread      GLIDE: parts        spread")
 for scale in stored["guidance"]["GLIDE"]:
-    cells = [dalle2_table.plus_minus(factor * dalle2_table.of(stored["guidance"][name][scale], column))
+    cells = [mean_and_error(factor * dalle2_table.of(stored["guidance"][name][scale], column))
              for name in ("unCLIP", "GLIDE") for column, factor in (("parts", 1), ("spread", 100))]  # fmt: skip
     print(f"{scale:5}" + "".join(f"{cell:>16}" for cell in cells))
 first, last = list(stored["guidance"]["GLIDE"])
@@ -572,7 +573,7 @@ for name, each in stored["guidance"].items():
         )
     )
 for name, each in lost.items():
-    cell = dalle2_table.plus_minus(100 * each)
+    cell = mean_and_error(100 * each)
     print(f"{name}: spread lost from scale {first} to {last}: {cell} for each sentence")
 difference, error = dalle2_table.mean_difference(100 * lost["GLIDE"], 100 * lost["unCLIP"])
 print(f"GLIDE loses more by {difference:+.2f} ± {error:.2f}")
@@ -607,8 +608,8 @@ print(f"{stored['pictures']} pictures, eta 1    variation         another pictur
 survives = {}
 for name in ("color", "shape", "background", "fill", "size", "number", "place"):
     survives[name] = dalle2_table.of(kept_by, name)
-    print(f"{name:20}{dalle2_table.plus_minus(survives[name]):>16}"
-          f"{dalle2_table.plus_minus(dalle2_table.of(floor, name)):>22}")  # fmt: skip
+    print(f"{name:20}{mean_and_error(survives[name]):>16}"
+          f"{mean_and_error(dalle2_table.of(floor, name)):>22}")  # fmt: skip
 assert all(
     survives[name].mean() > 0.9 for name in ("color", "shape", "background", "size", "number")
 )
@@ -669,7 +670,7 @@ TextDiffExplorer(dalle2.text_diff, pictures, ("a red star", "a blue star"), step
 changes = stored["changes"]
 print("theta" + "".join(f"{name:>14}" for name in next(iter(changes.values()))))
 for theta, row in changes.items():
-    cells = (dalle2_table.plus_minus(dalle2_table.of(row, name)) for name in row)
+    cells = (mean_and_error(dalle2_table.of(row, name)) for name in row)
     print(f"{theta:5}" + "".join(f"{cell:>14}" for cell in cells))
 for start in ("0.25", "0"):
     ends = (dalle2_table.of(changes[theta], "shape") for theta in (start, "0.5"))
@@ -717,7 +718,7 @@ found = {}
 for k in (17, 128):
     drawn = paint([None] * 16, cut_to(k, z).repeat(16, 1), seed=5)
     found[k] = shares(reader.read(drawn), [sentence] * 16)
-    print(f"k = {k:3}, 16 draws: {dalle2_table.plus_minus(found[k])} of “{sentence}” is shown")
+    print(f"k = {k:3}, 16 draws: {mean_and_error(found[k])} of “{sentence}” is shown")
 assert all(abs(found[k].mean() - 0.8) < 0.12 for k in found)
 
 # %% [markdown]

@@ -28,6 +28,7 @@ from labkit.denoiser import clip, keep_known
 from labkit.lab import (
     checks,
     glide_plot,
+    grounding,
     latent_plot,
     latent_table,
     plots,
@@ -37,6 +38,7 @@ from labkit.lab import (
 )
 from labkit.lab.attention_maps import looked_at, over_text, over_words, positions_of, sampled
 from labkit.lab.prompt_to_prompt import edited, reweight, swap
+from labkit.lab.standard_error import mean_and_error
 from labkit.lab.widgets import watch
 from labkit.lab.widgets.attention_explorer import AttentionExplorer
 from labkit.lab.widgets.autoencoder_explorer import AutoencoderExplorer
@@ -286,9 +288,9 @@ assert abs(draws[0] - draws[1]) < 1e-3 and z.std() > 3 and spread < 0.02
 # $$\lambda=\frac{\lVert\nabla_W\,\text{misfit}\rVert}{\lVert\nabla_W(-D(\hat x))\rVert+10^{-4}},\qquad\text{without gradient itself.}$$
 
 # %%
-judge = PatchDiscriminator(width=8).eval()
+discriminator = PatchDiscriminator(width=8).eval()
 x = torch.randn(1, 3, 256, 256, generator=seeded()).requires_grad_()
-logits = judge(x)
+logits = discriminator(x)
 logits[0, 0, 15, 15].backward()
 reach = int((x.grad.abs().sum((0, 1)) > 0).any(0).sum())
 print(f"256 x 256 pixels: {tuple(logits.shape[2:])} logits, each of {reach} x {reach} pixels")
@@ -483,8 +485,8 @@ heard, x = model.encode("a red star"), torch.randn(1, 64, 8, 8)
 print("untrained, it is the identity:", torch.equal(fresh(x, cond=heard), x))
 place = next(each for each in model.denoiser.net.modules() if isinstance(each, SpatialTransformer))
 x = torch.randn(1, place.norm.num_channels, 8, 8, generator=seeded())
-told = [place(x, cond=model.encode(text)) for text in ("a red star", "a blue star")]
-print("trained, it hears the words:", not torch.allclose(*told, atol=1e-3))
+attended = [place(x, cond=model.encode(text)) for text in ("a red star", "a blue star")]
+print("trained, it hears the words:", not torch.allclose(*attended, atol=1e-3))
 parts = {"U-Net": model.denoiser, "text transformer": model.condition, "autoencoder": autoencoder}
 for name, part in parts.items():
     count = sum(weight.numel() for weight in part.parameters()) / 1e6
@@ -606,7 +608,8 @@ def print_table(table, shown, rows):
     lines = [["", *shown]]
     for row in rows:
         columns = (latent_table.column(table, row, name) for name in shown)
-        lines.append([row, *map(latent_table.cell, columns, shown.values())])
+        cells = zip(columns, shown.values())
+        lines.append([row, *(mean_and_error(*cell, tight=True) for cell in cells)])
     wide = [max(map(len, column)) + 2 for column in zip(*lines)]
     for first, *cells in lines:
         print(first.ljust(wide[0]) + "".join(map(str.rjust, cells, wide[1:])))
@@ -657,7 +660,8 @@ measures = {"sampled pictures/s": 1, "parts": 3, "whole": 3, "valid": 3, "distan
 print_table(models, measures, ROWS)
 for name in ("parts", "valid", "distance"):
     one, other = (latent_table.column(models, row, name) for row in ROWS[:2])
-    print(f"{name}, ldm-scenes minus GLIDE, seed by seed: {latent_table.cell(one - other, 3)}")
+    difference = mean_and_error(one - other, digits=3, tight=True)
+    print(f"{name}, ldm-scenes minus GLIDE, seed by seed: {difference}")
 for parts in (("ldm-scenes", "autoencoder-scenes-f4"), ("glide-scenes", "glide-scenes-upsample")):
     print(
         " + ".join(parts),
@@ -733,16 +737,8 @@ AttentionExplorer(model, sentence, steps=15, scale=SCALE, seed=1, eta=1.0)
 # Does a map show where the thing is? We take real scenes of two things, with sentences such as "the red star and the blue moon". How often does a word get more weight from the places of its own thing than from those of the other?
 
 # %%
-drawn = scenes.draw(600, 17)
-apart = (drawn.count == 2) & (holes.alone(drawn).sum(1) == 2)
-apart &= (drawn.shape[:, 0] != drawn.shape[:, 1]) & (drawn.color[:, 0] != drawn.color[:, 1])
-drawn = drawn.take(apart.nonzero()[:60, 0])
-named = [[f"{scenes.COLORS[c]} {scenes.SHAPES[s]}" for c, s in zip(*row)]
-         for row in zip(drawn.color[:, :2].tolist(), drawn.shape[:, :2].tolist())]  # fmt: skip
-asked = [f"the {first} and the {second}" for first, second in named]
-grid = (torch.arange(64) + 0.5) / 64
-x, y, radius = (each[:, :2, None, None] for each in (drawn.x, drawn.y, drawn.radius))
-inside = (torch.hypot(grid - x, grid[:, None] - y) < 0.8 * radius).float()  # (N, 2, 64, 64)
+drawn, asked = grounding.two_apart(600, seed=17, most=60)
+inside = grounding.inside(drawn, 64)  # of each thing, (N, 2, 64, 64)
 z = model.latents(scenes.render(drawn, 64), seeded())
 noisy = model.denoiser.schedule.diffuse(z, 500, torch.randn(z.shape, generator=seeded()))
 maps = over_text(looked_at(model.denoiser, noisy, 500, model.encode(asked)), 64)
@@ -1124,7 +1120,7 @@ checks.quantize(quantize_solution).require()
 # %% [markdown]
 # ### 12.5 How much the discriminator counts &nbsp; ●●● 25 minutes
 #
-# `h` goes into `last`, the decoder's last layer, which gives the reconstruction $\hat x$. `judge` is a discriminator: high logits mean "a real picture". There are two losses, the misfit $m=\overline{|\hat x-x|}$ and $g=-\overline{D(\hat x)}$ (means). Return the term of the total loss $\text{factor}\cdot\lambda\cdot g$, a scalar, with
+# `h` goes into `last`, the decoder's last layer, which gives the reconstruction $\hat x$. `discriminator` answers with logits: high ones mean "a real picture". There are two losses, the misfit $m=\overline{|\hat x-x|}$ and $g=-\overline{D(\hat x)}$ (means). Return the term of the total loss $\text{factor}\cdot\lambda\cdot g$, a scalar, with
 #
 # $$\lambda=\mathrm{clamp}\Big(\frac{\Vert\nabla_w m\Vert}{\Vert\nabla_w g\Vert+10^{-4}},\,0,\,10^4\Big),$$
 #
@@ -1132,7 +1128,7 @@ checks.quantize(quantize_solution).require()
 
 
 # %%
-def adversarial_term(h, last, x, judge, factor):
+def adversarial_term(h, last, x, discriminator, factor):
     """factor · λ · g, a scalar that carries the gradient of g alone."""
     ...
 
@@ -1144,13 +1140,13 @@ checks.adversarial_term(adversarial_term)
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-def adversarial_term_solution(h, last, x, judge, factor):
+def adversarial_term_solution(h, last, x, discriminator, factor):
     again = last(h)
-    misfit, fooled = (again - x).abs().mean(), -judge(again).mean()
-    by_misfit, by_judge = (
+    misfit, fooled = (again - x).abs().mean(), -discriminator(again).mean()
+    by_misfit, by_fooled = (
         torch.autograd.grad(loss, last.weight, retain_graph=True)[0] for loss in (misfit, fooled)
     )
-    weight = (by_misfit.norm() / (by_judge.norm() + 1e-4)).clamp(0, 1e4).detach()
+    weight = (by_misfit.norm() / (by_fooled.norm() + 1e-4)).clamp(0, 1e4).detach()
     return factor * weight * fooled
 
 

@@ -13,7 +13,7 @@ from labkit.systems.autoencoder import adaptive_weight
 EPS, MOST = 1e-4, 1e4
 
 
-class Judge(nn.Module):
+class Discriminator(nn.Module):
     """A discriminator of one convolution: pictures (B, C, H, W) → logits (B, 1, H, W)."""
 
     def __init__(self, weight: Tensor, bias: Tensor):
@@ -26,20 +26,24 @@ class Judge(nn.Module):
         return torch.tanh(torch.einsum("bchw,c->bhw", x, self.weight) + self.bias)[:, None]
 
 
-def _losses(h: Tensor, last: nn.Module, x: Tensor, judge: nn.Module) -> tuple[Tensor, Tensor]:
+def _losses(
+    h: Tensor, last: nn.Module, x: Tensor, discriminator: nn.Module
+) -> tuple[Tensor, Tensor]:
     """The misfit, and how little the discriminator is fooled."""
     again = last(h)
-    return (again - x).abs().mean(), -judge(again).mean()
+    return (again - x).abs().mean(), -discriminator(again).mean()
 
 
-def _adversarial_term(h: Tensor, last: nn.Module, x: Tensor, judge: nn.Module, factor: float):
-    misfit, fooled = _losses(h, last, x, judge)
+def _adversarial_term(
+    h: Tensor, last: nn.Module, x: Tensor, discriminator: nn.Module, factor: float
+):
+    misfit, fooled = _losses(h, last, x, discriminator)
     return factor * adaptive_weight(misfit, fooled, last.weight) * fooled
 
 
-def _gradients(h, last, x, judge, by=lambda h, last: [last.weight], create=False):
+def _gradients(h, last, x, discriminator, by=lambda h, last: [last.weight], create=False):
     """The norms of both gradients, all of `by` together, and the loss that fools."""
-    misfit, fooled = _losses(h, last, x, judge)
+    misfit, fooled = _losses(h, last, x, discriminator)
     leaves = by(h, last)
     keep = {"retain_graph": True, "create_graph": create}
     norms = [
@@ -52,8 +56,8 @@ def _gradients(h, last, x, judge, by=lambda h, last: [last.weight], create=False
 def _by_norms(weight, **options):
     """The answer with another weight(‖∇misfit‖, ‖∇fooled‖)."""
 
-    def answer(h, last, x, judge, factor):
-        one, two, fooled = _gradients(h, last, x, judge, **options)
+    def answer(h, last, x, discriminator, factor):
+        one, two, fooled = _gradients(h, last, x, discriminator, **options)
         return factor * weight(one, two) * fooled
 
     return answer
@@ -63,31 +67,33 @@ def _ratio(one: Tensor, two: Tensor) -> Tensor:
     return (one / (two + EPS)).clamp(0, MOST)
 
 
-def _of_the_losses(h, last, x, judge, factor):
-    misfit, fooled = _losses(h, last, x, judge)
+def _of_the_losses(h, last, x, discriminator, factor):
+    misfit, fooled = _losses(h, last, x, discriminator)
     return factor * _ratio(misfit.abs(), fooled.abs()).detach() * fooled
 
 
-def _of_another_misfit(h, last, x, judge, factor, far):
+def _of_another_misfit(h, last, x, discriminator, factor, far):
     """The answer with another misfit, far(reconstruction, picture)."""
     again = last(h)
-    misfit, fooled = far(again, x), -judge(again).mean()
+    misfit, fooled = far(again, x), -discriminator(again).mean()
     return factor * adaptive_weight(misfit, fooled, last.weight) * fooled
 
 
-def _summed(h, last, x, judge, factor):
-    misfit, _ = _losses(h, last, x, judge)
-    fooled = -judge(last(h)).sum()
+def _summed(h, last, x, discriminator, factor):
+    misfit, _ = _losses(h, last, x, discriminator)
+    fooled = -discriminator(last(h)).sum()
     return factor * adaptive_weight(misfit, fooled, last.weight) * fooled
 
 
-def _misfit_multiplied(h, last, x, judge, factor):
-    one, two, _ = _gradients(h, last, x, judge)
-    return factor * _ratio(one, two) * _losses(h, last, x, judge)[0]
+def _misfit_multiplied(h, last, x, discriminator, factor):
+    one, two, _ = _gradients(h, last, x, discriminator)
+    return factor * _ratio(one, two) * _losses(h, last, x, discriminator)[0]
 
 
-def _misfit_added(h, last, x, judge, factor):
-    return _losses(h, last, x, judge)[0] + _adversarial_term(h, last, x, judge, factor)
+def _misfit_added(h, last, x, discriminator, factor):
+    return _losses(h, last, x, discriminator)[0] + _adversarial_term(
+        h, last, x, discriminator, factor
+    )
 
 
 def _draw_decoder(g: torch.Generator):
@@ -101,8 +107,10 @@ def _draw_decoder(g: torch.Generator):
     last = nn.utils.skip_init(nn.Conv2d, inner, C, 1)  # draws nothing of the notebook's noise
     for part in last.parameters():
         part.data = 0.5 * torch.randn(part.shape, generator=g)
-    judge = Judge(loud * torch.randn(C, generator=g), 0.3 + torch.rand((), generator=g))
-    return h.requires_grad_(), last, x, judge, between(0.3, 0.9, g)
+    discriminator = Discriminator(
+        loud * torch.randn(C, generator=g), 0.3 + torch.rand((), generator=g)
+    )
+    return h.requires_grad_(), last, x, discriminator, between(0.3, 0.9, g)
 
 
 adversarial_term = Check(
@@ -142,10 +150,14 @@ adversarial_term = Check(
             _by_norms(lambda one, two: 1.0)
         ),
         "The constant factor is missing.": (
-            lambda h, last, x, judge, factor: _adversarial_term(h, last, x, judge, 1.0)
+            lambda h, last, x, discriminator, factor: _adversarial_term(
+                h, last, x, discriminator, 1.0
+            )
         ),
         "The sign is turned: the autoencoder wants high logits, so it minimizes −E[D(x̂)].": (
-            lambda h, last, x, judge, factor: -_adversarial_term(h, last, x, judge, factor)
+            lambda h, last, x, discriminator, factor: (
+                -_adversarial_term(h, last, x, discriminator, factor)
+            )
         ),
         "You multiply the misfit by λ; it is the weight of the adversarial loss.": (
             _misfit_multiplied

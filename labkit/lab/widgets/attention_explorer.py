@@ -15,7 +15,7 @@ from labkit.lab.attention_maps import over_text, over_words, sampled
 from labkit.lab.forward_plot import pixels, show_picture
 from labkit.lab.widgets.canvas import Canvas
 from labkit.lab.widgets.picture import Picture
-from labkit.lab.widgets.words import Words
+from labkit.lab.widgets.words import WordChoice
 
 _WIDE = {"width": "560px"}
 DARK = 0.15  # of the picture where a word is looked at least
@@ -42,20 +42,15 @@ class AttentionExplorer(ipywidgets.VBox):
         self._maps = over_words(maps, sentence, model.tokenizer)  # its maps: (steps, words, S, S)
         self._shares = self._maps.maps.mean((2, 3))  # (steps, words)
         said = self._maps.words
-        first = int(self._spread().argmax())
-        self.words = Words(words=said, chosen=first)
-        self.word = ipywidgets.IntSlider(
-            first, 0, max(1, len(said) - 1), description="word", layout=_WIDE
-        )
+        self._word = WordChoice(self._show)
+        self._word.show(said, int(self._spread().argmax()))
+        self.words, self.word = self._word.words, self._word.slider
         self.step = ipywidgets.IntSlider(
             -(-len(found) // 2), 1, len(found), description="step", layout=_WIDE
         )
         self.picture, self._canvas = Picture(), Canvas((8.1, 2.9))
-        self._listening = True
         self._show()
         super().__init__([self.words, self.word, self.step, self.picture])
-        self.words.observe(lambda change: self._choose(change["new"]), "chosen")
-        self.word.observe(lambda change: self._choose(change["new"]), "value")
         self.step.observe(lambda change: self._show(), "value")
 
     def _spread(self) -> Tensor:
@@ -63,18 +58,8 @@ class AttentionExplorer(ipywidgets.VBox):
         maps = self._maps.maps[len(self._pictures) // 2]
         return maps.amax((1, 2)) - maps.amin((1, 2))
 
-    def _choose(self, place: int) -> None:
-        """Another word, whether pointed at or moved to."""
-        place = min(place, len(self._maps.words) - 1)
-        if not self._listening:
-            return
-        self._listening = False
-        self.words.chosen = self.word.value = place
-        self._listening = True
-        self._show()
-
     def _show(self) -> None:
-        step, chosen = self.step.value - 1, self.word.value
+        step, chosen = self.step.value - 1, self._word.chosen
         own, others = self._maps.maps[step, chosen], self._maps.others[step].mean().item()
         values = {
             "picture": self._pictures[step], "looked": own, "shares": self._shares[step],

@@ -13,7 +13,7 @@ from labkit.lab import plots
 from labkit.lab.matching_plot import draw_ranked, draw_regions
 from labkit.lab.widgets.canvas import Canvas
 from labkit.lab.widgets.picture import Picture
-from labkit.lab.widgets.words import Words
+from labkit.lab.widgets.words import WordChoice
 
 _WIDE = {"width": "560px"}
 
@@ -51,8 +51,8 @@ class MatchingExplorer(ipywidgets.VBox):
         self.rank = ipywidgets.IntSlider(
             1, 1, max(2, self._count), description="picture", layout=_WIDE
         )
-        self.words = Words()
-        self.word = ipywidgets.IntSlider(0, 0, 1, description="word", layout=_WIDE)
+        self._word = WordChoice(self._show)
+        self.words, self.word = self._word.words, self._word.slider
         self.ranked, self.regions = Picture(), Picture()
         self._rows = Canvas((8.1, 1.9)), Canvas((8.1, 3.9))
         self._listening, self._drawn = True, None  # the sentence whose words are drawn
@@ -66,8 +66,6 @@ class MatchingExplorer(ipywidgets.VBox):
         self.example.observe(lambda change: self._type(change["new"]), "value")
         self.sentence.observe(lambda change: self._answer(change["new"]), "value")
         self.rank.observe(lambda change: self._listening and self._look(), "value")
-        self.words.observe(lambda change: self._choose(change["new"]), "chosen")
-        self.word.observe(lambda change: self._choose(change["new"]), "value")
 
     def _type(self, text: str) -> None:
         self.sentence.value = text
@@ -100,21 +98,10 @@ class MatchingExplorer(ipywidgets.VBox):
         first = 1 + int(objects.amax(1).argmax()) if self._most > 1 else 1
         self._listening = False
         self.rank.value = 1
-        self.word.value, self.word.max = min(first, self.word.max), len(self._said) - 1
-        self.word.value = first
-        self.words.show(self._said, first)
         self._listening = True
+        self._word.show(self._said, first)
         self.message.value = ""
         self._look()
-
-    def _choose(self, place: int) -> None:
-        """Another word, whether pointed at or moved to."""
-        if not self._listening:
-            return
-        self._listening = False
-        self.words.chosen = self.word.value = place
-        self._listening = True
-        self._show()
 
     def _look(self) -> None:
         """Another picture of those that were found."""
@@ -134,20 +121,20 @@ class MatchingExplorer(ipywidgets.VBox):
 
     def _show(self) -> None:
         """The regions of that picture, for the chosen word."""
-        values = {**self._now, "weights": self._weights, "chosen": self.word.value}
+        values = {**self._now, "weights": self._weights, "chosen": self._word.chosen}
         if self._drawn == self._text:
             self._rows[1].update(draw_regions, **values)
         else:
             self._rows[1].forget_places()  # words of another length need another room
             self._rows[1].draw(draw_regions, words=self._said, **values)
             self._drawn = self._text
-        given = self._weights[self.word.value]
+        said, given = self._said[self._word.chosen], self._weights[self._word.chosen]
         best = int(given.argmax())
         at = f"region {best}" if best else "the whole picture"
         self.regions.show(
             self._rows[1].png(fast=True),
             f"The regions of picture {min(self.rank.value, self._count)}, and what each word "
-            f"attends to; “{self._said[self.word.value]}” attends most to {at}, {given[best]:.2f}",
+            f"attends to; “{said}” attends most to {at}, {given[best]:.2f}",
         )
 
     def _repr_mimebundle_(self, **kwargs):
