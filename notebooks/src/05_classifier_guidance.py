@@ -82,7 +82,7 @@ def generate(labels, scale, x, steps=20, by=model, cond=None, log_prob=None):
 # %% [markdown]
 # ## 1 · See it first
 #
-# One noise, one model, ten classes. Without guidance the model makes one digit from this noise (top row). In the rows below, the gradient of a classifier is added at every step, for the class above the column. The scale multiplies that gradient. (Samples in this lesson are uncurated: first seeds, here seed 0.)
+# One noise, one model, ten classes. Without guidance the model makes one digit from this noise (top row). In the rows below, the gradient of a classifier is added at every step, for the class above the column. The scale multiplies that gradient. (Samples in this lesson are uncurated: first seeds.)
 
 # %%
 start = noise(1, 1, 16, 16, seed=0).expand(10, 1, 16, 16)
@@ -171,7 +171,7 @@ for eta in (0.0, 1.0):
 #
 # ### 3.3 The scale
 #
-# ADM guided an unconditional ImageNet model. The classifier gave the desired class about 50 % in the finished pictures. But by eye they did not show it (section 4.3 in arXiv version 4). So the authors multiplied the gradient by a **scale** $s$:
+# ADM guided an unconditional ImageNet model. The classifier gave the finished pictures a probability of about 50 % for the desired class. But by eye they did not show it (section 4.3 in arXiv version 4). So the authors multiplied the gradient by a **scale** $s$:
 #
 # $$s\,\nabla_x\log p(y\mid x)=\nabla_x\log\tfrac1Z\,p(y\mid x)^s,\qquad Z\text{ an arbitrary constant.}$$
 #
@@ -339,7 +339,7 @@ plots.show(
 )  # fmt: skip
 
 # %% [markdown]
-# **Algorithm 2 with the exact classifier equals conditional sampling at every number of steps.** Algorithm 1 comes close only when steps are short. With DDIM at $\eta=0$ it does nothing: the step has no noise, so $\Sigma g=0$. That is why the paper has a second algorithm.
+# **Algorithm 2 with the exact classifier equals conditional sampling, also in ten steps.** Algorithm 1 comes close only when steps are short. With DDIM at $\eta=0$ it does nothing: the step has no noise, so $\Sigma g=0$. That is why the paper has a second algorithm.
 #
 # A warning: Algorithm 2 as printed does not use its scale. The line must read $\hat\varepsilon=\varepsilon_\theta-s\sqrt{1-\bar\alpha_t}\,g$.
 #
@@ -377,7 +377,7 @@ GuidanceExplorer(generate, range(10), (0, 1, 2, 4, 16), shape=(1, 16, 16))
 # %% [markdown]
 # <details><summary>What you may have found</summary>
 #
-# 1. It depends on the class. At scale 1, 85 % of section 7's 6s and 40 % of its 8s are right; at scale 4, 98 % and 90 %.
+# 1. It depends on the class and on the noise.
 # 2. They are more alike than real ones (section 7: mean distances 5.7 and 8.1).
 # 3. There are many: 28 % of the digits of section 7.
 # </details>
@@ -651,13 +651,13 @@ plots.show(
 # %% [markdown]
 # **The share of the right class** grows with the scale. On the unconditional model scale 1 gives 72 %; the conditional model has 98 % without guidance.
 #
-# **Recall falls** from scale 1 on. Digits of one class become more alike: at scale 16 they are nearer to each other than real ones are. At scales 0 and 1 recall is above the floor. That is not a gain. Recall counts the real digits in a ball around any sample, up to its third neighbor. A sample far from the others has a large ball.
+# **Recall falls** from scale 1 on. Digits of one class become more alike: at scale 16 they are nearer to each other than real ones are. At scales 0 and 1 recall is above the floor. We do not think that this is a gain. Recall counts the real digits in a ball around any sample. The ball reaches to the third nearest sample, so a sample far from the others has a large one.
 #
 # **Precision** falls from scale 0 to 1 on the unconditional model, then rises. From scale 4 on it is *above* the floor: guided digits are **more typical than real ones**. This is not "better than real": recall is far below the floor. The Fréchet distance does not show it: from scale 4 to 16 recall falls, the distance does not change.
 #
 # In the paper, scale 1 on the unconditional model was *worse* than no guidance: FID 33.03 against 26.21, precision .56 against .61. Ours repeats the fall of precision; our distances at 0 and 1 differ by less than two standard errors.
 #
-# The exact classifier of section 3.2 does no harm at scale 1, so the cause is in the networks. Where? We double the gradient at some times only. Then we compare its change of eps with the one that the conditional model implies: its $\hat\varepsilon$ without the class minus that with it.
+# The exact classifier of section 3.2 does no harm at scale 1, so we look for the cause in the networks. We double the gradient at some times only. Then we compare its change of eps with the one that the conditional model implies: its $\hat\varepsilon$ without the class minus that with it.
 
 
 # %%
@@ -1043,10 +1043,10 @@ quiz.ask(
 # **References**
 # - P. Dhariwal, A. Nichol: *Diffusion Models Beat GANs on Image Synthesis*, NeurIPS 2021 (arXiv:2105.05233, version 4). Section 4, Algorithms 1 and 2.
 #
-# - J. Sohl-Dickstein et al.: *Deep unsupervised learning using nonequilibrium thermodynamics*, ICML 2015. Section 2.5: multiplying by a second distribution.
+# - J. Sohl-Dickstein et al., ICML 2015. Section 2.5: multiplying by a second distribution.
 #
-# - Y. Song et al.: *Score-based generative modeling through stochastic differential equations*, ICLR 2021. Section 5: Bayes on scores.
+# - Y. Song et al., ICLR 2021. Section 5: Bayes on scores.
 #
-# - T. Kynkäänniemi et al.: *Improved precision and recall metric for assessing generative models*, NeurIPS 2019.
+# - T. Kynkäänniemi et al., NeurIPS 2019 (precision and recall).
 #
 # - H. Chung et al.: *Diffusion posterior sampling for general noisy inverse problems*, ICLR 2023; A. Bansal et al.: *Universal guidance for diffusion models*, 2023. Both evaluate at $\hat x_0$.
