@@ -485,7 +485,7 @@ for w, (fid, score) in PAPER_128.items():
 # | 2 | 0.0035 | 0.0023 | 1.000 | 0.999 | 0.45 | 0.59 |
 # | 3 | 0.0048 | 0.0031 | 1.000 | 1.000 | 0.30 | 0.47 |
 #
-# At scale 1, $p=0.1$ has the lower distance; at 0 and from 1.6 on, $p=0.5$ has. But do not conclude that 0.5 is "better at scale 3". Compare where *recall* is nearly equal: $p=0.1$ at scale 1.6, and $p=0.5$ at scale 2. There the distances differ by less than the noise. So with more drops, the same scale guides less. (One training for each drop rate: another could differ.)
+# At scale 1, $p=0.1$ has the lower distance; at 0 and from 1.6 on, $p=0.5$ has. But do not conclude that 0.5 is "better at scale 3". Compare where *recall* is nearly equal: $p=0.1$ at scale 1.6, and $p=0.5$ at scale 2. There the distances differ by less than the noise. So with more drops, the same scale seems to guide less. (This is one training for each drop rate.)
 #
 # **Ours, the scale.** We use the shipped network ($p$ = 0.15), with as many digits of each class and 20 DDIM steps. Features and classes come from `classifier-digits`, which never guides. The reference is a random half of the real digits. The floor is as many digits of the other half, held out.
 
@@ -738,7 +738,7 @@ plots.show(plots.image_grid(torch.cat(rows), columns=10, titles=range(10), rows=
 # %% [markdown]
 # Without thresholding precision is highest, and the distance is near that of a clip. Dynamic thresholding gives less contrast, the lowest precision and coverage, and the largest distance.
 #
-# Most of the loss comes from the black background. 43 % of the pixels of real digits lie at the edge of the range, nine in ten of these at $-1$. Dynamic thresholding divides *all* pixels as soon as 5 % lie outside, and so turns black to gray. The last method divides only the pixels above 0, and clips the others. Its precision is near that of a clip again, and most of the added distance is gone. (On photographs Imagen reports a gain from dynamic thresholding.)
+# Most of the added distance comes from the black background. 43 % of the pixels of real digits lie at the edge of the range, most of these at $-1$. Dynamic thresholding divides *all* pixels as soon as 5 % lie outside, and so turns black to gray. The last method divides only the pixels above 0, and clips the others. Its precision is near that of a clip again, and most of that distance is gone. (On photographs Imagen reports a gain from dynamic thresholding.)
 #
 # ### Photographs: recognized does not mean good
 #
@@ -1069,5 +1069,5 @@ quiz.ask(
 # - A. Nichol et al.: *GLIDE*, ICML 2022. Section 2.3: the scale in its other convention.
 # - C. Saharia et al.: *Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding* (Imagen), NeurIPS 2022. Section 2.3: thresholding.
 # - N. Liu et al.: *Compositional Visual Generation with Composable Diffusion Models*, ECCV 2022.
-# - T. Kynkäänniemi et al.: *Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in Diffusion Models*, NeurIPS 2024.
+# - T. Kynkäänniemi et al., NeurIPS 2024: guidance in an interval.
 # - T. Karras et al.: *Guiding a Diffusion Model with a Bad Version of Itself*, NeurIPS 2024.
