@@ -41,7 +41,7 @@ torch.manual_seed(0)
 plots.use_style()
 
 # %% [markdown]
-# The lesson uses a matcher that ships with the course, and 200 new pictures with five captions each. One caption with "left of" is used in several sections. After a restart, run these three cells first, then any section.
+# The lesson uses a matcher that ships with the course, and 200 new pictures with five captions each. After a restart, run these three cells first, then any section.
 
 # %%
 mmca = zoo.load("mmca-scenes").requires_grad_(False)  # it finds regions, reads, and compares
@@ -366,7 +366,7 @@ assert trained > 0.2 > 4 * shares_found[0][1] and last_losses.mean() < 0.4
 #
 # ### 7.1 The gallery, and the paper's tables
 #
-# We compare the shipped matcher with CLIP on two galleries of 200 new scenes with 1,000 captions each. One holds *random* scenes, the other *look-alikes*: 50 groups of four. The cross branch scores all 200,000 pairs of each gallery in about half a minute.
+# We compare the shipped matcher with CLIP on two galleries of 200 new scenes with 1,000 captions each. One holds *random* scenes, the other *look-alikes*: 50 groups of four.
 
 
 # %%
@@ -555,7 +555,7 @@ print(f"“{named[0]}”, “{named[1]}”, …: the region whose removal lowers
 assert right_region.double().mean() > 0.9
 
 # %% [markdown]
-# So the network knows which object is named. The cheap score alone and the cross term alone pass this test, too (our own trial). So occlusion does not show which branch knows it.
+# So the score depends on the object that is named. (In a trial of our own, so do the cheap score alone and the cross term alone.)
 
 # %% [markdown]
 # ### 7.4 The cost, and the top K
@@ -594,7 +594,7 @@ assert by_clip[1] > recalls_at[-1] + 3
 #
 # ### 8.1 Collapse at 2m
 #
-# Train the same matcher with the hardest negative from the first step, with two margins. The third training has the sum for its first 60 steps. We use AdamW here. (With section 6's Muon, one run was at 0.42 after 90 steps.)
+# Train the same matcher with the hardest negative from the first step, with two margins. The third training has the sum for its first 60 steps. We use AdamW here.
 
 # %%
 collapsed, spread, draw_batch = {}, {}, lookalike_batches()[2]
@@ -624,7 +624,7 @@ assert shipped > 0.1 and spread[0.2, 60] > 0.05
 # %% [markdown]
 # The loss falls, and then it stays at $2m$. That looks like slow learning. It is not: all scores are nearly equal, so each hinge costs $m$, and a pair costs $2m$. We think that it stays there because the right pair and the hardest negative then have nearly opposite gradients. (The dip at step 77: four captions are true of all pictures of that batch, and cost nothing.)
 #
-# **How to recognize it:** the loss is within a few percent of $2m$, and the standard deviation of the scores is nearly 0. **What helps:** begin with the sum over all negatives, for long enough. The scores of the third training keep a standard deviation of about 0.2. But in a longer trial of 260 steps, 60 with the sum were not enough: the loss ended at 0.401. With 200 of 300 steps, as in section 6, it ended at 0.34. (One training each.)
+# **How to recognize it:** the loss is within a few percent of $2m$, and the standard deviation of the scores is nearly 0. **What helps:** begin with the sum over all negatives, for long enough. The scores of the third training keep a standard deviation of about 0.2. But in one longer trial of 260 steps, 60 with the sum were not enough.
 #
 # ### 8.2 Ignore the truth
 #
@@ -648,11 +648,11 @@ print(f"R@1 with the truth minus without it: {gap.mean():+.1f} ± {gap.std() / 3
 assert ranked["both"].min() > ranked["both, truth ignored"].max()
 
 # %% [markdown]
-# R@1 does not show the harm: the difference is within two standard errors. It asks only for the caption that was written for the picture. But a true caption of another picture scores lower than a false one more often. If you search, you want what is true.
+# R@1 does not show the harm: the difference is within two standard errors. It asks only for the caption that was written for the picture. But a true caption of another picture scores lower than a false one more often.
 #
 # ## 9 · Exercises
 #
-# Write into the stub, run the cell, and read what the check says. A hint and a solution are folded below each (click the three dots).
+# Write into the stub, run the cell, and read what the check says. A hint and a solution are folded below each.
 #
 # ### 9.1 Shares of the four blocks &nbsp; ● 10 minutes
 #
@@ -891,9 +891,9 @@ quiz.ask(
 # [Lesson 14](14_looking_back.ipynb) looks back over the course: the whole arc in tables, a glossary, and a pipeline of your own.
 #
 # **References**
-# - X. Wei et al.: *Multi-Modality Cross Attention Network for Image and Sentence Matching* (MMCA), CVPR 2020.
-# - Y. Wu et al.: *Learning Fragment Self-Attention Embeddings for Image-Text Matching* (SAEM), ACM Multimedia 2019.
-# - F. Faghri et al.: *VSE++: Improving Visual-Semantic Embeddings with Hard Negatives*, BMVC 2018.
-# - P. Anderson et al.: *Bottom-Up and Top-Down Attention for Image Captioning and Visual Question Answering*, CVPR 2018: regions.
-# - J. Devlin et al.: *BERT*, NAACL 2019. Y. Kim: *Convolutional Neural Networks for Sentence Classification*, EMNLP 2014.
-# - J. Zhang et al.: *Top-down Neural Attention by Excitation Backprop*, ECCV 2016: the pointing game.
+# - X. Wei et al., CVPR 2020 (MMCA).
+# - Y. Wu et al., ACM Multimedia 2019 (SAEM).
+# - F. Faghri et al., BMVC 2018 (VSE++).
+# - P. Anderson et al., CVPR 2018 (regions).
+# - J. Devlin et al., NAACL 2019 (BERT). Y. Kim, EMNLP 2014 (the 1d-CNN).
+# - J. Zhang et al., ECCV 2016 (the pointing game).
