@@ -717,7 +717,7 @@ for name, each in schedules.items():
         assert math.isclose(math.sqrt(left), float(reported[name]), rel_tol=2e-4)
 
 # %% [markdown]
-# The linear row has the size that DDPM reports. `scaled_linear` is a hundred times worse: 0.002 bits. In one pixel this is little. But a latent picture of Stable Diffusion has 64 × 64 positions. What they have *in common*, such as their mean, adds up.
+# The linear row has the size that DDPM reports. `scaled_linear` is about a hundred times larger: 0.002 bits. In one pixel this is little. But a latent picture of Stable Diffusion has 64 × 64 positions. What they have *in common*, such as their mean, adds up.
 #
 # ## Break it
 #
@@ -1064,7 +1064,7 @@ for t in (200, 300):
     assert sum(sharp) == 40 if t == 200 else 10 < sum(sharp) < 30
 
 # %% [markdown]
-# With this noise, the guess is the original digit up to $t = 300$. Over 40 noises, it is always right at $t = 200$, but in about half at $t = 300$. At $t = 450$ it is a blend, because several digits could have led to this picture. At the end it is almost the average of all. This denoiser can only blend the 1,797 digits.
+# With this noise, the guess is the original digit up to $t = 300$. Of 40 noises, all give the original at $t = 200$, but only about half at $t = 300$. At $t = 450$ it is a blend, because several digits could have led to this picture. At the end it is almost the average of all. This denoiser can only blend the 1,797 digits.
 #
 # ## Quiz
 
@@ -1126,9 +1126,9 @@ quiz.ask(
 #
 # **References.**
 #
-# - Ho et al., *Denoising Diffusion Probabilistic Models*, 2020: the chain, linear schedule, $L_T$.
-# - Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, 2021: cosine.
-# - Rombach et al., *High-Resolution Image Synthesis with Latent Diffusion Models*, 2022: scaled linear.
+# - Ho et al., NeurIPS 2020 (DDPM): the chain, linear schedule, $L_T$.
+# - Nichol and Dhariwal, ICML 2021 (Improved DDPM): cosine.
+# - Rombach et al., CVPR 2022 (latent diffusion): scaled linear.
 # - Jabri et al., *Scalable Adaptive Computation for Iterative Generation*, 2022: sigmoid.
 # - Hoogeboom et al., *simple diffusion*, 2023: larger pictures.
-# - Lin et al., *Common Diffusion Noise Schedules and Sample Steps Are Flawed*, WACV 2024: Table 1, Algorithm 1.
+# - Lin et al., WACV 2024: Table 1, Algorithm 1.
