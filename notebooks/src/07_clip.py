@@ -719,9 +719,9 @@ assert said["left of, right of"] > said["inside, around, …"] and (one * other)
 # %% [markdown]
 # Start with the last rows. **Counting** is a known weakness of the paper's model (section 3.1.5 and figure 5, CLEVRCounts). Ours counts to three; about one training caption in fourteen gives a number. **Inside** and **around** are learned, nearly without error if both shapes can contain the other. (In these scenes a star contains nothing, so CLIP never read "a square inside a star".) An **absent color** is noticed almost always.
 #
-# But **left and right, above and below are at chance**, although about one training caption in eighteen says such a relation. *Which* color is on which shape is at chance, or within two standard errors of it. To this CLIP the two sentences are nearly the same. (In "two of which", the plural words differ, so a list of words is enough.)
+# But **left and right, above and below are at chance**, although about one training caption in eighteen says such a relation. *Which* color is on which shape is at chance, or within two standard errors of it. To this CLIP, a sentence on a place and its swap are nearly the same (cosine 0.997). (In "two of which", the plural words differ, so a list of words is enough.)
 #
-# Why? In a random batch of 128 scenes, other captions rarely differ in the order alone. Red, blue, star, circle and the background are mostly enough to find the right one. (Yuksekgonul et al. measured the same in released models.) This cannot be the whole reason: *inside* is also a matter of order and was learned, though fewer captions say it. We think that size helps there: the outer object is the large one.
+# Why? We think that in a random batch of 128 scenes, other captions rarely differ in the order alone. Red, blue, star, circle and the background are mostly enough to find the right one. (Yuksekgonul et al. measured the same in released models.) This cannot be the whole reason: *inside* is also a matter of order and was learned, though fewer captions say it. We think that size helps there: the outer object is the large one.
 #
 # ### 8.2 Hard negatives
 #
@@ -771,7 +771,7 @@ nested = {name: skills["inside, around"] for name, skills in after.items()}
 assert (nested["hard"] < nested["control"] - 0.1).all() and nested["hard"].min() < 0.1
 
 # %% [markdown]
-# With swapped sentences, 70 to 93 % become right; the seeds differ a lot. The control stays near chance. So the convolutions do keep where the objects are, and a loss that depends on left and right teaches them.
+# With swapped sentences, 70 to 93 % become right; the seeds differ a lot. The control stays near chance. So the convolutions do keep where the objects are, and a loss that depends on the order teaches left and right.
 #
 # It has a **price**, shown here for two seeds. R@1 falls, and much of *size* and *fill* is forgotten. The control forgets them, too; its sentences never say size or fill. *Inside* loses more with swapped sentences, but how much depends on the seed: the true one is preferred in 3 % and 64 %.
 #
@@ -1048,7 +1048,7 @@ quiz.ask(
 # ## 11 · Recap
 #
 # - **One matrix, two cross-entropies.** Rows choose sentences, columns choose pictures. Equal vectors cost $\ln N$.
-# - **Easily confused** pairs get most of the gradient.
+# - **Easily confused** pairs get a large gradient.
 # - **The scale** lets a probability come near 1. Its logarithm is learned, and clamped at $\ln100$.
 # - A sentence's vector is the state of its **end token**.
 # - Prompts make **zero-shot** classifiers. Their vectors are averaged at length 1.
@@ -1058,7 +1058,7 @@ quiz.ask(
 #
 # **References**
 # - A. Radford et al.: *Learning Transferable Visual Models From Natural Language Supervision* (CLIP), ICML 2021: figure 3, sections 2.3 to 2.5, 3.1, 3.2, table 1.
-# - A. van den Oord, Y. Li, O. Vinyals: *Representation Learning with Contrastive Predictive Coding*, 2018: InfoNCE, the loss in one direction.
-# - M. Yuksekgonul et al.: *When and Why Vision-Language Models Behave like Bags-of-Words, and What to Do About It?*, ICLR 2023: sections 8.1 and 8.2, on released models.
+# - A. van den Oord et al., 2018: InfoNCE, the loss in one direction.
+# - M. Yuksekgonul et al.: *When and Why Vision-Language Models Behave like Bags-of-Words*, ICLR 2023: sections 8.1 and 8.2, on released models.
 # - F. Faghri et al.: *VSE++*, BMVC 2018: R@K, and hard negatives.
 # - J. Yang et al.: *Unified Contrastive Learning in Image-Text-Label Space* (UniCL), CVPR 2022: equal captions all count as right.
