@@ -12,7 +12,7 @@
 #
 # **Before:** lesson 06 (classifier-free guidance); lesson 08 (CLIP guidance, noise-aware encoder); softmax and attention.
 #
-# **Time:** about 50 minutes to read and play, plus 75 for all exercises; about a minute and a half to run on two cores.
+# **Time:** about 50 minutes to read and play, 75 for all exercises, 90 seconds to run on two cores.
 #
 # **On the map:** 08 semantic guidance → **09 GLIDE** → 10 DALL·E 2.
 
@@ -48,7 +48,7 @@ torch.manual_seed(0)
 plots.use_style()
 
 # %% [markdown]
-# The lesson uses three networks of one class, `GLIDE`. The **base model** draws 32 × 32 pixels from a sentence. The **upsampler** makes them 64 × 64. The **inpainter** fills holes. CLIP, the **reader** and the noise-aware encoder come from lessons 07 and 08. The reader says what a picture shows; it measures and never guides. The encoder guides in section 8. After a restart, run these cells, then any section.
+# The lesson uses three networks of one class, `GLIDE`. The **base model** draws 32 × 32 pixels from a sentence. The **upsampler** makes them 64 × 64. The **inpainter** fills holes. CLIP, the **reader** and the noise-aware encoder come from lessons 07 and 08. The reader says what a picture shows; it measures and never guides. After a restart, run these cells, then any section.
 
 # %%
 cascade = zoo.load("glide-scenes-64").requires_grad_(False)
@@ -99,7 +99,7 @@ def errors(cond, t):
 # %% [markdown]
 # ## 1 · See it first
 #
-# Eight sentences, one picture each, 64 × 64 pixels. They are the first of seed 0, not selected. **Training showed purple things and stars, but no purple star** (number 8).
+# Eight sentences, one picture each, 64 × 64 pixels. They are the first of seed 0. **Training showed purple things and stars, but no purple star** (number 8).
 
 # %%
 EIGHT = ["a large red circle", "a small yellow star on a mint background", "a striped blue heart",
@@ -186,7 +186,7 @@ print("each row sums to 1 over both:", torch.allclose(weights.sum(-1), torch.one
 # %% [markdown]
 # ### 3.3 Length 0 is ADM's
 #
-# If the text has no position, $K_T$ and $V_T$ are empty. What remains is the self-attention of ADM. We check this for one layer, and for the whole network: we build the same U-Net *without* the second route, with the same weights. (The vector stays, as ADM's class does.)
+# If the text has no position, $K_T$ and $V_T$ are empty. What remains is the self-attention of ADM. We check this for one layer, and for the whole network: we build the same U-Net *without* the second route, with the same weights.
 
 # %% tags=["nbval-check-output"]
 empty = cond._replace(tokens=cond.tokens[:, :0])
@@ -231,7 +231,7 @@ print("real tokens of the empty caption:", int(model.tokens([None]).mask.sum()))
 #
 # $$\hat\varepsilon=\varepsilon(x_t\mid\varnothing)+s\,\big(\varepsilon(x_t\mid c)-\varepsilon(x_t\mid\varnothing)\big).$$
 #
-# Here $s=1$ is no guidance (the paper of lesson 06 calls $s-1$ its $w$).
+# Here $s=1$ is no guidance.
 #
 # **CLIP guidance** (GLIDE, section 2.4): the model reads the sentence at scale 1. The mean of each step moves by lesson 08's gradient,
 #
@@ -280,7 +280,7 @@ plots.show(glide_plot.over_sentence([noised(scene, t)[0] for t in times], maps, 
            "that the pixels give it.")  # fmt: skip
 
 # %% [markdown]
-# Now one pixel of one layer, in the middle of the star, with its weights over the text and the pixels:
+# Now the weights of one pixel of one layer, in the middle of the star:
 
 # %%
 found = next(each for each in looked[500] if each.side == 8)
@@ -352,13 +352,13 @@ PromptExplorer(paint_64, sentences, scales=(1, 3, 6), steps=15, columns=4)
 # %% [markdown]
 # <details><summary>What you may have found</summary>
 #
-# 1. At scale 1 more pictures miss the sentence. At 6 more things lose their form.
+# 1. Section 8 measures it.
 # 2. and 3. Section 11 counts these.
 # </details>
 #
 # ## 7 · Train it, from nothing
 #
-# Now train a text-to-image model from scratch, on 2,000 simpler pictures of 16 × 16 pixels: one large plain thing on gray, in four colors and four shapes. Three of the sixteen combinations are held out: a green triangle, a blue cross and a yellow moon. The captions use several words for one thing (*golden* is yellow, a *disc* is a circle).
+# Now train a text-to-image model from scratch, on 2,000 simpler pictures of 16 × 16 pixels: one large plain thing on gray, in four colors and four shapes. Three of the sixteen combinations are held out: a green triangle, a blue cross and a yellow moon. In the captions, *golden* is yellow and a *disc* is a circle.
 
 # %%
 known, captions = small.pairs(2_000, size=16)
@@ -428,7 +428,7 @@ plots.show(plots.image_grid(result["held out"][0], columns=6,
 #
 # For the held-out combinations both shares are lower. The green triangles are almost empty, the blue crosses are blobs, and two of the four yellow moons are moons. (The empty pictures are read as triangles, so 58 % of shapes is too high.) Color *and* shape are right in 3 of the 12. So this model seldom combines a known color and a known shape in a new way. (This is one training, and three combinations.)
 #
-# The shipped base model is the same class, four times larger, trained for an hour and a half on one core. It has seen 58 of 64 combinations of color and shape. Section 11 asks it for the other six.
+# The shipped base model is larger, and was trained longer. It has seen 58 of 64 combinations of color and shape. Section 11 asks it for the other six.
 #
 # ## 8 · Measure: classifier-free against CLIP guidance
 #
@@ -452,7 +452,7 @@ plots.show(plots.image_grid(torch.cat(list(rows.values())), columns=6, rows=list
 # %% [markdown]
 # Without guidance, the first picture shows a moon instead of a circle. No row shows two moons, or a square above a cross. At weight 1000 the blue star has become a square, and five of six backgrounds are gray.
 #
-# A benchmark drew 300 pictures for each way and scale. It stored five measures by three networks:
+# A benchmark drew 300 pictures for each way and scale. It stored five measures:
 #
 # - **parts**: the share of what a sentence says that the *reader* finds;
 # - **valid**: the share that looks like some scene, by the reader;
@@ -507,15 +507,15 @@ plots.show(glide_plot.against_scale(
     "above the dotted line of real pictures.")  # fmt: skip
 
 # %% [markdown]
-# **By the reader**, classifier-free guidance from scale 1.5 on shows more parts than CLIP guidance at any weight. CLIP guidance adds at best 0.02 to the share without guidance (weight 100). Scale 3 and weight 100 have about the same share of valid scenes and about the same guide's score. Of these two, classifier-free guidance shows 6 more of 100 parts (0.056 ± 0.013). (Three seeds give only a rough standard error.)
+# **By the reader**, classifier-free guidance from scale 1.5 on shows more parts than CLIP guidance does. Over no guidance, CLIP guidance gains less than 0.02. Scale 3 and weight 100 have about the same share of valid scenes and about the same guide's score. Of these two, classifier-free guidance shows 6 more of 100 parts (0.056 ± 0.013). (Three seeds give only a rough standard error.)
 #
-# **By the guide**, the stronger CLIP guidance is, the better. At weight 1000 its score is *far above that of real pictures*, yet fewer than half of its pictures are valid. So **the guide must not be the judge**: CLIP guidance raises this score, whether the picture improves or not.
+# **By the guide**, the stronger CLIP guidance is, the better. At weight 1000 its score is *far above that of real pictures*, yet fewer than half of its pictures are valid. So **the guide must not be the judge**.
 #
 # **Clean CLIP** agrees with the reader: scale 3 is above CLIP guidance of every weight. But clean CLIP is not neutral: the guide was trained from it, and its features are in the base model's loss (section 4).
 #
 # **The distance** decides only that CLIP guidance of weight 300 and 1000 is farther away than other real pictures are.
 #
-# Of the three networks, only the guide gives its best scores to CLIP guidance. We trust the reader most: it took no part in training or guidance. A strong alternative is not in the table: clean CLIP on $\hat x_0$, as in lesson 08.
+# We trust the reader most: it took no part in training or guidance. A strong alternative is not in the table: clean CLIP on $\hat x_0$, as in lesson 08.
 #
 # The paper's results, on photographs (MS-COCO) and by people who compared pairs, beside ours (`python -m benchmarks.glide_table`):
 #
@@ -533,7 +533,7 @@ plots.show(glide_plot.against_scale(
 #
 # $$\text{input}=\big[\,x_t,\;\text{image}\odot\text{mask},\;\text{mask}\,\big],\qquad 3+3+1=7\ \text{channels},\quad\text{mask}=1\text{ where known}.$$
 #
-# The first convolution gets four more input channels. Their weights **start at zero**, so the new network first does exactly what the base model does. Then it is trained on with random holes. The image is 0 where nothing is known, but also in known gray pixels. So the network needs the mask.
+# The first convolution gets four more input channels. Their weights **start at zero**, so the new network first does exactly what the base model does. Then its training goes on, with random holes. The image is 0 where nothing is known, but also in known gray pixels. So the network needs the mask.
 
 # %% tags=["nbval-check-output"]
 fresh = zoo.build("glide-scenes-inpaint").eval()  # begins from the base model's weights
@@ -612,7 +612,7 @@ for name in list(filled)[1:]:
 #
 # The trained inpainter has a smaller jump, by more than two standard errors, and more valid scenes. (It began from the base model, and was trained 19 minutes longer.) In the first column it completes the triangle; the base model paints another one, or another piece. But in the fifth column the inpainter adds a second moon.
 #
-# `python -m benchmarks.inpainting` also measures RePaint (Lugmayr et al. 2022).
+#
 #
 # ### 9.3 Play: the eraser
 #
@@ -634,10 +634,10 @@ Eraser(fill, {"star and moon": scene[0], "diamond": pictures[1]},
 # %% [markdown]
 # ## 10 · Upsampling
 #
-# A cascade is cheaper than taking all steps at the large size. The upsampler sees the small picture beside $x_t$, made large by bilinear interpolation, and reads the sentence too. Two details of GLIDE's published code:
+# The upsampler sees the small picture beside $x_t$, made large by bilinear interpolation, and reads the sentence too. Two details of GLIDE's published code:
 #
 # - **The small picture is rounded** to the 256 levels of a file, since in training it came from files.
-# - **27 steps**, most of them at small $t$, from a little below pure noise ($t=998$, temperature 0.997).
+# - **27 steps**, most of them at small $t$, from a little below pure noise.
 #
 # We take 16 scenes whose large picture is known, and measure the root mean square distance from it.
 
@@ -686,7 +686,7 @@ plots.show(plots.image_grid(torch.cat([each[:5] for each in shown.values()]), co
 # - **Rounding**, and 27 steps instead of **six even ones**, make no difference here that we can measure.
 # - **Another's sentence** costs little. We think that the small picture leaves little to decide.
 #
-# Do not conclude the same for generated small pictures, or for photographs.
+# This may differ for generated pictures, or for photographs.
 #
 # ## 11 · What it fails at
 #
@@ -726,7 +726,7 @@ assert abs(obeyed["place"] - chance["place"]) < 0.06
 # %% [markdown]
 # (With N parts of a kind, the standard error of a share is at most $0.5/\sqrt N$: 0.06 for N = 65.)
 #
-# In all parts together, the model is far above the floor and far below the ceiling. It shows backgrounds, sizes, shapes and colors in more than four of five. **Numbers** are shown in six of ten and **relations** in half, both far above chance. **Places** are shown in half, no more often than by chance. In real pictures the reader finds 0.99 or more of every kind.
+# In all parts together, the model is far above the floor, and below the ceiling. It shows backgrounds, sizes, shapes and colors in more than four of five. **Numbers** are shown in six of ten and **relations** in half, both far above chance. **Places** are shown in half, no more often than by chance.
 #
 # **Held-out** sentences come from scenes with a new combination of a color, a fill or a relation. Their share of parts is about the same; whole sentences are shown less often (−0.08 ± 0.03). But these sentences also say slightly more, and some leave the new combination out. So we ask for the new combinations themselves: the six pairs of a color and a shape that training never showed. For comparison, we take six known pairs of the same words.
 
@@ -765,7 +765,7 @@ plots.show(plots.image_grid(paint([text for text in hard for _ in range(4)], see
 # - **padding hidden** from the pixels, as in most cross-attention;
 # - another **empty caption**: begin and end with nothing between, as in CLIP.
 #
-# Does section 3.1's error of $\hat x_0$ find them, at $t=900$, where the sentence helps most?
+# Does section 3.1's error of $\hat x_0$ find them, at $t=900$?
 
 
 # %%
@@ -808,7 +808,7 @@ assert (wrong["padding hidden"] - wrong["right"]).mean().abs() < 1
 #
 # ## 13 · Exercises
 #
-# Write into the stub and run the cell. A hint is folded under each stub, a solution in the next cell (click its three dots).
+# Write into the stub and run the cell. A hint is folded under each stub, a solution in the next cell.
 #
 # ### 13.1 One softmax &nbsp; ●● 15 minutes
 #
@@ -1028,16 +1028,16 @@ quiz.ask(
 # ## 15 · Recap
 #
 # - **Text enters twice**: its last position in the time embedding, all positions as keys and values before those of the pixels. One softmax runs over both.
-# - **The empty caption** is nothing but learned padding. It makes classifier-free guidance possible, and a sentence can take its place ("not this").
+# - **The empty caption** is nothing but learned padding. It makes classifier-free guidance possible.
 # - **CLIP guidance** moves each step by the gradient of another network. Compare by a judge that guides nothing.
 # - **What stands beside $x_t$** makes the same class an inpainter or an upsampler. New channels start at zero.
-# - **Counts, relations and new combinations** need their own measure, beside a floor and a ceiling.
+# - **Relations and new combinations** need a measure of their own, beside a floor.
 #
-# **Next.** DALL·E 2 (lesson 10) first makes a CLIP *image* embedding from the sentence, and then a picture from it. This gives variations and interpolations of pictures.
+# **Next.** DALL·E 2 (lesson 10) first makes a CLIP *image* embedding from the sentence, and then a picture from it.
 #
 # **References**
-# - A. Nichol et al.: *GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion Models*, ICML 2022.
-# - C. Meng et al.: *SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations*, ICLR 2022.
-# - O. Avrahami et al.: *Blended Diffusion for Text-Driven Editing of Natural Images*, CVPR 2022.
-# - A. Lugmayr et al.: *RePaint: Inpainting using Denoising Diffusion Probabilistic Models*, CVPR 2022.
-# - J. Ho et al.: *Cascaded Diffusion Models for High Fidelity Image Generation*, JMLR 2022.
+# - A. Nichol et al., ICML 2022 (GLIDE).
+# - C. Meng et al., ICLR 2022 (SDEdit).
+# - O. Avrahami et al., CVPR 2022 (blended diffusion).
+# - A. Lugmayr et al., CVPR 2022 (RePaint).
+# - J. Ho et al., JMLR 2022 (cascades).
