@@ -93,7 +93,8 @@ def _apply(function: Callable, case):
 def _apart(seed: int) -> Iterator[None]:
     """Global noise from `seed`, gradients on, and both as they were afterwards."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
+        # torch.manual_seed would also write down the whole stack, for each kind of accelerator
+        torch.default_generator.manual_seed(seed)
         yield
 
 
