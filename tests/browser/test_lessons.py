@@ -71,7 +71,7 @@ def test_a_learner_can_run_what_moves_in_a_lesson_and_move_it(
     lesson = moving(nbformat.read(build.FOLDER / f"{name}.ipynb", as_version=4))
     nbformat.write(lesson, server.root / f"{name}.ipynb")
     with Lesson(server, browser, name) as lesson:
-        report = try_lesson(lesson)
+        report = try_lesson(lesson, moves=6, drag_seconds=0.5)
     keep(report)
     for control in report.controls:
         record_property("browser", f"{name} {control}")
@@ -128,7 +128,10 @@ def small_lesson(server, *sources):
         (PICTURE.format(height=1), "controls that change no picture"),
     ],
 )
-def test_the_trial_finds_what_a_learner_would_trip_over(cell, complaint, server, browser):
+def test_the_trial_finds_what_a_learner_would_trip_over(
+    cell, complaint, server, browser, monkeypatch
+):
+    monkeypatch.setattr("tests.browser.trial.PATIENCE", 1_000)  # ms; in vain need not be long
     with (
         Lesson(server, browser, small_lesson(server, cell)) as lesson,
         pytest.raises(Problem, match=complaint),
@@ -166,7 +169,7 @@ def test_the_trial_presses_the_button_that_a_choice_waits_for(server, browser):
 
 
 def test_the_trial_finds_a_button_that_samples_nothing(server, browser, monkeypatch):
-    monkeypatch.setattr("tests.browser.trial.SAMPLING", 5_000)  # ms; in vain need not be long
+    monkeypatch.setattr("tests.browser.trial.SAMPLING", 1_000)  # ms; in vain need not be long
     source = BUTTON.format(picture="x if len(labels) > 2 else 1 / 0")
     with (
         Lesson(server, browser, small_lesson(server, source)) as lesson,

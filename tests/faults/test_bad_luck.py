@@ -24,7 +24,8 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and li
 def processes():
     """Processes forked from one that has imported labkit, but computed nothing: quick to start."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.tiny"])
+    # torch._dynamo is what torch imports at the first update: each would spend a second on it
+    context.set_forkserver_preload(["tests.faults.tiny", "torch._dynamo"])
     return context
 
 
