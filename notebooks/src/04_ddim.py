@@ -97,7 +97,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The first eight noises are shown; some digits are hard to read. A fiftieth of the work gives digits that look much like those of DDPM (measured in 7.2). And the DDIM rows agree: **the noise decides the picture**, almost independently of the number of steps. Why does such a step fit a network that was trained for DDPM?
+# The first eight noises are shown; some digits are hard to read. A fiftieth of the work gives digits that look much like those of DDPM (7.2). And the DDIM rows agree: **the noise decides the picture**, almost independently of the number of steps. Why does such a step fit a network that was trained for DDPM?
 #
 # ## 2 · The idea
 #
@@ -466,7 +466,7 @@ widgets.Filmstrip(
 # %% [markdown]
 # ## 6 · Train it: once
 #
-# A small network learns the ring with the loss of lesson 03. We draw its samples by DDIM with 20 steps.
+# A small network learns the ring with the loss of lesson 03. We draw its samples in 20 DDIM steps.
 
 
 # %%
@@ -795,7 +795,7 @@ for name in ("η = 1", "σ̂"):
 # %% [markdown]
 # All rows of a run start from the same noises, so we compare run by run. We read two standard errors as an effect. Of 52 comparisons, four or five reach that by chance, so those between 2 and 3 are *weak*.
 #
-# - **As in the paper:** up to 20 steps, more steps help every sampler. In 5 steps, $\eta=0.2$, 0.5 and 1 are behind $\eta=0$ in both distances (0.2 weakly). In 10 steps $\eta=1$ is.
+# - **As in the paper:** up to 20 steps, more steps help every sampler. In 5 steps, $\eta=0.2$, 0.5 and 1 are behind $\eta=0$ in both distances; in 10 steps only 1 is. (In the features, 0.2 and the last are weak.)
 # - **Not as in the paper:** with 5 steps $\hat\sigma$ is ahead of $\eta=0$ in pixels and behind it in the features. A part of the gain in pixels is that its mean picture is nearer to the real one. With 10 steps it is equal in pixels, within the error, and behind in the features.
 # - **From 20 steps on:** every member, and $\hat\sigma$, lies within three standard errors of $\eta=0$, behind or ahead: only weak differences.
 # - **The second-order solver** is ahead of $\eta=0$ in both distances at every number of steps, at the same cost.
