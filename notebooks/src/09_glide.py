@@ -613,7 +613,6 @@ for name in list(filled)[1:]:
 # The trained inpainter has a smaller jump, by more than two standard errors, and more valid scenes. (It began from the base model, and was trained 19 minutes longer.) In the first column it completes the triangle; the base model paints another one, or another piece. But in the fifth column the inpainter adds a second moon.
 #
 #
-#
 # ### 9.3 Play: the eraser
 #
 # Drag a rectangle over the picture, type what the whole picture shows, and press *Sample*. Questions:
@@ -1039,5 +1038,5 @@ quiz.ask(
 # - A. Nichol et al., ICML 2022 (GLIDE).
 # - C. Meng et al., ICLR 2022 (SDEdit).
 # - O. Avrahami et al., CVPR 2022 (blended diffusion).
-# - A. Lugmayr et al., CVPR 2022 (RePaint).
+# - A. Lugmayr et al., CVPR 2022 (RePaint, in `benchmarks.inpainting`).
 # - J. Ho et al., JMLR 2022 (cascades).
