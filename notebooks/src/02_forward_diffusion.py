@@ -4,7 +4,7 @@
 # **The question.** A model that turns noise into pictures needs examples of both. Turning a picture into noise is easy: add a little noise, again and again. How much noise per step? Can one jump replace all steps?
 #
 # **Afterwards you can**
-# - add noise to any picture, up to any time $t$, in one line, and prove that this has the same distribution as $t$ small steps;
+# - add noise to any picture in one jump, and prove that this has the same distribution as $t$ small steps;
 # - read a noise schedule: what it keeps, what it destroys, and when;
 # - recognize a bad schedule by its pictures, and correct it;
 # - say what the reverse process needs besides the schedule.
