@@ -386,8 +386,7 @@ print(f"share of the bound's weight at t = 2 … 30: {share:.0%}; of L_simple's:
 assert weights[2] > 50 * weights[2:].mean() and share > 0.25
 
 # %% [markdown]
-# The bound counts bits, and most bits are spent on the last steps (section 8.4). With the linear schedule, over a quarter of its weight lies at $t\le30$; $L_{\text{simple}}$ has 3 % there. The class of most digits is decided at large $t$ (section 6). In the paper's Table 1 (CIFAR-10), the bound gives FID 13.51 at ≤ 3.70 bits per dimension, and $L_{\text{simple}}$ gives
-# FID **3.17** at ≤ 3.75 bits.
+# The bound counts bits, and most bits are spent on the last steps (section 8.4). With the linear schedule, over a quarter of its weight lies at $t\le30$; $L_{\text{simple}}$ has 3 % there. The class of most digits is decided at large $t$ (section 6). In the paper's Table 1 (CIFAR-10), the bound gives FID 13.51 at ≤ 3.70 bits per dimension. $L_{\text{simple}}$ gives FID **3.17** at ≤ 3.75 bits.
 #
 # A network may also predict $x_0$, as our small one does. Since $\|x_0-\hat x_0\|^2 = \frac{1-\bar\alpha_t}{\bar\alpha_t}\|\varepsilon-\hat\varepsilon\|^2$, this is the same loss with other weights.
 #
@@ -1048,7 +1047,7 @@ print("ten steps on a schedule of their own, done right, are the ten long steps 
 #
 # ### 1 · The posterior's mean ● 10 minutes
 #
-# For `x0` and `x` (= $x_t$) of the same shape, whole numbers `t` > `s` > 0, and the table `alpha_bar` (T+1,) in float64, return the mean of $q(x_s\mid x_t,x_0)$, in the dtype of `x`.
+# Given are `x0` and `x` (= $x_t$) of the same shape, whole numbers `t` > `s` > 0, and the float64 table `alpha_bar` (T+1,). Return the mean of $q(x_s\mid x_t,x_0)$, in the dtype of `x`.
 # The step may be long: $\alpha=\bar\alpha_t/\bar\alpha_s$.
 
 
