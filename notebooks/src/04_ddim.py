@@ -190,7 +190,7 @@ plots.show(
 )
 
 # %% [markdown]
-# By number: the largest distance between the samples' distribution function and the exact one. For the *right* distribution it exceeds $1.95/\sqrt{20000}=0.0138$ about once in a thousand times (Kolmogorov and Smirnov).
+# By number: the largest distance between the samples' distribution function and the exact one. For the *right* distribution it exceeds $1.95/\sqrt{20000}=0.0138$ about once in a thousand times (Kolmogorov–Smirnov).
 
 
 # %%
