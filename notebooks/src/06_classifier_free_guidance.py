@@ -275,7 +275,7 @@ print("clipping first and mixing then is the same:", torch.allclose(clip(mixed.x
 # %% [markdown]
 # ### 3.4 One network for both
 #
-# We need $\varepsilon_c$ and $\varepsilon_u$, but not two networks. In every batch, each row loses its label with the **drop rate** $p$ (the paper's $p_\text{uncond}$) and gets a **null** in its place (Ho and Salimans, algorithm 1).
+# We need $\varepsilon_c$ and $\varepsilon_u$, but not two networks. In every batch, each row loses its label with the **drop rate** $p$ (the paper's $p_\text{uncond}$). It gets a **null** in its place (Ho and Salimans, algorithm 1).
 #
 # Why does that teach the unconditional score? For each input, the squared error is least at the mean of the targets over all training rows *with that input*. For rows with label 7, this is the mean over sevens. Rows with the null come from all classes, so theirs is the mean over all: $\varepsilon_u=\mathbb E[\varepsilon\mid x_t]$.
 #
