@@ -8,7 +8,9 @@ vector for all of them, pooled by attention, joins the time embedding. The null 
 
 A model that makes pictures larger sees the smaller one enlarged, with noise of a level that it is
 told. In training levels are drawn from [0, 1]: so it learns to trust what it is given as far as the
-level says, and mends what the stage before it drew wrong.
+level says, and mends what the stage before it drew wrong. The paper draws them uniformly; here they
+are squares of uniform numbers, so that levels up to .3, with which pictures are sampled, are 55 %
+of a far shorter training, and not 30 %.
 """
 
 from __future__ import annotations
@@ -164,7 +166,8 @@ class ImagenStage(nn.Module):
             (pictures,) = self.cropped(pictures)
             return training_loss(self.denoiser, pictures, self.condition(text), self.perceptual)
         pictures, seen = self.cropped(pictures, self.enlarged(self.shrunk(pictures)))
-        cond = self.condition(text, *self.noised(seen, torch.rand(len(pictures))))
+        levels = torch.rand(len(pictures)).square()  # more of the small ones, which sampling uses
+        cond = self.condition(text, *self.noised(seen, levels))
         return training_loss(self.denoiser, pictures, cond, self.perceptual)
 
     def cropped(self, *pictures: Tensor) -> list[Tensor]:

@@ -255,7 +255,7 @@ def test_it_is_told_how_noisy_what_it_sees_is():
     assert torch.equal(one.image, seen)
 
 
-def test_levels_of_training_are_drawn_from_all_of_0_to_1_for_each_row():
+def test_levels_of_training_come_from_all_of_0_to_1_and_small_ones_are_the_more_frequent():
     seen = []
     system = awake(ImagenStage(SR32))
     noised = system.noised
@@ -265,7 +265,8 @@ def test_levels_of_training_are_drawn_from_all_of_0_to_1_for_each_row():
         system.loss((pictures(50, 32), text(STAR).rows(50)))
     levels = torch.cat(seen)
     assert len(levels.unique()) == 200 and levels.min() < 0.05 and levels.max() > 0.95
-    assert levels.mean().item() == pytest.approx(0.5, abs=0.06)
+    assert levels.mean().item() == pytest.approx(1 / 3, abs=0.06)  # of squares
+    assert (levels < 0.3).double().mean().item() == pytest.approx(0.3**0.5, abs=0.1)
 
 
 def test_it_learns_from_crops_of_the_picture_and_of_the_smaller_one_at_the_same_place():
