@@ -62,6 +62,8 @@ WITH_OTHER_WORDS = {
 }
 THRESHOLDS = {"none": lambda x: x, "static": clip, "dynamic": dynamic_threshold()}
 SCALES = (1.0, 3.0, 5.0, 10.0)
+OPTIONS = capstone.PIPELINES["11 Imagen"][1]  # how the cascade is sampled
+FEW = OPTIONS["steps"]["sr64"]  # steps of an upsampler
 LEVELS = (0.0, 0.1, 0.3, 0.5)
 SYSTEMS = {
     "GLIDE": "09 GLIDE, 64 pixels",
@@ -236,14 +238,14 @@ def judge(pictures: Tensor, captions: list[str]) -> list[float]:
 
 def enlarge(stage: ImagenStage, text, low: Tensor, seed: int, **options) -> Tensor:
     """What one stage makes of smaller pictures, whose text the encoder has read."""
-    *_, last = stage.generate(text, low=low, seed=seed, steps=25, **options)
+    *_, last = stage.generate(text, low=low, seed=seed, steps=FEW, **options)
     return last.x.clamp(-1, 1)
 
 
 def measure_augmentation(file: File, system: Imagen, samples: int, seeds: int):
     """The first upsampler, on pictures that the base drew, by the level that it is told."""
     columns = ("parts", "whole", "valid", "distance")
-    file.table("augmentation", columns, samples=samples, seeds=seeds, steps=25)
+    file.table("augmentation", columns, samples=samples, seeds=seeds, steps=FEW)
     base, sr64 = Imagen(system.text, base=system.stages["base"]), system.stages["sr64"]
     drawn = []
     for seed in range(seeds):
@@ -264,7 +266,7 @@ def measure_augmentation(file: File, system: Imagen, samples: int, seeds: int):
 def measure_enlarged(file: File, system: Imagen, samples: int, seeds: int):
     """Real small pictures made larger: the root of the mean squared difference from the same scenes
     rendered large, 0 ... 2, and that of bicubic interpolation."""
-    file.table("enlarged", ("64", "128", "32 to 128"), samples=samples, seeds=seeds, steps=25)
+    file.table("enlarged", ("64", "128", "32 to 128"), samples=samples, seeds=seeds, steps=FEW)
     asked = []
     for seed in range(seeds):
         drawn = scenes.draw(samples, FIRST + 1_000 + seed, "train")
@@ -295,14 +297,14 @@ def measure_enlarged(file: File, system: Imagen, samples: int, seeds: int):
 
 def measure_cascade(file: File, system: Imagen, samples: int, seeds: int):
     columns = ("parts", "whole", "valid", "distance", "seconds a picture")
-    file.table("cascade", columns, samples=samples, seeds=seeds, steps=25, scale=3.0, eta=1.0)
+    file.table("cascade", columns, samples=samples, seeds=seeds, **OPTIONS)
     runs: dict[str, list] = {name: [] for name in ("real", "others", *system.stages)}
     for seed in range(seeds):
         real, captions, _ = in_both_words(samples, seed)
         others = captions[1:] + captions[:1]
         runs["real"].append([*judge(real, captions), NONE])
         made, started = {}, time.process_time()
-        for state in system.generate(captions, seed=seed, eta=1.0):
+        for state in system.generate(captions, seed=seed, **OPTIONS):
             if state.stage not in made:
                 made[state.stage] = [None, time.process_time()]
             made[state.stage] = [state.pictures, time.process_time()]

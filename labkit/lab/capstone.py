@@ -36,7 +36,10 @@ PIPELINES = {  # the course's own: the system, and how it is sampled
     "09 GLIDE, 32 pixels": ("glide-scenes", {"steps": 25, "scale": 3.0, "eta": 1.0}),
     "09 GLIDE, 64 pixels": ("glide-scenes-64", {"scale": 3.0, "eta": 1.0}),
     "10 DALL·E 2": ("dalle2-scenes", {"scale": 3.0, "eta": 1.0}),
-    "11 Imagen": ("imagen-scenes", {}),
+    "11 Imagen": (
+        "imagen-scenes",
+        {"steps": {"base": 25, "sr64": 8, "sr128": 8}, "eta": {"base": 1.0}},
+    ),
     "12 latent diffusion": ("ldm-scenes", {"steps": 25, "scale": 3.0, "eta": 1.0}),
 }
 
