@@ -17,7 +17,7 @@ from labkit.lab.widgets.filmstrip import Filmstrip
 from labkit.systems.cascade import Cascade
 from labkit.systems.imagen import Imagen
 
-SIZE = 8.1, 2.85  # of a frame, in inches
+SIZE = 8.1, 2.9  # of a frame, in inches
 
 
 class Frame(NamedTuple):
@@ -131,7 +131,7 @@ def draw(figure, frame: Frame):
     """What is seen, x and the guess, side by side; returns what shows another step or stage."""
     axes = figure.subplots(1, 3)
     shown = [show_picture(axis, frame.x) for axis in axes]
-    titles = [axis.set_title(" ") for axis in axes]
+    titles = [axis.set_title("the guess", fontsize=10) for axis in axes]  # room for any words
 
     def update(frame):
         seen = torch.ones_like(frame.x) if frame.seen is None else frame.seen
