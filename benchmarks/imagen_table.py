@@ -320,13 +320,12 @@ def measure_cascade(file: File, system: Imagen, samples: int, seeds: int):
 
 
 def misspelled(text: str, random: Random) -> str:
-    """One letter doubled in each word of five letters or more."""
-
-    def twice(word: str) -> str:
-        place = random.randrange(1, len(word)) if len(word) > 4 else 0
-        return word[:place] + word[place - 1 : place] + word[place:] if place else word
-
-    return " ".join(map(twice, text.split(" ")))
+    """One letter doubled in one word, of five letters or more if there is one."""
+    words = text.split(" ")
+    place = random.choice([i for i, word in enumerate(words) if len(word) > 4] or [len(words) - 1])
+    letter = random.randrange(1, len(words[place]))
+    words[place] = words[place][:letter] + words[place][letter - 1] + words[place][letter:]
+    return " ".join(words)
 
 
 def prompts(number: int, seed: int) -> dict[str, list[tuple[str, Meaning]]]:
