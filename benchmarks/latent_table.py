@@ -183,16 +183,17 @@ def measure_autoencoders(file: File, files: dict[str, Path], samples: int, seeds
 def measure_sweep(
     file: File, files: dict[str, Path], only: Sequence[str], seconds: float, updates: int | None
 ) -> None:
-    file.table("sweep", SWEPT + JUDGED, seconds=seconds, samples=SAMPLES, steps=STEPS, scale=SCALE)
-    real, captions = asked(SAMPLES, 0)
+    facts = {"steps": STEPS, "scale": SCALE, "eta": 0.0}
+    file.table("sweep", SWEPT + JUDGED, seconds=seconds, samples=SAMPLES, **facts)
+    _, captions = asked(SAMPLES, 0)
     none = [float("nan")] * len(SWEPT)
-    file.row("sweep", "real", [[*none, *judge(real, captions)]])
+    # so few real pictures are at other distances in each set
+    floor = [[*none, *judge(*asked(SAMPLES, seed))] for seed in range(8)]
+    file.row("sweep", "real", floor)
     for row in only:
         system, steps, spent = trained(row, files, seconds, updates)
         bounds = denoiser.clip if system.config.autoencoder == PIXELS else None
-        pictures, sampled = latent_diffusion.draw(
-            system, captions, 0, steps=STEPS, scale=SCALE, map_x0=bounds
-        )
+        pictures, sampled = latent_diffusion.draw(system, captions, 0, **facts, map_x0=bounds)
         size = sum(weight.numel() for weight in system.denoiser.parameters())
         figures = [size, steps, spent, BATCH * steps / spent, sampled]
         file.row("sweep", row, [[*figures, *judge(pictures, captions)]])
