@@ -86,8 +86,13 @@ def slerp_through_a_right_angle(z1, z2, a):
     return (mixed / angle.sin()).view_as(z1)
 
 
+def sigma_in_float32(alpha_bar_t, alpha_bar_s, eta):
+    at_t, at_s = torch.tensor([alpha_bar_t, alpha_bar_s])
+    return eta * ((1 - at_s) / (1 - at_t) * (1 - at_t / at_s)).sqrt()
+
+
 RIGHT = {
-    "sigma": [sigma_as_the_posterior_says, sigma_by_torch],
+    "sigma": [sigma_as_the_posterior_says, sigma_by_torch, sigma_in_float32],
     "ddim_step": [step_in_plain_numbers, step_by_torch_normal],
     "trailing_times": [times_by_linspace, times_by_counting_down],
     "ode_step": [euler_in_one_line],
@@ -183,6 +188,21 @@ def slerp_at_a_right_angle(z1, z2, a):
     return math.cos(a * math.pi / 2) * z1 + math.sin(a * math.pi / 2) * z2
 
 
+def slerp_by_cosine_similarity(axis):
+    def arc(z1, z2, a):
+        angle = torch.cosine_similarity(z1, z2, dim=axis).unsqueeze(axis).arccos()
+        return (torch.sin((1 - a) * angle) * z1 + torch.sin(a * angle) * z2) / angle.sin()
+
+    return arc
+
+
+def encode_from_the_whole_list(denoise, x0, times):
+    x = x0
+    for t, u in zip(times[::-1], times[-2::-1]):
+        x = sampler.ddim(denoise.schedule, denoise(x, t), x, t, u)
+    return x
+
+
 def encode_with_the_factors_of_t(denoise, x0, times):
     x, table = x0, denoise.schedule.alpha_bar
     rising = [t for t in reversed(times) if t]
@@ -203,7 +223,12 @@ def encode_with_the_factors_of_t(denoise, x0, times):
         ("ode_step", euler_without_roots, "The roots of ᾱ are missing"),
         ("slerp", slerp_in_degrees, "in degrees"),
         ("slerp", slerp_at_a_right_angle, "for a right one"),
+        ("slerp", slerp_by_cosine_similarity(1), "over the channels of each pixel"),
+        ("slerp", slerp_by_cosine_similarity(2), "along one axis of the picture only"),
+        ("slerp", slerp_by_cosine_similarity(3), "along one axis of the picture only"),
+        ("slerp", slerp_by_cosine_similarity(0), "across the batch"),
         ("encode", encode_with_the_factors_of_t, "The factor of x̂_0"),
+        ("encode", encode_from_the_whole_list, "The 0 stays in the list"),
     ],
 )
 def test_a_wrong_answer_is_met_with_its_own_reason(name, wrong, words):

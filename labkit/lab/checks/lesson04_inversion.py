@@ -14,6 +14,17 @@ from labkit.mixture import GaussianMixture
 from labkit.schedule import NoiseSchedule
 
 
+class _AnswersAtZero:
+    """A denoiser that answers at time 0 as at 1, so that an answer which keeps the 0 of the list
+    gives numbers, and its mistake can be named."""
+
+    def __init__(self, denoise):
+        self.denoise, self.schedule = denoise, denoise.schedule
+
+    def __call__(self, x: Tensor, t: int | Tensor, cond=None):
+        return self.denoise(x, t + (t == 0), cond)
+
+
 def _encode(denoise, x0: Tensor, times: list[int]) -> Tensor:
     *_, last = sampler.invert(denoise, x0, times)
     return last.x
@@ -52,10 +63,9 @@ def _encode_by_the_true_x0(denoise, x0: Tensor, times: list[int]) -> Tensor:
 
 
 def _encode_from_zero(denoise, x0: Tensor, times: list[int]) -> Tensor:
-    """Inversion that asks about time 0 as if it were 1, the first time that a network knows."""
     x, rising = x0, times[::-1]
     for t, u in zip(rising, rising[1:]):
-        pred = denoise(x, max(t, 1))
+        pred = denoise(x, max(t, 1))  # a learner may have met the error at 0
         x = _mix(denoise.schedule, u, pred.x0, pred.eps)
     return x
 
@@ -100,7 +110,7 @@ def _draw_encode(g: torch.Generator):
     schedule = random_schedule(g)
     inside = torch.randperm(schedule.T, generator=g)[: whole(4, 8, g)] + 1
     times = sorted(inside.tolist(), reverse=True)
-    return data.denoiser(schedule), data.sample(B, g)[0], [*times, 0]
+    return _AnswersAtZero(data.denoiser(schedule)), data.sample(B, g)[0], [*times, 0]
 
 
 encode = Check(

@@ -139,9 +139,13 @@ slerp = Check(
         "The angle is taken per channel; a picture is one vector: flatten it whole.": (
             lambda z1, z2, a: _arc(z1, z2, a, _angle(z1, z2, (2, 3)))
         ),
-        "The angle is taken along the last axis only; a picture is one vector: flatten it whole.": (
-            lambda z1, z2, a: _arc(z1, z2, a, _angle(z1, z2, (3,)))
-        ),
+        "The angle is taken along one axis of the picture only; a picture is one vector: flatten "
+        "it whole.": [
+            lambda z1, z2, a: _arc(z1, z2, a, _angle(z1, z2, (2,))),
+            lambda z1, z2, a: _arc(z1, z2, a, _angle(z1, z2, (3,))),
+        ],
+        "The angle is taken across the batch, one for each number of a picture; it must be one for "
+        "each row: flatten from axis 1.": lambda z1, z2, a: _arc(z1, z2, a, _angle(z1, z2, (0,))),
         "The angle is taken over the channels of each pixel, as cosine_similarity does by itself; "
         "a picture is one vector: flatten it whole.": lambda z1, z2, a: _arc(
             z1, z2, a, _angle(z1, z2, (1,))

@@ -46,7 +46,7 @@ sigma = Check(
     "sigma",
     reference=_by_a_step,
     draw_inputs=draw_sigma,
-    tolerance=1e-9,
+    tolerance=1e-6,  # float32 is good enough for a number that multiplies pictures
     mistakes={
         "This is σ², the variance; take its root.": lambda t, s, eta: _sigma(t, s, eta) ** 2,
         "You take the root of η too; η stands in front of the roots.": (
