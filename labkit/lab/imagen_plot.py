@@ -100,20 +100,17 @@ def outside(shares: Mapping[float, Tensor], times: Sequence[int]) -> Figure:
     return figure
 
 
-def over_levels(panels: Mapping[str, Mapping[str, Tensor]], levels: Sequence[float],
-                floors: Mapping[str, float] | None = None) -> Figure:  # fmt: skip
-    """A panel for each measure; in it for each name its runs (levels, runs) over the noise level of
-    the augmentation, mean and standard error. floors: what is compared with, dotted."""
+def over_scales(panels: Mapping[str, Mapping[str, Tensor]], scales: Sequence[float]) -> Figure:
+    """A panel for each measure; in it for each way its runs (scales, runs) over the scale of
+    guidance, mean and standard error. Scales stand at equal distances."""
     figure, axes = plots.subplots(1, len(panels), size=(8.1, 2.9), squeeze=False)
-    for axis, (title, curves) in zip(axes[0], panels.items()):
-        for (name, runs), color in zip(curves.items(), plots.COLORS):
-            mean, error = runs.mean(1).tolist(), None
-            if runs.shape[1] > 1:
-                error = (runs.std(1) / runs.shape[1] ** 0.5).tolist()
-            axis.errorbar(list(levels), mean, error, fmt="o-", capsize=3, color=color, label=name)
-        if floors and title in floors:
-            axis.axhline(floors[title], linestyle=":", color=plots.BLACK, linewidth=1)
-        axis.set(title=title, xlabel="level of the noise")
+    for axis, (title, ways) in zip(axes[0], panels.items()):
+        for (name, runs), color, mark in zip(ways.items(), plots.COLORS, "osD^v"):
+            error = (runs.std(1) / runs.shape[1] ** 0.5).tolist()
+            line = {"fmt": f"{mark}-", "capsize": 3, "color": color, "label": name, "markersize": 5}
+            axis.errorbar(range(len(scales)), runs.mean(1).tolist(), error, **line)
+        axis.set_xticks(range(len(scales)), [f"{scale:g}" for scale in scales])
+        axis.set(title=title, xlabel="guidance scale")
         axis.set_ylim(bottom=0)
-        axis.legend(fontsize=8)
+    axes[0][0].legend(fontsize=9, loc="lower right")
     return figure

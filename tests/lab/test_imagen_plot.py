@@ -51,11 +51,12 @@ def test_shares_outside_are_drawn_in_percent_for_each_scale():
     assert line.get_ydata().tolist() == pytest.approx([0, 10]) and line.get_label() == "scale 1"
 
 
-def test_levels_are_drawn_with_what_they_are_compared_with():
-    runs = {"clean": torch.tensor([[0.1, 0.3], [0.2, 0.2]])}
-    figure = imagen_plot.over_levels({"misfit": runs}, (0, 0.5), {"misfit": 0.4})
+def test_each_way_has_a_curve_over_the_scales_with_its_error():
+    runs = {"none": torch.tensor([[0.1, 0.3], [0.2, 0.2]]), "static": torch.zeros(2, 2)}
+    figure = imagen_plot.over_scales({"parts": runs}, (1, 10))
     (axis,) = figure.axes
-    assert title(axis) == "misfit"
+    assert title(axis) == "parts"
     assert axis.lines[0].get_ydata().tolist() == pytest.approx([0.2, 0.2])
-    assert 0.4 in axis.lines[-1].get_ydata()
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["1", "10"]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["none", "static"]
     assert plots.png(figure)
