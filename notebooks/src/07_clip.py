@@ -225,20 +225,20 @@ vectors = {
     "untrained": (picture_vectors(drawn, untrained), text_vectors(texts, untrained)),
     "shipped, training batch": hard,
 }
-log_scale, curves = torch.linspace(0, math.log(300), 60), {}
+logit_scale, curves = torch.linspace(0, math.log(300), 60), {}
 for name, (image, text) in vectors.items():
-    x = log_scale.clone().requires_grad_(True)
+    x = logit_scale.clone().requires_grad_(True)
     losses = torch.stack([contrastive_loss(image, text, each.exp()) for each in x])
     (slopes,) = torch.autograd.grad(losses.sum(), x)
     curves[name] = losses.detach(), slopes
 
 # %%
 figure = plots.Figure(figsize=(8.1, 3.3), layout="constrained")
-clip_plot.draw_scales(figure, log_scale.exp(), curves, clip.scale.item(), 128)
+clip_plot.draw_scales(figure, logit_scale.exp(), curves, clip.scale.item(), 128)
 plots.show(figure, "Loss and slope against the scale. The shipped CLIP's loss falls by more than two orders of magnitude, with its minimum at a large "
            "scale; on its training batch the minimum is higher and at a smaller scale. The untrained one's "
            "loss only rises. Vertical lines mark the learned scale and 100.")  # fmt: skip
-best = {name: log_scale[losses.argmin()].exp().item() for name, (losses, _) in curves.items()}
+best = {name: logit_scale[losses.argmin()].exp().item() for name, (losses, _) in curves.items()}
 print(f"learned scale {clip.scale.item():.1f}; the loss is smallest at {best['shipped']:.0f} on these "
       f"pairs, at {best['shipped, training batch']:.0f} on a training batch")  # fmt: skip
 assert best["shipped, training batch"] < best["shipped"] > clip.scale and best["untrained"] < 1.01

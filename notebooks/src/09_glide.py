@@ -380,9 +380,9 @@ UPDATES = 300
 WANTED = {"trained": small.KNOWN * 2, "held out": small.HELD_OUT * 4}  # 26 and 12 pictures
 
 
-def obeys(painter, wanted, scale=SCALE):
+def obeys(network, wanted, scale=SCALE):
     """The pictures; the shares with the right color, the right shape, and both."""
-    made = paint(small.sentences(wanted, 5), scale, seed=1, by=painter, steps=12)
+    made = paint(small.sentences(wanted, 5), scale, seed=1, by=network, steps=12)
     pairs = [(*seen, *asked) for seen, asked in zip(small.nearest(made).pairs, wanted)]
     color = sum(seen == asked for seen, _, asked, _ in pairs) / len(pairs)
     shape = sum(seen == asked for _, seen, _, asked in pairs) / len(pairs)
@@ -463,16 +463,18 @@ plots.show(plots.image_grid(torch.cat(list(rows.values())), columns=6, rows=list
 # %%
 table = glide_table.stored()  # by benchmarks/glide_table.py
 guidance, ceiling = table["guidance"], table["rows"]["real"]
-JUDGES = ("parts", "valid", "distance", "CLIP score", "guide's score")
-mean_of = {}  # of each way at each scale, (judges, seeds)
+MEASURES = ("parts", "valid", "distance", "CLIP score", "guide's score")
+mean_of = {}  # of each way at each scale, (measures, seeds)
 print(
     f"{table['seeds']} seeds of {table['samples']} sentences, {table['steps']} steps; ± standard error over seeds"
 )
-print(" " * 24 + "".join(f"{name:>15}" for name in JUDGES))
+print(" " * 24 + "".join(f"{name:>15}" for name in MEASURES))
 for way, table_of in guidance.items():
     for scale, runs in zip(table_of["scales"], table_of["runs"]):
-        mean_of[way, scale] = torch.stack([glide_table.column(runs, name) for name in JUDGES])
-mean_of["real pictures", None] = torch.stack([glide_table.column(ceiling, name) for name in JUDGES])
+        mean_of[way, scale] = torch.stack([glide_table.column(runs, name) for name in MEASURES])
+mean_of["real pictures", None] = torch.stack(
+    [glide_table.column(ceiling, name) for name in MEASURES]
+)
 for (way, scale), each in mean_of.items():
     name = f"{way}, {scale:g}" if scale else way
     print(f"{name:24}" + "".join(f"{mean_and_error(row, tight=True):>15}" for row in each))
@@ -484,8 +486,8 @@ apart = {
 }
 for name, (one, other) in apart.items():
     print(f"\n{name}, seed by seed:")
-    print(*(f"{judge} {(a - b).mean():+.3f} ± {(a - b).std() / 3**0.5:.3f}"
-            for judge, a, b in zip(JUDGES, one, other)), sep=", ")  # fmt: skip
+    print(*(f"{measure} {(a - b).mean():+.3f} ± {(a - b).std() / 3**0.5:.3f}"
+            for measure, a, b in zip(MEASURES, one, other)), sep=", ")  # fmt: skip
 apart_by = glide_table.standard_errors_apart
 for one in free[1:]:  # the scales above 1
     assert all(apart_by(one[0], other[0]) > 2 for other in clip_guided)  # parts
@@ -498,9 +500,9 @@ assert apart_by(clip_guided[3][4], clip_guided[2][4]) > 2
 
 # %%
 plots.show(glide_plot.against_scale(
-    {judge: {way: (table_of["scales"], glide_table.column(table_of["runs"], judge)) for way, table_of in guidance.items()}
-     for judge in ("parts", "valid", "distance", "guide's score")},
-    {judge: glide_table.column(ceiling, judge).mean().item() for judge in JUDGES}),
+    {measure: {way: (table_of["scales"], glide_table.column(table_of["runs"], measure)) for way, table_of in guidance.items()}
+     for measure in ("parts", "valid", "distance", "guide's score")},
+    {measure: glide_table.column(ceiling, measure).mean().item() for measure in MEASURES}),
     "Four panels over the scale, from weak to strong, for both ways of guidance. Parts: classifier-free "
     "guidance rises, CLIP guidance stays level and then falls. Valid: both fall, CLIP guidance to less than "
     "half. Distance: low, but high for strong CLIP guidance. The guide's score: CLIP guidance climbs far "
@@ -509,7 +511,7 @@ plots.show(glide_plot.against_scale(
 # %% [markdown]
 # **By the reader**, classifier-free guidance from scale 1.5 on shows more parts than CLIP guidance does. Over no guidance, CLIP guidance gains less than 0.02. Scale 3 and weight 100 have about the same share of valid scenes and about the same guide's score. Of these two, classifier-free guidance shows 6 more of 100 parts (0.056 ± 0.013). (Three seeds give only a rough standard error.)
 #
-# **By the guide**, the stronger CLIP guidance is, the better. At weight 1000 its score is *far above that of real pictures*, yet fewer than half of its pictures are valid. So **the guide must not be the judge**.
+# **By the guide**, the stronger CLIP guidance is, the better. At weight 1000 its score is *far above that of real pictures*, yet fewer than half of its pictures are valid. So **never measure with the network that guides**.
 #
 # **Clean CLIP** agrees with the reader: scale 3 is above CLIP guidance of every weight. But clean CLIP is not neutral: the guide was trained from it, and its features are in the base model's loss (section 4).
 #
@@ -701,8 +703,8 @@ plots.show(glide_plot.by_kind(shown, order),
 print(f"scale {table['best']:g}; ± standard error over {table['seeds']} seeds")
 print(f"{'':24}" + "".join(f"{name:>16}" for name in shown))
 rows = {NAMES[n]: table["rows"][n] for n in NAMES}
-for name, judge in (("all parts", "parts"), ("whole sentences", "whole"), ("valid", "valid")):
-    columns = (glide_table.column(each, judge) for each in rows.values())
+for name, measure in (("all parts", "parts"), ("whole sentences", "whole"), ("valid", "valid")):
+    columns = (glide_table.column(each, measure) for each in rows.values())
     cells = (mean_and_error(each, tight=True) for each in columns)
     print(f"{name:24}" + "".join(f"{cell:>16}" for cell in cells))
 for kind in order:
@@ -983,8 +985,8 @@ quiz.ask(
 quiz.ask(
     "By the guide's own score, CLIP guidance is above real pictures. What follows?",
     {
-        "The pictures match their sentences better than real ones": "Then a judge that had no part in the guidance would say so, too.",
-        "Nothing about the match: that score is what guidance raised": "A judge that took no part in the guidance must decide. Lesson 08 showed that a gradient also finds what only the guide sees.",
+        "The pictures match their sentences better than real ones": "Then a network that had no part in the guidance would say so, too.",
+        "Nothing about the match: that score is what guidance raised": "Only a network that took no part in the guidance can say. Lesson 08 showed that a gradient also finds what only the guide sees.",
         "The real pictures have bad captions": "Each of ours was written from its picture, and the reader finds nearly all parts.",
     },
     answer="Nothing about the match: that score is what guidance raised",
@@ -1028,7 +1030,7 @@ quiz.ask(
 #
 # - **Text enters twice**: its last position in the time embedding, all positions as keys and values before those of the pixels. One softmax runs over both.
 # - **The empty caption** is nothing but learned padding. It makes classifier-free guidance possible.
-# - **CLIP guidance** moves each step by the gradient of another network. Compare by a judge that guides nothing.
+# - **CLIP guidance** moves each step by the gradient of another network. Compare by a network that guides nothing.
 # - **What stands beside $x_t$** makes the same class an inpainter or an upsampler. New channels start at zero.
 # - **Relations and new combinations** need a measure of their own, beside a floor.
 #

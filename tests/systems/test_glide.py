@@ -124,11 +124,11 @@ def test_none_is_the_empty_caption_which_is_the_null():
 
 def test_a_model_that_drops_every_caption_learns_nothing_from_them():
     batch = scenes.batches(4, 16)(torch.Generator().manual_seed(0))
-    deaf = awake(replace(CONFIG, p_uncond=1.0))
+    dropping = awake(replace(CONFIG, p_uncond=1.0))
     losses = []
     for captions in (batch.captions, batch.captions[::-1]):
         torch.manual_seed(5)
-        losses.append(deaf.loss((batch.pictures, captions)).item())
+        losses.append(dropping.loss((batch.pictures, captions)).item())
     assert losses[0] == losses[1]
     hears = awake(replace(CONFIG, p_uncond=0.0))
     torch.manual_seed(5)

@@ -117,8 +117,8 @@ def test_guidance_is_none_at_one_and_does_not_listen_at_zero(config):
     system, some = awake(config), [STAR, DISC] * 20
     texts, others = read(clip(), some), read(clip(), some[::-1])
     options = {"seed": 3, **one_candidate(config)}
-    deaf = [system.draw(each, scale=0.0, **options) for each in (texts, others)]
-    assert torch.allclose(*deaf, atol=1e-5)
+    unconditional = [system.draw(each, scale=0.0, **options) for each in (texts, others)]
+    assert torch.allclose(*unconditional, atol=1e-5)
     plain, one, strong = (
         system.draw(texts, **by, **options) for by in ({}, {"scale": 1.0}, {"scale": 4.0})
     )
