@@ -11,7 +11,7 @@
 #
 # **Time** 35 minutes to read, 15 to play, half a minute to run, 100 minutes for all exercises. Section 3.5 and exercise 9.4 are optional.
 #
-# **Where you are** [00 start here](00_start_here.ipynb) → **01 Markov chains** → [02 forward diffusion](02_forward_diffusion.ipynb) → 03 DDPM → 04 DDIM → guidance → text to image
+# **Where you are** [00 start here](00_start_here.ipynb) → **01 Markov chains** → [02 forward diffusion](02_forward_diffusion.ipynb)
 
 # %%
 import torch
@@ -301,8 +301,6 @@ assert total_variation(two_steps.P[0], two_steps.stationary()) > 0.19 and left <
 # When is $|\lambda_2|<1$? For finitely many states it is enough that
 # - **every state can be reached from every other** (the chain is *irreducible*), which makes $\pi$ unique, and
 # - **its round trips, the paths from a state back to it, have lengths with greatest common divisor 1** (it is *aperiodic*). In an irreducible chain, one state with $P_{ii}>0$ makes the chain aperiodic.
-#
-# Section 8 shows one chain that is not irreducible and one that is not aperiodic.
 
 # %% [markdown]
 # ### 3.5 Optional: a chain for the distribution that you want
@@ -485,7 +483,7 @@ Filmstrip({f"{beta}": list(film(beta, times)) for beta in (0.005, 0.02, 0.08)}, 
           alt="A cloud of dots that was a cat's face, in axes x₁ and x₂, and a dashed circle")  # fmt: skip
 
 # %% [markdown]
-# A whisker is 0.03 thick. After one step the noise is 0.07, and you cannot see single whiskers any more. The ears are larger, so they disappear later: between $n=20$ and $n=40$, where the noise is 0.31 to 0.43. The cloud's mean changes most slowly: at $n=500$ it is still 0.54. The dashed circle has radius 2; $1-e^{-2}\approx86\,\%$ of a standard normal cloud lies inside it.
+# A whisker is 0.03 thick. After one step the noise is 0.07, and you cannot see single whiskers any more. The ears are larger, so they disappear later: between $n=20$ and $n=40$, where the noise is 0.31 to 0.43. The cloud's mean changes most slowly: at $n=500$ it is still 0.54. The dashed circle, of radius 2, holds $1-e^{-2}\approx86\,\%$ of a standard normal cloud.
 #
 # ### 3.7 And backwards?
 #
@@ -566,7 +564,7 @@ ChainEditor(
 # %% [markdown]
 # <details><summary>What you may have found</summary>
 #
-# 1. Raise eat → eat to 0.97. The dashed line, $\pi$, is at 0.526; the circle, $n=40$ from sleep, shows 0.483. One stay in eat then lasts 33 steps on average, not 2.
+# 1. Raise eat → eat to 0.97. The dashed line, $\pi$, is at 0.526; the circle, $n=40$ from sleep, shows 0.483.
 #
 # 2. Push each "stay" towards 1: $|\lambda_2|\to1$. At exactly 1 it forgets nothing.
 #
@@ -1057,7 +1055,6 @@ quiz.ask(
 # **What the next lesson fixes.** Noise came in many small steps. Lesson 02 takes them in **one jump**, lets $\beta$ change with time, and asks which $\beta$ are good.
 #
 # **References**
-# - A. A. Markov (1913), *An example of statistical investigation of the text Eugene Onegin*.
-# - N. Metropolis et al. (1953), *Equation of state calculations by fast computing machines*; W. K. Hastings (1970), *Monte Carlo sampling methods using Markov chains*.
-# - D. A. Levin, Y. Peres, E. L. Wilmer, *Markov Chains and Mixing Times*.
-# - J. Sohl-Dickstein et al. (2015), *Deep unsupervised learning using nonequilibrium thermodynamics*.
+# - Markov, 1913 (*Eugene Onegin*) · Metropolis et al., J. Chem. Phys. 1953 · Hastings, Biometrika 1970.
+# - Levin, Peres and Wilmer, *Markov Chains and Mixing Times*.
+# - Sohl-Dickstein et al., ICML 2015.
