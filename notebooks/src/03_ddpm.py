@@ -1317,7 +1317,7 @@ quiz.ask(
 # - The bound is a sum of KL divergences of Gaussians. With the variance fixed, each is a weighted squared error in $\varepsilon$; with all weights 1 it is $L_{\text{simple}}$.
 # - The noise prediction is a score: $\nabla\log q(x_t)=-\mathbb E[\varepsilon\mid x_t]/\sqrt{1-\bar\alpha_t}$.
 # - Clip the prediction; derive everything from the clipped one. Average the weights, with warm-up. Respace by ratios of $\bar\alpha$; give the network the original time.
-# - The variance of a step changes pictures when steps are few, and bits also with a thousand.
+# - The variance of a step changes the bits and the samples, the samples most when steps are few.
 #
 # **Next.** Lesson 04 samples *this very network* in twenty steps.
 #
