@@ -97,7 +97,8 @@ class Chain:
         return pi / pi.sum()
 
     def reachable(self) -> Tensor:
-        """(n, n) bool: can j be reached from i, in any number of steps, zero included?"""
+        """(n, n) bool: can j be reached from i, in any number of steps, zero included? All of it is
+        True where the chain is irreducible."""
         n = len(self.P)
         return torch.linalg.matrix_power((self.P > 0).double() + torch.eye(n).double(), n) > 0
 
@@ -107,10 +108,6 @@ class Chain:
         mutual = reach & reach.T
         closed = (reach == mutual).all(1)  # whatever i reaches leads back to i
         return len({tuple(row.tolist()) for row in mutual[closed]})
-
-    def irreducible(self) -> bool:
-        """Can every state be reached from every other?"""
-        return bool(self.reachable().all())
 
     def period(self) -> int:
         """The greatest common divisor of all return times to state 0; 1 is aperiodic. Meant for

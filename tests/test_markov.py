@@ -71,7 +71,7 @@ def test_a_periodic_chain_has_a_stationary_law_but_never_settles():
 
 
 def test_a_reducible_chain_with_two_closed_classes_has_no_single_stationary_law():
-    assert not SPLIT.irreducible()
+    assert not SPLIT.reachable().all()
     assert SPLIT.closed_classes() == 2
     with pytest.raises(ValueError, match="2 closed classes"):
         SPLIT.stationary()
@@ -89,14 +89,14 @@ def test_a_chain_takes_its_own_stationary_law_as_a_start():
     chain = Chain([[0.9, 0.1, 0], [0.3, 0.7, 0], [0.02, 0, 0.98]])
     pi = chain.stationary()
     assert pi.min() >= 0
-    assert not chain.irreducible()
+    assert not chain.reachable().all()
     for start in (pi, *range(3)):
         after = chain.distribution(start, 2000)
         torch.testing.assert_close(after, pi, atol=1e-12, rtol=0)
 
 
 def test_irreducible_and_aperiodic_is_what_the_weather_is():
-    assert WEATHER.irreducible()
+    assert WEATHER.reachable().all()
     assert WEATHER.period() == 1
     ring = Chain(torch.roll(torch.eye(5), 1, dims=1))
     assert ring.period() == 5

@@ -1,5 +1,5 @@
-"""The drawings of lesson 10: where pictures and sentences lie in CLIP's space, what PCA loses, how
-broad the law of embeddings of one sentence is, and real pictures of a sentence to show it by."""
+"""The drawings of lesson 10: where pictures and sentences lie in CLIP's space, what PCA loses, and
+how broad the law of embeddings of one sentence is."""
 
 from __future__ import annotations
 
@@ -9,34 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labkit import scenes
-from labkit.inputs import whole_number
 from labkit.lab import plots
-from labkit.scenes.scores import shown_parts
 
-TRIED = 400  # scenes that are drawn at once, to look which of them a sentence fits
-MOST = 20_000  # after so many, a sentence is too rare
 BINS = torch.linspace(-1, 1, 51)
-
-
-def pictures_of(sentence: str, number: int, seed: int = 0, size: int = 32) -> Tensor:
-    """Real pictures that show all that a sentence says, (number, 3, S, S) in [−1, 1]. They may show
-    more. Raises ValueError for a sentence that cannot be read, and for one that so few scenes show
-    that not enough are found."""
-    number = whole_number(number, "the number of pictures", 1)
-    generator, found, tried = torch.Generator().manual_seed(whole_number(seed, "seed", 0)), [], 0
-    while sum(map(len, found)) < number:
-        if tried == MOST:
-            raise ValueError(
-                f"{sum(map(len, found))} of {tried} scenes show {sentence!r}, but {number} are "
-                "asked for: say less, or ask for fewer"
-            )
-        drawn, tried = scenes.draw(TRIED, generator), tried + TRIED
-        rows = shown_parts(drawn, [sentence] * TRIED)
-        fits = torch.tensor([all(part.shown for part in row) for row in rows])
-        if fits.any():
-            found.append(scenes.render(drawn.take(fits), size))
-    return torch.cat(found)[:number]
 
 
 def alike(z: Tensor) -> float:

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 
 from labkit.lab import dalle2_plot, plots
-from labkit.scenes.scores import shown_parts
 from labkit.systems.embedding_codes import components_for, pca_error
 
 
@@ -23,28 +22,6 @@ def drawn_by(function, *inputs):
     axis.remove()
     function(figure, *inputs)
     return figure
-
-
-def test_real_pictures_of_a_sentence_show_all_of_it_and_differ(monkeypatch):
-    shown = []
-    render = dalle2_plot.scenes.render
-    monkeypatch.setattr(
-        dalle2_plot.scenes, "render", lambda each, size: shown.append(each) or render(each, size)
-    )
-    pictures = dalle2_plot.pictures_of("a red star", 6, seed=3)
-    assert pictures.shape == (6, 3, 32, 32) and len(pictures.flatten(1).unique(dim=0)) == 6
-    for each in shown:
-        rows = shown_parts(each, ["a red star"] * len(each.background))
-        assert all(part.shown for row in rows for part in row)
-    assert torch.equal(pictures, dalle2_plot.pictures_of("a red star", 6, seed=3))
-
-
-def test_a_sentence_that_hardly_a_scene_shows_gets_a_sentence(monkeypatch):
-    monkeypatch.setattr(dalle2_plot, "MOST", 400)
-    with pytest.raises(ValueError, match="of 400 scenes show 'a red star'.*say less"):
-        dalle2_plot.pictures_of("a red star", 400)
-    with pytest.raises(ValueError, match="number of pictures is 0"):
-        dalle2_plot.pictures_of("a red star", 0)
 
 
 def test_rows_are_as_alike_as_their_pairs():
