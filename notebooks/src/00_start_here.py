@@ -244,7 +244,7 @@ quiz.ask(
 # %% [markdown]
 # ## The map
 #
-# The first four lessons are the foundation: Markov chains, the forward process, the reverse process, and sampling in few steps. Then come four on guidance, four on text to image, and one on matching images with text. The last one looks back at all of them. Each needs those before it. Filled boxes are in this folder; the others are still to be written.
+# The first four lessons are the foundation: Markov chains, the forward process, the reverse process, and sampling in few steps. Then come four on guidance, four on text to image, and one on matching images with text. The last one looks back at all of them. Each needs those before it. Filled boxes are in this folder.
 
 # %%
 here = {path.name[:2] for path in Path().glob("[0-9][0-9]_*.ipynb")}
