@@ -155,7 +155,7 @@ print(
 )
 
 # %% [markdown]
-# (Captions in training left things out, so in 1 and 2 a second thing may come. But the second box of 4 should be green.) Over many sentences, 46 % of its pictures show everything (section 8). The base decides what stands where. The upsamplers draw smooth edges, and keep its mistakes.
+# (Captions in training left things out, so in 1 and 2 a second thing may come. But the second box of 4 should be green.) The base decides what stands where; over many sentences, 46 % of its pictures show everything (section 8). The upsamplers draw smooth edges, and keep its mistakes.
 #
 # ## 2 · A language model that never saw a picture
 #
@@ -954,7 +954,7 @@ assert misfits["told 0"] > misfits["told the truth"] + 0.01
 assert misfits["clean, told .5"] > 0.05
 
 # %% [markdown]
-# Told 0, it takes noise for a part of the picture: edges and surfaces become rough (misfit .125 against .097). Told .5 without noise, it trusts the picture less than it could (.065; section 7.3 had .037).
+# Told 0, it takes noise for a part of the picture: edges become rough, and strokes appear (misfit .125 against .097). Told .5 without noise, it trusts the picture less than it could (.065; section 7.3 had .037).
 #
 # ## 10 · A released T5
 #
