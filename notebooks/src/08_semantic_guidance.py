@@ -13,7 +13,7 @@
 #
 # **Time:** about 50 minutes to read and play, plus 80 for all exercises; about 90 seconds to run on one core.
 #
-# **On the map:** 06 classifier-free guidance → 07 CLIP → **08 semantic guidance** → 09 GLIDE (the text goes into the model itself).
+# **On the map:** 06 classifier-free guidance → 07 CLIP → **08 semantic guidance** → 09 GLIDE.
 
 # %%
 import time
@@ -278,7 +278,7 @@ print("sentences:", len(sixteen), f"  scale of our CLIP: {clip.scale.item():.0f}
       torch.allclose(left[0], right, rtol=1e-3, atol=1e-3 * right.abs().max().item()))  # fmt: skip
 
 # %% [markdown]
-# So compare a weight on the cosine with these scales. Exercise 9.6 builds the classifier.
+# So compare a weight on the cosine with these scales.
 #
 # ### 3.4 The four scores
 #
@@ -359,7 +359,7 @@ assert to_y["applied to x̂0"] < to_y["exact"]
 #
 # ## 4 · The real code
 #
-# A score is a function of `(x, t)` that gives one number for each row. These four run above:
+# A score is a function of `(x, t)` that gives one number for each row:
 
 # %%
 four = (NoisyCLIP.language, NoisyCLIP.content, NoisyCLIP.structure, NoisyCLIP.style)
@@ -446,7 +446,7 @@ plots.show(
 )  # fmt: skip
 
 # %% [markdown]
-# The first gradient is mostly speckle. In numbers: average every 4 × 4 pixels. What share of the energy is left? For independent pixels it is one sixteenth, 6 %.
+# The first gradient is mostly speckle. Average every 4 × 4 pixels: what share of the energy is left? For independent pixels it is one sixteenth, 6 %.
 
 
 # %%
@@ -626,7 +626,7 @@ assert renewed[2][1] < own[2][1] / 2 and renewed[10][1] > 0.7 * own[10][1]
 #
 # ## 7 · Measure: the match, the diversity and the weight
 #
-# The paper claims: a larger scale raises the match and lowers diversity, and the noise-aware encoder guides better than the clean one. We add clean CLIP applied to $\hat x_0$, and *both*: its score plus that of the noise-aware encoder. The simplest alternative is to sample *without* guidance, and let clean CLIP choose for each sentence the best two of all 40 pictures. It can also choose the best two of the four guided ones that were made for a sentence.
+# The paper claims: a larger scale raises the match and lowers diversity, and the noise-aware encoder guides better than the clean one. We add clean CLIP applied to $\hat x_0$, and *both*: its score plus that of the noise-aware encoder. The simplest alternative is to sample *without* guidance, and let clean CLIP choose for each sentence the best two of all 40 pictures. It can also choose two of the four guided ones made for a sentence.
 #
 # Ten sentences, two noises each, two seeds: 40 pictures a row, and 40 real ones that show the sentences. The reader measures:
 #
@@ -1042,7 +1042,7 @@ def class_score(images, sentences, labels):
 checks.class_score(class_score)
 
 # %% [markdown]
-# <details><summary>Hint</summary>The logits are <code>100 * images @ sentences.T</code>; then <code>log_softmax(1)</code>, and <code>gather(1, labels[:, None])</code> picks one in each row. See lesson 05, exercise 9.3.</details>
+# <details><summary>Hint</summary>The logits are <code>100 * images @ sentences.T</code>; then <code>log_softmax(1)</code>, and <code>gather(1, labels[:, None])</code> picks one in each row.</details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -1135,13 +1135,11 @@ quiz.ask(
 # - **Four scores of one encoder**: its vector for text and content, its maps for structure, their Gram matrices for style.
 # - **An encoder that is applied to $x_t$ should be trained on noise.** This needs no captions, but here it kept the colors and lost almost half of the shapes. Or apply the clean encoder to $\hat x_0$: no training of an encoder, more time in each step.
 # - **Give the encoder the model's own time.**
-# - **Guidance shows more of the sentence; a large weight lowers diversity.** Measure with a separate network, each kind of property by itself, and beside ranking.
+# - **Guidance shows more of the sentence; a large weight lowers diversity.** Measure with a separate network, and beside ranking.
 #
 # **What the next lesson fixes.** Here the sentence only pushes from outside, with a backward pass in every step. Lesson 09 puts the text *into* the model (GLIDE).
 #
 # **References**
-# - X. Liu et al.: *More Control for Free! Image Synthesis with Semantic Diffusion Guidance*, 2021 (WACV 2023). Section 3.
-# - H. Chung et al.: *Diffusion Posterior Sampling for General Noisy Inverse Problems*, ICLR 2023.
-# - A. Bansal et al.: *Universal Guidance for Diffusion Models*, CVPR workshops 2023.
-# - L. Gatys, A. Ecker, M. Bethge: *Image Style Transfer Using Convolutional Neural Networks*, CVPR 2016.
-# - J. Johnson, A. Alahi, L. Fei-Fei: *Perceptual Losses for Real-Time Style Transfer and Super-Resolution*, ECCV 2016.
+# - Liu et al., *More Control for Free!*, WACV 2023. Section 3.
+# - Chung et al., ICLR 2023 (diffusion posterior sampling); Bansal et al., CVPR workshops 2023 (universal guidance).
+# - Gatys et al., CVPR 2016 (Gram matrices as style); Johnson et al., ECCV 2016 (perceptual losses).
