@@ -128,6 +128,14 @@ augmented_low = Check(
             _telling(lambda levels, schedule: _times(levels, schedule) + 1),
             _telling(lambda levels, schedule: (levels * (schedule.T - 1)).round().long()),
             _at(lambda levels, schedule: (levels * (schedule.T - 1)).round().long()),
+            _at(lambda levels, schedule: _times(levels, schedule).clamp(max=schedule.T - 1)),
+        ],
+        "Level 0 is time 0, which is no noise at all: leave out clamp(min=1).": _at(
+            lambda levels, schedule: _times(levels, schedule).clamp(min=1)
+        ),
+        "You round level · T up; round it to the nearest time.": [
+            _at(lambda levels, schedule: (levels * schedule.T).ceil().long()),
+            _telling(lambda levels, schedule: (levels * schedule.T).ceil().long()),
         ],
         "You cut the fraction of level · T off; round it to the nearest time.": [
             _at(lambda levels, schedule: (levels * schedule.T).long()),

@@ -74,6 +74,32 @@ def _one_for_each_token(ids, spans, sentinel, end):
     return corrupted(ids, [(place, place + 1) for place in gone], sentinel, end)
 
 
+def _replaced_in_place(ids, spans, sentinel, end):
+    """Spans replaced from the left in a list that becomes shorter meanwhile."""
+    text, filling = list(ids), []
+    for blank, (first, last) in enumerate(spans):
+        filling += [sentinel - blank, *text[first:last]]
+        text[first:last] = [sentinel - blank]
+    return [*text, end], [*filling, end]
+
+
+def _as_many_sentinels(ids, spans, sentinel, end):
+    text = list(ids)
+    for blank, (first, last) in enumerate(spans):
+        text[first:last] = [sentinel - blank] * (last - first)
+    return [*text, end]
+
+
+def _from_behind(ids, spans, sentinel, end):
+    """The last blank has the first sentinel."""
+    return _joined(ids, spans, end, lambda blank: [sentinel - (len(spans) - 1 - blank)])
+
+
+def _end_behind_each(ids, spans, sentinel, end):
+    pieces = [[sentinel - k, *ids[first:last], end] for k, (first, last) in enumerate(spans)]
+    return sum(pieces, [])
+
+
 def _other_ends(ids, spans, sentinel, end, by):
     """The spans with an end that lies `by` further on, in the text as well."""
     own = [(first, max(first, last + by)) for first, last in spans]
@@ -110,11 +136,20 @@ corrupt = Check(
         "Your first sentinel is sentinel − 1; blank number 0 is `sentinel` itself.": _marked(
             lambda blank, sentinel: [sentinel - blank - 1]
         ),
+        "The blanks are counted from behind; the first in the text is number 0.": _from_behind,
         "All blanks have the same sentinel, so that the filling cannot say which it means: "
         "sentinel − k.": _marked(lambda blank, sentinel: [sentinel]),
         "Each token that is gone has its own sentinel; one stands for a whole span.": (
             _one_for_each_token
         ),
+        "Each token that is gone leaves a sentinel; one stands for a whole span.": _text(
+            _as_many_sentinels
+        ),
+        "You replace spans from the left in the text itself, which becomes shorter: the later "
+        "spans then point elsewhere. Go from behind, or build a new list.": [
+            _replaced_in_place,
+            _text(lambda *given: _replaced_in_place(*given)[0]),
+        ],
         "What is gone leaves no mark in the text: put its sentinel there.": _text(
             lambda ids, spans, sentinel, end: [*sum(_kept(ids, spans), []), end]
         ),
@@ -154,6 +189,12 @@ corrupt = Check(
         "The text does not end with `end`.": _marked(_down, text_end=False),
         "The filling does not end with `end`, so that the decoder never learns to stop.": _marked(
             _down, filling_end=False
+        ),
+        "Each span of the filling ends with `end`; it stands once, at the end of all.": _filling(
+            _end_behind_each
+        ),
+        "Your `end` is always 1, that of T5's own tokenizer; take the one that is given.": (
+            lambda ids, spans, sentinel, end: corrupted(ids, spans, sentinel, 1)
         ),
         "Neither the text nor the filling ends with `end`.": _marked(
             _down, text_end=False, filling_end=False

@@ -48,6 +48,10 @@ def _not_clamped(far: Tensor, buckets: int, reach: int) -> Tensor:
     return torch.where(far < exact, far, shared)
 
 
+def _last_is_buckets(far: Tensor, buckets: int, reach: int) -> Tensor:
+    return _not_clamped(far, buckets, reach).clamp(max=buckets)
+
+
 def _linear(far: Tensor, exact: float, reach: float) -> Tensor:
     return (far - exact).clamp(min=0).double() / (reach - exact)
 
@@ -115,6 +119,9 @@ causal_bucket = Check(
         ),
         "Distances beyond `reach` have a bucket of their own; they are in the last one, "
         "buckets − 1.": _earlier(_not_clamped),
+        "Your last bucket is `buckets`; they count from 0 to buckets − 1.": _earlier(
+            _last_is_buckets
+        ),
         "The distances that share grow evenly; they grow by a constant factor: a logarithm.": (
             _earlier(partial(_side, growth=_linear))
         ),

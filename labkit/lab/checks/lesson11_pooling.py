@@ -160,6 +160,16 @@ pool_text = Check(
         "Your weights are not transposed: a linear map is tokens @ W.T.": (
             lambda tokens, mask, W_q, W_k, W_v: _pool_text(tokens, mask, W_q.T, W_k.T, W_v.T)
         ),
+        "One of your weights is not transposed: each linear map is tokens @ W.T.": [
+            lambda tokens, mask, W_q, W_k, W_v: _pool_text(tokens, mask, W_q.T, W_k, W_v),
+            lambda tokens, mask, W_q, W_k, W_v: _pool_text(tokens, mask, W_q, W_k.T, W_v),
+            lambda tokens, mask, W_q, W_k, W_v: _pool_text(tokens, mask, W_q, W_k, W_v.T),
+        ],
+        "One weight is used twice: the query has W_q, the keys W_k, the values W_v.": [
+            lambda tokens, mask, W_q, W_k, W_v: _pool_text(tokens, mask, W_q, W_k, W_k),
+            lambda tokens, mask, W_q, W_k, W_v: _pool_text(tokens, mask, W_q, W_q, W_v),
+            lambda tokens, mask, W_q, W_k, W_v: _pool_text(tokens, mask, W_k, W_k, W_v),
+        ],
         "Keys and values have changed places.": lambda tokens, mask, W_q, W_k, W_v: _pool_text(
             tokens, mask, W_q, W_v, W_k
         ),

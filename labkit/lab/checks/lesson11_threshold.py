@@ -95,6 +95,13 @@ dynamic_thresholding = Check(
         "Your s is the largest |x0|, so that one pixel decides; it is the p-quantile.": _by(
             lambda x0, p: x0.abs().amax((1, 2, 3), keepdim=True)
         ),
+        "Your s is the quantile of x0², which is not of the size of x0: take that of |x0|.": _by(
+            lambda x0, p: _quantile(x0.square(), p)
+        ),
+        "Your s comes from the standard deviation; it is the p-quantile of |x0|.": [
+            _by(lambda x0, p, times=times: times * x0.std((1, 2, 3), keepdim=True))
+            for times in (1, 2, 3)
+        ],
         "You take the quantile 1 − p: the share p of the numbers lies below s.": _by(
             lambda x0, p: _quantile(x0.abs(), 1 - p)
         ),
