@@ -77,7 +77,7 @@ grid = plots.image_grid(final.x, columns=10, scale=3, titles=range(10))
 plots.show(grid, "Two rows of new digits, 0 to 9, one for each column.")
 
 # %% [markdown]
-# The same code learns from photographs, too. This network was trained on CIFAR-10, photographs of 32 × 32 pixels, for about an hour and a half on one core. Some of its pictures look like their class, many do not: lesson 06 measures how many.
+# The same code learns from photographs, too. This network was trained on CIFAR-10, photographs of 32 × 32 pixels, for about an hour and a half on one core. Some of its pictures look like their class, many do not (lesson 06).
 
 # %%
 kinds = openml.SETS["cifar10"].names
