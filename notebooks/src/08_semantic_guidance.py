@@ -622,7 +622,9 @@ own, renewed = (curves["noise-aware"][name] for name in ("x_t", "x̂0 in fresh n
 assert renewed[2][1] < own[2][1] / 2 and renewed[10][1] > 0.7 * own[10][1]
 
 # %% [markdown]
-# In the middle of sampling, clean CLIP gives the sentence that guides, one of 64, a probability of 57 %. In the final pictures 5 % is left. Where did it see the sentence? Not in the guess: there the same CLIP gives it 4 %; scenes that do show it get 96 %. In fresh noise even those scenes get only 2 %. So clean CLIP saw the sentence *in this noise*: its own gradient put it there, and the model removed it. Such inputs are called **adversarial examples**. *Never measure with the network that guides.* (For the noise-aware encoder, fresh noise takes away most at $t=786$, but little at $t=215$.)
+# In the middle of sampling, clean CLIP gives the sentence that guides, one of 64, a probability of 57 %. In the final pictures 5 % is left.
+#
+# Where did it see the sentence? Not in the guess: there the same CLIP gives it 4 %; scenes that do show it get 96 %. In fresh noise even those scenes get only 2 %. So clean CLIP saw the sentence *in this noise*: its own gradient put it there, and the model removed it. Such inputs are called **adversarial examples**. *Never measure with the network that guides.* (For the noise-aware encoder, fresh noise takes away most at $t=786$, but little at $t=215$.)
 #
 # ## 7 · Measure: the match, the diversity and the weight
 #
