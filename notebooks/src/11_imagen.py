@@ -12,7 +12,7 @@
 #
 # **Before:** lesson 06 (guidance); lesson 09 (GLIDE, attention to text, cascades).
 #
-# **Time:** about 50 minutes to read and play, plus 80 for all exercises; about a minute to run on two cores.
+# **Time:** about 50 minutes to read and play, plus 75 for all exercises; about a minute to run on two cores.
 #
 # **On the map:** 10 DALL·E 2 → **11 Imagen** → 12 Latent diffusion.
 
@@ -129,7 +129,7 @@ def apart(name, column, one, other):
 # %% [markdown]
 # ## 1 · See it first
 #
-# Four sentences, one picture each, not selected (seed 0). Each picture is drawn three times: with 32, 64 and 128 pixels. **T5 never read a caption with "pair", "emerald" or "boxes" to these models.**
+# Four sentences, one picture each, not selected (seed 0). Each picture is drawn three times: with 32, 64 and 128 pixels. **In their training with T5, no caption said "pair", "emerald" or "boxes".**
 
 # %%
 FOUR = ["a large red circle", "a small yellow star on a mint background", "a striped blue heart",
@@ -214,7 +214,7 @@ for text, missing in BLANKS.items():
 assert 3 <= right < 6
 
 # %% [markdown]
-# It has learned that crimson is red. (*Lemon* is another word for yellow, but not the one that we wanted.) It has not learned to turn *left of* around.
+# The corpus holds the first five sentences, so this is memory. (The fifth stands there with *lemon*, too.) The sixth is new: T5 has not learned to turn *left of* around.
 #
 # ### 2.2 T5 from the inside
 #
@@ -240,7 +240,7 @@ far = [distance_buckets(torch.tensor(-place)).item() for place in (90, 91, 10_00
 assert far == [14, 15, 15] and sorted({*range(32)} - {*found.tolist()}) == [16]
 
 # %% [markdown]
-# Near distances have a bucket each. Farther ones share one, in growing ranges; all from 91 on share the last. Half of the buckets are for keys after the query. (Our texts have at most 32 tokens, so the buckets of larger distances learned nothing.) The same numbers serve all layers. We compute one layer by hand:
+# Near distances have a bucket each. Farther ones share one, in growing ranges; all from 91 on share the last. Half of the buckets are for keys after the query. The same numbers serve all layers. We compute one layer by hand:
 
 # %% tags=["nbval-check-output"]
 net, block = t5.net, t5.net.encoder.blocks[0]
@@ -334,9 +334,9 @@ assert nearest <= 5 and own < 0.15
 assert same_and_other(maps["t5-scenes"])[2] >= 10 and same_and_other(maps["T5, untrained"])[2] <= 3
 
 # %% [markdown]
-# From text alone, dictionary sentences among it, T5 has learned which color each of these words names. (*Golden* and *lemon* only just.) Its embeddings of single tokens have next to nothing of this: the encoder's layers bring the words together. But T5 has never seen red. The diffusion model has to learn that.
+# From text alone, dictionary sentences among it, T5 has learned which color each of these words names. (*Azure* only just: its cosine with *orange* is nearly as large.) Its embeddings of single tokens have next to nothing of this: the encoder's layers bring the words together. But T5 has never seen red. The diffusion model has to learn that.
 #
-# Does that need a transformer? A far older way only counts: how much more often than by chance do two words stand near each other? A word's vector is the logarithms of these ratios (*pointwise mutual information*).
+# Does that need a transformer? A far older way only counts: how much more often than by chance do two words stand near each other? A word's vector is the logarithms of these ratios (*pointwise mutual information*), 0 where negative.
 
 # %%
 rows = [
@@ -506,11 +506,11 @@ print(
 )
 
 # %% [markdown]
-# **Where the base comes from.** Its U-Net began as lesson 09's GLIDE, and was then trained on with T5's vectors. So our base is GLIDE's U-Net with another text encoder. (The paper trains from nothing.) GLIDE's captions did have the rare words. But its text transformer, which read them, is gone. Section 5 tests this: if GLIDE's U-Net had kept them, every model that begins there would know them.
+# **Where the base comes from.** Its U-Net began as lesson 09's GLIDE, and was then trained on with T5's vectors. (The paper trains from nothing.) GLIDE's captions did have the rare words. But its text transformer, which read them, is gone. Section 5 tests this: if GLIDE's U-Net had kept them, every model that begins there would know them.
 #
 # ## 5 · Measure: which text encoder?
 #
-# Four text encoders, for each a base that begins as GLIDE's U-Net and is trained on the same pictures, with captions in plain words only. So what GLIDE knew of rare words is the same for all four:
+# Four text encoders, for each a base that begins as GLIDE's U-Net and is trained on the same pictures, with captions in plain words only:
 #
 # - **T5**, frozen: it read the corpus, where the rare words stand, and no picture;
 # - **random T5**, frozen: as it was drawn;
@@ -534,7 +534,7 @@ known, rare = (imagen_table.column(facts, "T5", each).mean() for each in ("known
 assert 0.7 < rare / known < 0.85
 
 # %% [markdown]
-# On *known* words a random T5 is as good as ours, within the errors. It gives each word some fixed vector, and the U-Net learns what that means. *Trained along* shows .037 ± .011 more. On *rare* words both are at chance: for them, *crimson* is a vector like any other. T5 shows three quarters of what it shows for known words. All four begin from the same GLIDE, so the rare words do not come from there. Our small *CLIP* is the weakest: .57 of the known words, and on rare words within two standard errors of chance. (Its training was short: 1,200 updates.)
+# On *known* words a random T5 is as good as ours, within the errors. It gives each word some fixed vector, and the U-Net learns what that means. *Trained along* shows .037 ± .011 more. On *rare* words both are at chance: for them, *crimson* is a vector like any other. With T5, the base shows three quarters of what it shows for known words. All four begin from the same GLIDE, so the rare words do not come from there. Our small *CLIP* is the weakest: .57 of the known words, and on rare words within two standard errors of chance. (Its training was short: 1,200 updates.)
 #
 # The shipped model, asked with rare words (first seed):
 
@@ -554,7 +554,7 @@ for name, texts in both.items():
     assert parts > 0.65
 
 # %% [markdown]
-# In rare words, 13 of 15 parts are shown, in plain words 14. (In the upper row, 4 is pink and 6 has a third disc. The moon of 3 is half green in both.)
+# In rare words, 13 of 15 parts are shown, in plain words 14. (In the upper row, 4 is pink and 6 has a third disc. In both, the moon is half green.)
 #
 # ## 6 · Guidance and thresholds
 #
@@ -653,7 +653,7 @@ for name, each in strong.items():
 # %% [markdown]
 # Dynamic thresholding changes backgrounds here, and adds things, such as in 2 and 3.
 #
-# Over many sentences (*saturation*: the share of numbers at ±1; *distance*: Fréchet, in the reader's features, small is good):
+# Over three runs of 66 sentences, without noise in the steps (*saturation*: the share of numbers at ±1; *distance*: Fréchet, in the reader's features, small is good):
 
 # %%
 SCALES = (1, 3, 5, 10)
@@ -671,7 +671,7 @@ for column in ("parts", "valid", "distance"):
             assert column == "parts" or (w == 5 and column == "valid") or abs(gap) > 5 * error
 
 # %% [markdown]
-# *None* and *static* are alike: at the end, hardly more numbers lie at ±1 than in real scenes. With dynamic, almost none do (.003; real .022). From scale 5 on, its distance is seven to ten times as large: light backgrounds turn gray, as black did in lesson 06. At scale 10 it shows about as many parts, and fewer pictures are valid (.47; static .57). So we do not see the paper's order. (Where nothing else is said, this lesson's pictures are drawn with `labkit`'s default, dynamic.)
+# *None* and *static* differ little: at the end, few numbers lie at ±1 (.03 at most; real .022). But at scale 5, static has fewer valid pictures, by .03 ± .01. With dynamic, almost no number lies there (.003). From scale 5 on, its distance is seven to ten times as large. Light backgrounds turn gray, we think, as black did in lesson 06. At scale 10 it shows about as many parts, and fewer pictures are valid (.47; static .57). So we do not see the paper's order. (Where nothing else is said, we draw with `labkit`'s default, dynamic.)
 #
 # Play: choose a scale and a threshold. In which steps do many numbers leave ±1? Which threshold changes the background?
 
@@ -772,9 +772,9 @@ plots.show(plots.image_grid(shown.flatten(0, 1), columns=5, titles=["input", "a 
            "loses its points.")  # fmt: skip
 
 # %% [markdown]
-# At level 0 the misfit is smallest for both: about two thirds of bicubic's. Even there, the colored dots go. More noise also hides the shapes, and the stage draws others. (We have no stage that learned without noise. So this does not show what noise in training is good for.)
+# At level 0 the misfit is smallest for both: about two thirds of bicubic's. Even there, the colored dots go. More noise also hides the shapes, and the stage draws others. (No stage of ours learned without noise, so this does not test noise in training.)
 #
-# More pictures, and `sr128`, in the stored tables. The reader sees 32 pixels: its marks only say whether an upsampler *keeps* the scene.
+# More pictures, and `sr128`, in the stored tables (three runs of 20 and 66 pictures). The reader sees 32 pixels: its marks only say whether an upsampler *keeps* the scene.
 
 # %%
 print("real small pictures, made larger: misfit to the same scene rendered large")
@@ -807,7 +807,7 @@ CascadeFilm(model, "a large red star", steps={"base": 7, "sr64": 4, "sr128": 4},
 # %% [markdown]
 # ## 8 · A small DrawBench
 #
-# The paper made **DrawBench**: 200 hard prompts in 11 categories, where people compare two systems. Ours has seven categories of this world. The reader marks which parts are shown. (*Rare words* are rare for Imagen alone: the captions of the others had them. The systems differ in more than their text encoder.)
+# The paper made **DrawBench**: 200 hard prompts in 11 categories, where people compare two systems. Ours has seven categories of this world. The reader marks which parts are shown. (*Unseen* are combinations kept from training. *Rare words* are rare for Imagen alone: the captions of the others had them. The systems differ in more than their text encoder.)
 
 # %%
 drawbench = stored["drawbench"]
@@ -826,7 +826,7 @@ for category in drawbench["columns"]:
     assert math.isnan(gap) or abs(gap) < 3 * error
 
 # %% [markdown]
-# Imagen and GLIDE do not clearly differ in any category. For *rare words*, which GLIDE's captions had, GLIDE is ahead by .06 ± .03; but of six comparisons one may look like that by chance. The other systems refuse *misspelled* words (one in each prompt). T5 reads them in pieces: .64 of the parts are shown.
+# Imagen and GLIDE do not clearly differ in any category. For *rare words*, GLIDE is ahead by .06 ± .03; but of six comparisons one may look like that by chance. The other systems refuse *misspelled* words. T5 reads them in pieces, and .64 of the parts are shown. That says little: only one word of each prompt is misspelled.
 #
 # The first prompt of each category, by the base and `sr64`, first seed:
 
@@ -856,7 +856,7 @@ for column in ("parts", "valid", "distance"):
 
 
 # %% [markdown]
-# The base shows .78 of the parts, and the whole sentence in 46 % of its pictures. The upsamplers keep that.
+# The base shows .78 of the parts, and the whole sentence in 46 % of its pictures. The upsamplers keep that. But the base's distance (.14) is three times real pictures' (.04).
 #
 # | paper's claim | where | ours |
 # |---|---|---|
@@ -865,7 +865,7 @@ for column in ("parts", "valid", "distance"):
 # | a larger T5 helps more than a larger U-Net | section 4.4 | not measured here |
 # | T5-XXL and CLIP are alike on COCO; on DrawBench people prefer T5-XXL | section 2.1 | our small CLIP is weaker on known and rare words (section 5); no prompts of people |
 # | dynamic thresholding allows large scales | section 2.3 | not here: at scale 10 as many parts, fewer valid pictures, ten times the distance (6.3) |
-# | noise conditioning makes upsamplers robust; level 0 gives the best FID | sections 2.4, D.2 | not seen in sampling: levels 0 to .3 alike, .5 worse; no stage without it to compare |
+# | noise conditioning makes upsamplers robust; level 0 gives the best FID | sections 2.4, D.2 | level 0 has the smallest misfit here, too (7.3); no stage without noise to compare |
 #
 # ## 9 · Break it
 #
@@ -905,7 +905,7 @@ ways = {
 # %%
 plots.show(plots.image_grid(torch.cat(list(ways.values())), columns=6, rows=list(ways)),
            "Six scenes in five rows: right; with the quantile of the batch; not divided by s; with eps clipped, which "
-           "gives noise; and with the padding not hidden.")  # fmt: skip
+           "gives noise; and with the padding not hidden, where the third has a red square among the blue ones.")  # fmt: skip
 broken = {}
 for name, each in ways.items():
     parts, scene = (
@@ -927,7 +927,7 @@ for name, way in (("each picture", dynamic_threshold()), ("the batch", over_batc
 # - **The quantile of the batch.** Every picture is changed by its neighbors: drawn alone, the first one differs.
 # - **Not divided by $s$.** Then $\hat x_0$ keeps numbers up to $s$, which a picture cannot have. (These six are not worse for it.)
 # - **Clipped $\hat\varepsilon$.** It is noise: a third of its numbers rightly lie outside $[-1,1]$. Nothing is left of the picture.
-# - **Padding not hidden.** What stands behind the end is looked at. The change is small, and depends on the longest sentence of the batch.
+# - **Padding not hidden.** What stands behind the end is looked at, up to the longest sentence of the batch. Here the third picture gets a red square.
 #
 #
 # The fifth concerns `sr64`: its input gets noise of level .5, but it is told 0, or the other way round.
@@ -947,7 +947,7 @@ def upsampled_as(low, sentences, noise, level, seed=0):
 pairs = {"told the truth": (0.5, 0.5), "told 0": (0.5, 0.0), "clean, told .5": (0.0, 0.5)}
 each = {name: upsampled_as(clean, said[:8], *pair) for name, pair in pairs.items()}
 plots.show(plots.image_grid(torch.cat([made[:6] for made in (*each.values(), large)]), columns=6, rows=[*pairs, "real"]),
-           "Six scenes of 64 pixels in four rows: told the truth; told 0; clean but told .5; and real.")  # fmt: skip
+           "Six scenes of 64 pixels in four rows: told the truth; told 0, with rough edges and strokes; clean but told .5; and real.")  # fmt: skip
 misfits = {name: rmse(made_of, large).mean().item() for name, made_of in each.items()}
 print(", ".join(f"{name}: misfit {value:.3f}" for name, value in misfits.items()))
 assert misfits["told 0"] > misfits["told the truth"] + 0.01
@@ -958,7 +958,7 @@ assert misfits["clean, told .5"] > 0.05
 #
 # ## 10 · A released T5
 #
-# (After a restart, run section 3.2 first.) `labkit.hub` loads FLAN-T5: version 1.1's architecture, trained on with instructions. (The files of version 1.1 itself are pickles, which can run code when they are opened. labkit does not open them.) Set `REAL = True`; 310 MB are downloaded once.
+# (After a restart, run section 3.2 first.) `labkit.hub` loads FLAN-T5: version 1.1's architecture, trained on with instructions. (The files of version 1.1 are pickles, which can run code when opened; labkit does not open them.) Set `REAL = True`; 310 MB are downloaded once.
 
 # %%
 REAL = False
@@ -1193,5 +1193,5 @@ quiz.ask(
 # **References**
 # - C. Saharia et al.: *Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding* (Imagen), NeurIPS 2022.
 # - C. Raffel et al.: *Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer* (T5), JMLR 2020.
-# - J. Ho, C. Saharia, W. Chan, D. Fleet, M. Norouzi, T. Salimans: *Cascaded Diffusion Models for High Fidelity Image Generation*, JMLR 2022.
+# - J. Ho et al.: *Cascaded Diffusion Models for High Fidelity Image Generation*, JMLR 2022.
 # - H. W. Chung et al.: *Scaling Instruction-Finetuned Language Models* (FLAN-T5), 2022.
