@@ -981,8 +981,8 @@ rescaled = schedule.from_alpha_bar(rescaled_alpha_bar_solution(old.alpha_bar))
 flat = GaussianMixture(64 * torch.linspace(-1, 1, 41)[:, None], std=0.1)
 real = flat.sample(3000, torch.Generator().manual_seed(9))[0]
 size = math.sqrt(old.alpha_bar[-1] * real.var() + 1 - old.alpha_bar[-1])  # sd of x_T
-ways = {"scaled_linear": (old, 1), "larger start": (old, size), "rescaled": (rescaled, 1)}
-for name, (each, scale) in ways.items():
+settings = {"scaled_linear": (old, 1), "larger start": (old, size), "rescaled": (rescaled, 1)}
+for name, (each, scale) in settings.items():
     spreads = []
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)

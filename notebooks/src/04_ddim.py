@@ -902,7 +902,7 @@ pictures = {"original": originals[:10], "its noise": codes[100][:10] / 2.5}
 pictures |= {f"back, {steps} steps": returned[steps][:10] for steps in (10, 20, 100)}
 plots.show(
     plots.image_grid(torch.cat(list(pictures.values())), columns=10, rows=list(pictures)),
-    "Ten real digits, the noise that inversion finds for each, and what the way down makes of that noise with 10, 20 and 100 steps: with 10 steps half of the digits are distorted, with 20 the second and the ninth are, with 100 only the ninth is.",
+    "Ten real digits, the noise that inversion finds for each, and what sampling makes of that noise with 10, 20 and 100 steps: with 10 steps half of the digits are distorted, with 20 the second and the ninth are, with 100 only the ninth is.",
 )
 code = codes[100]
 print(f"the codes: mean {code.mean():+.2f}, standard deviation {code.std():.2f} (noise: 0 and 1)")
@@ -918,9 +918,9 @@ assert lost <= 2 and errors[100].max() > 0.5 * errors[100].sum() and 0.5 < code.
 assert spreads[25] > 1.1 and abs(spreads[100] - 1) < 0.03
 
 # %% [markdown]
-# The error falls with $S$, as in the paper. At 100 steps one lost digit of the sixty makes up most of the mean. The codes have standard deviation 0.69, not 1: a clean picture has no noise at $t=25$, and the way up adds none. If we add that noise first, the codes have 1.16; with the noise of $t=100$, 1.01. There the network's error is a quarter of the noise; at $t=25$ it is nearly as large.
+# The error falls with $S$, as in the paper. At 100 steps one lost digit of the sixty makes up most of the mean. The codes have standard deviation 0.69, not 1: a clean picture has no noise at $t=25$, and inversion adds none. If we add that noise first, the codes have 1.16; with the noise of $t=100$, 1.01. There the network's error is a quarter of the noise; at $t=25$ it is nearly as large.
 #
-# The way up evaluates the network at the *lower* end of each step, the way down at the upper end. This section uses `trained`, not `network`: what is clipped on the way up is lost.
+# Inversion evaluates the network at the *lower* end of each step, sampling at the upper end. This section uses `trained`, not `network`: what is clipped in inversion is lost.
 #
 # ### 7.5 Between two noises
 #
@@ -930,9 +930,9 @@ assert spreads[25] > 1.1 and abs(spreads[100] - 1) < 0.03
 shares = torch.linspace(0, 1, 41).tolist()
 z1, z2 = noise(20, 1, 16, 16, seed=11), noise(20, 1, 16, 16, seed=12)
 lengths = {}
-for way in (interpolate.lerp, interpolate.slerp):
-    between = [way(z1, z2, a).flatten(1).norm(dim=1) for a in shares]
-    lengths[way.__name__] = torch.stack(between)  # (41, 20)
+for path in (interpolate.lerp, interpolate.slerp):
+    between = [path(z1, z2, a).flatten(1).norm(dim=1) for a in shares]
+    lengths[path.__name__] = torch.stack(between)  # (41, 20)
 plots.show(
     ddim_plot.code_lengths(shares, lengths, (16 - 2 * 0.71, 16 + 2 * 0.71)),
     "Length of the interpolated code against the share for 20 pairs: along the straight line it falls from 16 to between 10 and 12.5 halfway, along the arc it stays close to the lengths of its two ends.",
@@ -949,13 +949,13 @@ show_source(interpolate.slerp, docstring=False)
 shares, times = [k / 8 for k in range(9)], network.schedule.timesteps(50)
 between, names = [], []
 for k in (0, 3):
-    for way in (interpolate.slerp, interpolate.lerp):
-        between += [way(z1[k : k + 1], z2[k : k + 1], a) for a in shares]
-        names.append(way.__name__)
+    for path in (interpolate.slerp, interpolate.lerp):
+        between += [path(z1[k : k + 1], z2[k : k + 1], a) for a in shares]
+        names.append(path.__name__)
 images = final(sample(network, torch.cat(between), times, step=ddim))
 plots.show(
     plots.image_grid(images, columns=9, rows=names, titles=[f"{k}/8" for k in range(9)]),
-    "Two pairs of digits and what lies between them, along the arc and along the straight line. Most pictures are digits; the change of digit is sudden, and the two ways look the same.",
+    "Two pairs of digits and what lies between them, along the arc and along the straight line. Most pictures are digits; the change of digit is sudden, and lerp and slerp look the same.",
 )
 
 # %% [markdown]
@@ -965,12 +965,12 @@ plots.show(
 quick, variety = network.schedule.timesteps(10), {}
 for seed in range(3):
     z1, z2, *many = noise(32, 150, 1, 16, 16, seed=seed)
-    ways = {"ends": z1, "mean of 30 noises": torch.stack(many).mean(0)}
-    ways |= {
-        f"{way.__name__}, halfway": way(z1, z2, 0.5)
-        for way in (interpolate.slerp, interpolate.lerp)
+    starts = {"ends": z1, "mean of 30 noises": torch.stack(many).mean(0)}
+    starts |= {
+        f"{path.__name__}, halfway": path(z1, z2, 0.5)
+        for path in (interpolate.slerp, interpolate.lerp)
     }
-    for name, code in ways.items():
+    for name, code in starts.items():
         images = final(sample(network, code, quick, step=ddim))
         variety.setdefault(name, []).append(images.var(0).sum().item())
 for name, found in variety.items():
@@ -1414,8 +1414,8 @@ quiz.ask(
     "Inversion with 20 steps gives back a slightly wrong picture. What helps most?",
     {
         "More steps": "The two directions evaluate the network at different ends of each step. The shorter the step, the less they differ.",
-        "η = 1 on the way down": "New noise destroys what the code holds.",
-        "Clipping on the way up": "What is clipped on the way up is lost; the way down cannot put it back.",
+        "η = 1 in sampling": "New noise destroys what the code holds.",
+        "Clipping in inversion": "What is clipped there is lost; sampling cannot put it back.",
     },
     answer="More steps",
 )

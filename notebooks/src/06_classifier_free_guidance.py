@@ -971,14 +971,14 @@ checks.compose(compose_solution).require()
 # %%
 x, times = noise(40, 1, 16, 16, seed=8), model.denoiser.schedule.timesteps(20)
 asked = {"not 4": {4: -1.0}, "4 and 9": {4: 1.0, 9: 1.0}, "4 and 9, scale 2 each": {4: 2.0, 9: 2.0}}
-ways = {"no label": (model.denoiser, model.null)}
+denoisers = {"no label": (model.denoiser, model.null)}
 for name, terms in asked.items():
     terms = [(model.encode([label]), scale) for label, scale in terms.items()]
-    ways[name] = Composed(model.denoiser, model.null, terms), None
+    denoisers[name] = Composed(model.denoiser, model.null, terms), None
 half = Conditioning(vector=F.one_hot(torch.tensor([4, 9]), 10).float().mean(0, keepdim=True))
-ways["label ½ 4, ½ 9"] = ClassifierFree(model.denoiser, model.null, 2.0), half
+denoisers["label ½ 4, ½ 9"] = ClassifierFree(model.denoiser, model.null, 2.0), half
 rows = {}
-for name, (denoise, cond) in ways.items():
+for name, (denoise, cond) in denoisers.items():
     rows[name] = final(sample(MapX0(denoise, clip), x, times, cond, step=ddim))
     probs = metrics.see(evaluator, rows[name]).probs[:, [4, 9]]
     four, nine = probs.mean(0)

@@ -706,15 +706,17 @@ for _ in range(30):
 patterns = {"left of, right of": r"(left|right) of", "above, below, …": "above|over|below|under|beneath",
             "inside, around, …": "inside|within|around|surrounding",
             "a number": "one|single|two|pair|three|trio"}  # fmt: skip
-said = {name: sum(bool(re.search(rf"\b({each})\b", text)) for text in captions) / len(captions)
-        for name, each in patterns.items()}  # fmt: skip
-print(f"of {len(captions):,} training captions:", {k: f"{share:.1%}" for k, share in said.items()})
+rates = {name: sum(bool(re.search(rf"\b({each})\b", text)) for text in captions) / len(captions)
+         for name, each in patterns.items()}  # fmt: skip
+print(f"of {len(captions):,} training captions:", {k: f"{share:.1%}" for k, share in rates.items()})
 drawn = pool.take(relation < 4).take(slice(0, 400))
 one, other = (
     text_vectors(texts) for texts in true_and_swapped(drawn.take(drawn.relation[:, 0, 1] >= 0))
 )
 print(f"cosine of a sentence on a place and its swap: {(one * other).sum(1).mean():.3f}")
-assert said["left of, right of"] > said["inside, around, …"] and (one * other).sum(1).mean() > 0.99
+assert (
+    rates["left of, right of"] > rates["inside, around, …"] and (one * other).sum(1).mean() > 0.99
+)
 
 # %% [markdown]
 # Start with the last rows. **Counting** is a known weakness of the paper's model (section 3.1.5 and figure 5, CLEVRCounts). Ours counts to three; about one training caption in fourteen gives a number. **Inside** and **around** are learned, nearly without error if both shapes can contain the other. (In these scenes a star contains nothing, so CLIP never read "a square inside a star".) An **absent color** is noticed almost always.

@@ -429,13 +429,13 @@ GuidanceMixer(mix, sentences, pictures, MIX, MORE, columns=4)
 
 # %%
 goal = embed("a large red circle")
-ways = {"clean, x_t": clean_clip.language(goal), "clean, x̂0": clean_about_x0(goal),
-        "noise-aware": noisy_clip.language(goal)}  # fmt: skip
+scores = {"clean, x_t": clean_clip.language(goal), "clean, x̂0": clean_about_x0(goal),
+          "noise-aware": noisy_clip.language(goal)}  # fmt: skip
 moments = (20, 150, 300, 450, 600, 800)
 scene, eps = scenes.render(scenes.draw(1, 21), 32), noise(1, 3, 32, 32, seed=2)
 noisy = {t: model.schedule.diffuse(scene, t, eps) for t in moments}
 grid = {"x_t": list(noisy.values())}
-for name, score in ways.items():
+for name, score in scores.items():
     grid[name] = [semantic_plot.as_picture(gradient(score, x, t)) for t, x in noisy.items()]
 plots.show(
     plots.image_grid(torch.cat(sum(grid.values(), [])), columns=6,
@@ -458,7 +458,7 @@ def coarse(pull):
 
 many, kept = scenes.render(scenes.draw(32, 22), 32), {}
 print("t               ", *(f"{t:5}" for t in moments))
-for name, score in ways.items():
+for name, score in scores.items():
     for t in moments:
         x = model.schedule.diffuse(many, t, noise(*many.shape, seed=t))
         kept[name, t] = coarse(gradient(score, x, t))
@@ -644,7 +644,7 @@ EACH, SEEDS = 2, 2
 captions = [sentence for sentence in SENTENCES for _ in range(EACH)]
 vectors = embed(*captions)
 aware, about = noisy_clip.language(vectors), clean_about_x0(vectors)
-WAYS = {  # score, weight
+METHODS = {  # score, weight
     "not guided": (None, 0),
     "noise-aware, 100": (aware, 100),
     "noise-aware, 200": (aware, 200),
@@ -673,7 +673,7 @@ def measured(pictures):
 
 # %%
 table, made, seconds = {}, {}, {}
-for name, (score, weight) in WAYS.items():
+for name, (score, weight) in METHODS.items():
     began = time.process_time()
     made[name] = [
         final(
@@ -730,7 +730,7 @@ print("processor time:", *(f" {name}: {each:.0f} s" for name, each in taken.item
 
 # %%
 def gap(a, b, column):
-    """Way a minus way b, sentence by sentence; with its standard error."""
+    """Method a minus method b, sentence by sentence; with its standard error."""
     each = (table[a] - table[b])[:, COLUMNS.index(column)]
     return each.mean().item(), each.std().item() / len(each) ** 0.5
 
@@ -756,11 +756,11 @@ for (a, b, column), (mean, error) in gaps.items():
     print(f"{column:9}  {a} − {b}:  {mean:5.2f} ± {error:.2f}")
 
 # %%
-assert all(abs(gaps[pair][0] - said) < 0.1 for pair, said in PAIRS.items())
+assert all(abs(gaps[pair][0] - stated) < 0.1 for pair, stated in PAIRS.items())
 pairs = list(PAIRS)
 effects = [gaps[pairs[k]] for k in (0, 2, 4, 5, 14, 15, 16, 17, 18)]  # called so in the text
 assert all(abs(mean) > 2 * error for mean, error in effects)
-assert all(0.5 < table[name][:, 2].mean() < 0.85 for name in WAYS if name != free)
+assert all(0.5 < table[name][:, 2].mean() < 0.85 for name in METHODS if name != free)
 assert 1.5 < taken[about_x0] / taken[aware_1] < 4
 
 # %%
@@ -850,13 +850,13 @@ def similarity(pictures):
 # %%
 near, shown = {}, {}
 for seed in (12, 13):
-    ways = {
+    scores = {
         "not guided": None,
         "right": content_at(each_reference, int, seed + 100),
         "step for time": content_at(each_reference, lambda t: step_number(int(t)), seed + 100),
         "clean reference": content_at(each_reference, int, seed + 100, clean_reference=True),
     }
-    for name, score in ways.items():
+    for name, score in scores.items():
         x = noise(len(each_reference), 3, 32, 32, seed=seed)
         pictures = final(guided(score, x, CONTENT, seed=seed)).clamp(-1, 1)
         row = torch.cat([starry[None], pictures[:3], crossed[None], pictures[6:9]])
@@ -1059,11 +1059,11 @@ checks.class_score(class_score_solution).require()
 texts = [named(color, shape) for color in scenes.COLORS for shape in scenes.SHAPES]  # all 64
 list_of, labels = embed(*texts), torch.tensor([4, 12, 27, 33, 45, 55])
 x, encode = noise(6, 3, 32, 32, seed=15), noisy_clip.encode
-ways = {
+scores = {
     "cosine": lambda x, t: TEXT * (encode(x, t) * list_of[labels]).sum(1),
     "classifier": lambda x, t: TEXT / 100 * class_score_solution(encode(x, t), list_of, labels),
 }
-rows = {name: final(guided(score, x)) for name, score in ways.items()}
+rows = {name: final(guided(score, x)) for name, score in scores.items()}
 plots.show(
     plots.image_grid(torch.cat(list(rows.values())), columns=6,
                      titles=[texts[k].split(" ", 1)[1] for k in labels], rows=list(rows)),

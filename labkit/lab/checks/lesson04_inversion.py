@@ -78,7 +78,7 @@ def _encode_downwards(denoise, x0: Tensor, times: list[int]) -> Tensor:
     return x
 
 
-def _clip_on_the_way(schedule, x, pred, t, u):
+def _clip_in_inversion(schedule, x, pred, t, u):
     return _mix(schedule, u, clip(pred.x0), pred.eps)
 
 
@@ -121,10 +121,10 @@ encode = Check(
     mistakes={
         "You ask the denoiser about the time that the step leads to; x still stands at the lower "
         "one: denoise(x, t), then go up to the next.": _encode_asking_above,
-        "You clip the guess x̂_0 on the way, which the way down will not undo; do not clip here.": (
-            partial(_climb, step=_clip_on_the_way)
+        "You clip the guess x̂_0, which sampling cannot undo; do not clip in inversion.": (
+            partial(_climb, step=_clip_in_inversion)
         ),
-        "You keep the true x0 as the guess in every step; the way down will not know it, so use "
+        "You keep the true x0 as the guess in every step; sampling will not know it, so use "
         "pred.x0.": _encode_by_the_true_x0,
         "You draw fresh noise in every step, which is the forward process of lesson 02; here the "
         "noise is the predicted one, pred.eps.": partial(_climb, step=_draw_fresh_noise),
