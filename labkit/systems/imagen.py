@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from labkit.conditioning import Conditioning
+from labkit.inputs import whole_number
 from labkit.sampler import State
 from labkit.systems.cascade import Cascade
 from labkit.systems.glide_inputs import listed
@@ -112,3 +114,35 @@ def embedded(reader: Reads, prompts: str | Sequence[str | None]) -> Conditioning
     mask = cond.mask.new_zeros(len(prompts), cond.mask.shape[1])
     tokens[rows], mask[rows] = cond.tokens, cond.mask
     return Conditioning(tokens=tokens, mask=mask)
+
+
+class Remembering:
+    """An encoder that says each sentence's embedding once and then knows it: what reads the
+    captions of training costs nothing from the second time on.
+
+    Kept on the CPU in half precision, ``most`` sentences, the oldest forgotten first.
+    """
+
+    def __init__(self, reader: Reads, most: int = 100_000):
+        self.reader, self.most = reader, whole_number(most, "most", 1)
+        self.known: dict[str, Tensor] = {}  # (L, D), as many rows as the sentence has tokens
+
+    @property
+    def config(self):
+        """The encoder's."""
+        return self.reader.config
+
+    def encode(self, texts: str | Sequence[str]) -> Conditioning:
+        """As the encoder's own, in half precision, on the CPU."""
+        texts = listed(texts)
+        new = list(dict.fromkeys(text for text in texts if text not in self.known))
+        if new:
+            cond = self.reader.encode(new).map(torch.Tensor.cpu)
+            for text, row, real in zip(new, cond.tokens.half(), cond.mask, strict=True):
+                self.known[text] = row[real]
+        rows = [self.known[text] for text in texts]
+        for text in list(self.known)[: max(0, len(self.known) - self.most)]:
+            del self.known[text]
+        tokens = pad_sequence(rows, batch_first=True)
+        lengths = torch.tensor([len(row) for row in rows])
+        return Conditioning(tokens=tokens, mask=torch.arange(tokens.shape[1]) < lengths[:, None])

@@ -17,7 +17,7 @@ from labkit.recipes import imagen as recipes
 from labkit.sampler import ddpm
 from labkit.scenes.synonyms import PLAIN
 from labkit.systems.glide import GLIDE, GLIDEConfig
-from labkit.systems.imagen import Imagen, embedded
+from labkit.systems.imagen import Imagen, Remembering, embedded
 from labkit.systems.imagen_stage import ImagenConfig, ImagenStage, silence
 from labkit.systems.t5 import T5
 
@@ -223,9 +223,9 @@ def test_captions_of_training_avoid_the_words_that_only_the_corpus_uses():
     assert not any(f" {word} " in f" {words} " for words in heard for word in PLAIN)
 
 
-def test_a_text_that_was_read_elsewhere_follows_the_stage_to_its_device():
+def test_a_remembered_text_follows_the_stage_to_its_device():
     system = ImagenStage(BASE).to("meta")
-    cond = system.condition(embedded(reader(), [STAR, DISC]))
+    cond = system.condition(Remembering(reader()).encode([STAR, DISC]))
     assert {part.device.type for part in cond[:3]} == {"meta"}
 
 
@@ -378,6 +378,34 @@ def test_a_file_holds_the_whole_cascade(tmp_path):
     assert isinstance(again, Imagen) and list(again.stages) == ["base", "sr32", "sr64"]
     assert again.stages["sr64"].config == SR64
     assert last(again.generate(STAR, steps=1)).shape == (1, 3, 64, 64)
+
+
+# What is remembered
+
+
+def test_what_was_read_once_is_not_read_again():
+    asked = []
+
+    class Counting:
+        def encode(self, texts):
+            asked.extend(texts)
+            return text(*texts)
+
+    known = Remembering(Counting())
+    first, again = (known.encode([STAR, DISC, STAR]) for _ in range(2))
+    assert asked == [STAR, DISC] and torch.equal(first.tokens, again.tokens)
+    direct = text(STAR, DISC, STAR)
+    assert torch.equal(first.mask, direct.mask) and first.tokens.dtype == torch.float16
+    assert torch.allclose(first.tokens.float(), direct.tokens, atol=5e-3)
+    assert awake(ImagenStage(BASE)).loss((pictures(3), first)).isfinite()
+
+
+def test_it_forgets_the_oldest_where_there_is_no_room():
+    known = Remembering(reader(), most=2)
+    assert known.encode([STAR, DISC, "a star"]).tokens.shape[0] == 3
+    assert list(known.known) == [DISC, "a star"]
+    assert known.encode("a star").tokens.shape == (1, 4, 16)
+    assert known.config == READS and not embedded(known, [None, None]).mask.any()
 
 
 # What is refused

@@ -9,7 +9,7 @@ from labkit import scenes, train
 from labkit.nets.transformer import TextConfig
 from labkit.nets.vit import ViTConfig
 from labkit.systems.clip import CLIP, CLIPConfig
-from labkit.systems.imagen import Imagen, embedded
+from labkit.systems.imagen import Imagen, Remembering, embedded
 from labkit.systems.imagen_stage import ImagenStage
 from labkit.systems.t5 import T5
 from labkit.systems.text_readers import CLIPReader, TrainedAlong
@@ -38,7 +38,7 @@ def test_a_clips_tokens_are_those_whose_last_one_is_its_embedding():
 def test_imagen_hears_a_clip_as_it_hears_a_t5():
     made = Imagen(CLIPReader(clip()), base=awake(ImagenStage(BASE)))
     assert last(made.generate([STAR, None], steps=2)).shape == (2, 3, 16, 16)
-    assert embedded(made.text, [STAR]).tokens.shape == (1, 5, 16)
+    assert embedded(Remembering(made.text), [STAR]).tokens.shape == (1, 5, 16)
     assert last(made.generate([None, None], steps=1)).shape == (2, 3, 16, 16)  # nothing to read
     with pytest.raises(ValueError, match="zebra"):
         made.encode(["a zebra"])
