@@ -360,6 +360,7 @@ def prompts(number: int, seed: int) -> dict[str, list[tuple[str, Meaning]]]:
         "rare words": means([rarely(text, random) for text in plain]),
         "long": means(long),
         "misspelled": [(misspelled(text, random), read(text)) for text in plain],
+        "spelled right": means(plain),
     }
 
 
