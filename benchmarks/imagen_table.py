@@ -1,15 +1,15 @@
 """Lesson 11: readers of the text, thresholds, the cascade and its noise, a small DrawBench.
 
-    python -m benchmarks.imagen_table TABLE … [NAME=FILE …] [--only ROW …] [--samples N]
+    python -m benchmarks.imagen_table TABLE [NAME=FILE …] [--only ROW …] [--samples N]
                                       [--seeds N] [--updates 400]
 
 TABLE: *readers, thresholds, augmentation, enlarged, cascade, drawbench*. FILE: weights of a recipe
 that are not the shipped ones. Each row is stored when it is done, in --out, and takes the place of
 an older one; each seed has its own sentences, scenes and noise.
 
-Readers: each tells a base what a sentence says, and the base, which begins as GLIDE's painter, is
-trained with it for so many updates on the same pictures with captions in plain words
-(`labkit.scenes.synonyms`). *T5* has read the corpus, in which the other words stand; *CLIP* has
+Readers, the text encoders: each tells a base what a sentence says; the base, which begins as
+GLIDE's U-Net, is trained with it for so many updates on the same pictures with captions in plain
+words (`labkit.scenes.synonyms`). *T5* has read the corpus, in which the other words stand; *CLIP* has
 seen pictures with plain captions alone (trained here, as wide and deep as T5); *random T5* has
 read nothing and stays as it is; *trained along* begins as that and learns with the base. Scores are
 of colors, shapes and numbers that have other words: *known*, asked in plain words; *rare*, the

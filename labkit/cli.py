@@ -283,4 +283,4 @@ def sample(
         checkpoint.write_whole(out, plots.in_format(plots.image_grid(state.pictures), format))
     except (ValueError, OSError) as error:
         raise sentence(error) from None
-    say(f"{out} holds {number} pictures")
+    say(f"{out} holds {number} picture{'' if number == 1 else 's'}")

@@ -271,4 +271,4 @@ def test_a_terminal_that_cannot_show_a_name_is_no_error_after_the_work(flowers):
         main, ["sample", "ddpm-digits", "--number", "1", "--steps", "1", "--out", "\u732b.png"]
     )
     assert done.exit_code == 0 and (flowers / "\u732b.png").exists()
-    assert done.stdout.splitlines()[-1] == r"\u732b.png holds 1 pictures"
+    assert done.stdout.splitlines()[-1] == r"\u732b.png holds 1 picture"
