@@ -9,11 +9,11 @@ an older one; each seed has its own sentences, scenes and noise.
 
 Readers, the text encoders: each tells a base what a sentence says; the base, which begins as
 GLIDE's U-Net, is trained with it for so many updates on the same pictures with captions in plain
-words (`labkit.scenes.synonyms`). *T5* has read the corpus, in which the other words stand; *CLIP* has
-seen pictures with plain captions alone (trained here, as wide and deep as T5); *random T5* has
+words (`labkit.scenes.synonyms`). *T5* has read the corpus, in which the other words stand; *CLIP*
+has seen pictures with plain captions alone (trained here, as wide and deep as T5); *random T5* has
 read nothing and stays as it is; *trained along* begins as that and learns with the base. Scores are
-of colors, shapes and numbers that have other words: *known*, asked in plain words; *rare*, the
-same scenes asked in the others; *chance*, the pictures of the rare ones beside sentences of others.
+of colors, shapes and numbers that have other words: *known*, asked in plain words; *rare*, the same
+scenes asked in the others; *chance*, the pictures of the rare ones beside sentences of others.
 """
 
 from __future__ import annotations
