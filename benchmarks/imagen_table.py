@@ -34,6 +34,7 @@ from benchmarks.text_to_scenes import evaluate, system_of
 from labkit import scenes, train, zoo
 from labkit.denoiser import clip, dynamic_threshold
 from labkit.lab import capstone, glide_table, imagen_table
+from labkit.lab.widgets.threshold_explorer import saturation
 from labkit.metrics import frechet_distance
 from labkit.nets.transformer import TextConfig
 from labkit.recipes.glide import MUON, captioned_scene_batches
@@ -187,11 +188,6 @@ def measure_readers(file: File, only: Sequence[str], updates: int, samples: int,
 
 
 # Thresholds
-
-
-def saturation(pictures: Tensor) -> float:
-    """The share of all numbers at -1 or 1, as far as a file can tell."""
-    return (pictures.abs() > 1 - 1 / 255).double().mean().item()
 
 
 def measure_thresholds(file: File, base: nn.Module, only: Sequence[str], samples: int, seeds: int):

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
 from labkit.lab import plots
+from labkit.lab.diagram import arrow, box, canvas
 from labkit.nets.t5 import DistanceBias, distance_buckets
 
 REACH = 128  # distances that are drawn, to both sides
@@ -19,31 +19,19 @@ REACH = 128  # distances that are drawn, to both sides
 def one_cascade() -> Figure:
     """Imagen in a diagram: a frozen T5 reads, three diffusion models draw, each larger one sees the
     picture before it under noise of a level that it is told."""
-    figure, axis = plots.subplots(size=(8.1, 2.9))
-    axis.set(xlim=(0, 10), ylim=(0, 3.6))
-    axis.axis("off")
-
-    def box(x, y, width, height, text, color):
-        shape = {"boxstyle": "round,pad=0,rounding_size=0.08", "edgecolor": color, "linewidth": 1.5}
-        axis.add_patch(FancyBboxPatch((x, y), width, height, facecolor=f"{color}33", **shape))
-        axis.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
-
-    def arrow(start, end, color=plots.BLACK):
-        way = {"arrowstyle": "-|>", "color": color, "linewidth": 1.8}
-        axis.annotate("", end, xytext=start, arrowprops=way)
-
-    box(0.05, 2.65, 1.45, 0.7, "a sentence", plots.BLACK)
-    box(2.15, 2.65, 1.75, 0.7, "T5, frozen", plots.GREEN)
-    arrow((1.5, 3.0), (2.15, 3.0))
+    figure, axis = canvas(8.1, 2.9, 3.6)
+    box(axis, 0.05, 2.65, 1.45, 0.7, "a sentence", plots.BLACK)
+    box(axis, 2.15, 2.65, 1.75, 0.7, "T5, frozen", plots.GREEN)
+    arrow(axis, (1.5, 3.0), (2.15, 3.0))
     axis.plot([3.9, 8.95], [3.0, 3.0], color=plots.GREEN, linewidth=1.8)
     axis.text(4.1, 3.12, "a vector for each token", fontsize=8.5, color=plots.GREEN)
     for x, text in ((2.15, "base\n32 × 32"), (5.1, "sr64\n64 × 64"), (8.05, "sr128\n128 × 128")):
-        box(x, 0.75, 1.75, 0.95, text, plots.BLUE)
-        arrow((x + 0.9, 2.65 if x < 3 else 3.0), (x + 0.9, 1.7), plots.GREEN)
-    box(0.05, 0.9, 1.45, 0.65, "noise", plots.VERMILLION)
-    arrow((1.5, 1.22), (2.15, 1.22), plots.VERMILLION)
+        box(axis, x, 0.75, 1.75, 0.95, text, plots.BLUE)
+        arrow(axis, (x + 0.9, 2.65 if x < 3 else 3.0), (x + 0.9, 1.7), plots.GREEN)
+    box(axis, 0.05, 0.9, 1.45, 0.65, "noise", plots.VERMILLION)
+    arrow(axis, (1.5, 1.22), (2.15, 1.22), plots.VERMILLION)
     for x in (3.9, 6.85):
-        arrow((x, 1.22), (x + 1.2, 1.22))
+        arrow(axis, (x, 1.22), (x + 1.2, 1.22))
         axis.text(x + 0.6, 0.42, "enlarged, + noise\nof a known level", ha="center", va="center",
                   fontsize=8, color=plots.VERMILLION)  # fmt: skip
     return figure

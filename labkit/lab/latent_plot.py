@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
 from labkit.inputs import picture_batch, whole_number
 from labkit.lab import plots
+from labkit.lab.diagram import arrow, box, canvas
 from labkit.lab.glide_plot import WINDOW, draw_training
 from labkit.schedule import NoiseSchedule
 
@@ -41,34 +41,22 @@ def squares_pca(pictures: Tensor, f: int, kept: int) -> Callable[[Tensor], Tenso
 def two_stages() -> Figure:
     """Latent diffusion in a diagram: the encoder, diffusion among latents with a sentence, the
     decoder."""
-    figure, axis = plots.subplots(size=(8.1, 2.7))
-    axis.set(xlim=(0, 10), ylim=(0, 3.4))
-    axis.axis("off")
-
-    def box(x, y, width, height, text, color):
-        shape = {"boxstyle": "round,pad=0,rounding_size=0.08", "edgecolor": color, "linewidth": 1.5}
-        axis.add_patch(FancyBboxPatch((x, y), width, height, facecolor=f"{color}33", **shape))
-        axis.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
-
-    def arrow(start, end, color=plots.BLACK):
-        way = {"arrowstyle": "-|>", "color": color, "linewidth": 1.8}
-        axis.annotate("", end, xytext=start, arrowprops=way)
-
-    box(0.05, 1.0, 1.35, 1.35, "picture\n64 × 64 × 3", plots.BLACK)
-    box(1.85, 1.25, 1.0, 0.85, "encoder", plots.BLUE)
-    box(3.35, 0.75, 3.3, 1.85, "", plots.ORANGE)
+    figure, axis = canvas(8.1, 2.7, 3.4)
+    box(axis, 0.05, 1.0, 1.35, 1.35, "picture\n64 × 64 × 3", plots.BLACK)
+    box(axis, 1.85, 1.25, 1.0, 0.85, "encoder", plots.BLUE)
+    box(axis, 3.35, 0.75, 3.3, 1.85, "", plots.ORANGE)
     axis.text(5.0, 2.36, "diffusion of latents, 16 × 16 × 4", ha="center", va="center", fontsize=9)
-    box(3.6, 1.0, 0.95, 0.95, "noise", plots.ORANGE)
-    box(5.45, 1.0, 0.95, 0.95, "latent", plots.ORANGE)
-    arrow((4.55, 1.48), (5.45, 1.48))
+    box(axis, 3.6, 1.0, 0.95, 0.95, "noise", plots.ORANGE)
+    box(axis, 5.45, 1.0, 0.95, 0.95, "latent", plots.ORANGE)
+    arrow(axis, (4.55, 1.48), (5.45, 1.48))
     axis.text(5.0, 1.64, "U-Net", ha="center", fontsize=9)
-    box(7.15, 1.25, 1.0, 0.85, "decoder", plots.BLUE)
-    box(8.6, 1.0, 1.35, 1.35, "picture\n64 × 64 × 3", plots.BLACK)
-    box(3.6, 0.02, 2.8, 0.48, "a sentence's tokens", plots.GREEN)
-    arrow((5.0, 0.5), (5.0, 1.42), plots.GREEN)
+    box(axis, 7.15, 1.25, 1.0, 0.85, "decoder", plots.BLUE)
+    box(axis, 8.6, 1.0, 1.35, 1.35, "picture\n64 × 64 × 3", plots.BLACK)
+    box(axis, 3.6, 0.02, 2.8, 0.48, "a sentence's tokens", plots.GREEN)
+    arrow(axis, (5.0, 0.5), (5.0, 1.42), plots.GREEN)
     axis.text(5.1, 0.56, "cross-attention", fontsize=8.5, color=plots.GREEN)
     for start, end in ((1.4, 1.85), (2.85, 3.35), (6.65, 7.15), (8.15, 8.6)):
-        arrow((start, 1.67), (end, 1.67))
+        arrow(axis, (start, 1.67), (end, 1.67))
     axis.text(2.35, 2.3, "1st stage", ha="center", fontsize=9, color=plots.BLUE)
     axis.text(2.35, 0.95, "in training", ha="center", fontsize=9, color=plots.BLUE)
     axis.text(5.0, 2.85, "2nd stage", ha="center", fontsize=9, color=plots.ORANGE)

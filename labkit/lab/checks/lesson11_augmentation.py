@@ -29,27 +29,22 @@ def _times(levels: Tensor, schedule: NoiseSchedule) -> Tensor:
     return (levels * schedule.T).round().long()
 
 
-def _noise(seen: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(seen.shape, generator=generator)
+def _randn(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator)
 
 
-def _enlarging(larger):
-    """The answer with another way to enlarge: larger(low, side)."""
-
-    def answer(low, side, levels, schedule, generator):
-        seen, times = larger(low, side), _times(levels, schedule)
-        return schedule.diffuse(seen, times, _noise(seen, generator)), times
-
-    return answer
+def _diffuse(seen, eps, levels, times, schedule):
+    return schedule.diffuse(seen, times, eps)
 
 
-def _mixing(mix):
-    """The answer with another mix(seen, eps, levels (B, 1, 1, 1), times (B,), schedule)."""
+def _with(larger=_larger, times=_times, draw=_randn, mix=_diffuse):
+    """The answer with another larger(low, side), times(levels, schedule), which it tells,
+    draw(shape, generator), or mix(seen, eps, levels (B, 1, 1, 1), times (B,), schedule)."""
 
     def answer(low, side, levels, schedule, generator):
-        seen, times = _larger(low, side), _times(levels, schedule)
-        eps = _noise(seen, generator)
-        return mix(seen, eps, levels.view(-1, 1, 1, 1), times, schedule), times
+        seen, own = larger(low, side), times(levels, schedule)
+        eps = draw(seen.shape, generator)
+        return mix(seen, eps, levels.view(-1, 1, 1, 1), own, schedule), own
 
     return answer
 
@@ -64,29 +59,9 @@ def _telling(times):
     return answer
 
 
-def _at(times):
-    """The answer at other times, which it tells: times(levels, schedule)."""
-
-    def answer(low, side, levels, schedule, generator):
-        seen, own = _larger(low, side), times(levels, schedule)
-        return schedule.diffuse(seen, own, _noise(seen, generator)), own
-
-    return answer
-
-
-def _drawing(draw):
-    """The answer with other noise: draw(shape, generator)."""
-
-    def answer(low, side, levels, schedule, generator):
-        seen, times = _larger(low, side), _times(levels, schedule)
-        return schedule.diffuse(seen, times, draw(seen.shape, generator)), times
-
-    return answer
-
-
 def _noised_small(low, side, levels, schedule, generator):
     times = _times(levels, schedule)
-    return _larger(schedule.diffuse(low, times, _noise(low, generator)), side), times
+    return _larger(schedule.diffuse(low, times, _randn(low.shape, generator)), side), times
 
 
 def _clipped_after(low, side, levels, schedule, generator):
@@ -127,72 +102,78 @@ augmented_low = Check(
             _telling(lambda levels, schedule: _times(levels, schedule) - 1),
             _telling(lambda levels, schedule: _times(levels, schedule) + 1),
             _telling(lambda levels, schedule: (levels * (schedule.T - 1)).round().long()),
-            _at(lambda levels, schedule: (levels * (schedule.T - 1)).round().long()),
-            _at(lambda levels, schedule: _times(levels, schedule).clamp(max=schedule.T - 1)),
+            _with(times=lambda levels, schedule: (levels * (schedule.T - 1)).round().long()),
+            _with(
+                times=lambda levels, schedule: _times(levels, schedule).clamp(max=schedule.T - 1)
+            ),
         ],
-        "Level 0 is time 0, which is no noise at all: leave out clamp(min=1).": _at(
-            lambda levels, schedule: _times(levels, schedule).clamp(min=1)
+        "Level 0 is time 0, which is no noise at all: leave out clamp(min=1).": _with(
+            times=lambda levels, schedule: _times(levels, schedule).clamp(min=1)
         ),
         "You round level · T up; round it to the nearest time.": [
-            _at(lambda levels, schedule: (levels * schedule.T).ceil().long()),
+            _with(times=lambda levels, schedule: (levels * schedule.T).ceil().long()),
             _telling(lambda levels, schedule: (levels * schedule.T).ceil().long()),
         ],
         "You cut the fraction of level · T off; round it to the nearest time.": [
-            _at(lambda levels, schedule: (levels * schedule.T).long()),
+            _with(times=lambda levels, schedule: (levels * schedule.T).long()),
             _telling(lambda levels, schedule: (levels * schedule.T).long()),
         ],
         "The level is turned round: 0 is no noise, 1 is nothing but noise.": [
-            _at(lambda levels, schedule: _times(1 - levels, schedule)),
+            _with(times=lambda levels, schedule: _times(1 - levels, schedule)),
             _telling(lambda levels, schedule: _times(1 - levels, schedule)),
         ],
         "You take the level as the variance of the noise; it is a time of the schedule: "
-        "schedule.diffuse(seen, times, eps).": _mixing(
-            lambda seen, eps, levels, times, schedule: (
+        "schedule.diffuse(seen, times, eps).": _with(
+            mix=lambda seen, eps, levels, times, schedule: (
                 (1 - levels).sqrt() * seen + levels.sqrt() * eps
             )
         ),
         "You take the level as the standard deviation of the noise; it is a time of the schedule: "
-        "schedule.diffuse(seen, times, eps).": _mixing(
-            lambda seen, eps, levels, times, schedule: (1 - levels**2).sqrt() * seen + levels * eps
+        "schedule.diffuse(seen, times, eps).": _with(
+            mix=lambda seen, eps, levels, times, schedule: (
+                (1 - levels**2).sqrt() * seen + levels * eps
+            )
         ),
         "You mix picture and noise by 1 − level and level; the level is a time of the schedule: "
-        "schedule.diffuse(seen, times, eps).": _mixing(
-            lambda seen, eps, levels, times, schedule: (1 - levels) * seen + levels * eps
+        "schedule.diffuse(seen, times, eps).": _with(
+            mix=lambda seen, eps, levels, times, schedule: (1 - levels) * seen + levels * eps
         ),
         "You add the noise and leave the picture as large as it is; √ᾱ makes it smaller.": [
-            _mixing(
-                lambda seen, eps, levels, times, schedule: seen + schedule.noise(times, seen) * eps
+            _with(
+                mix=lambda seen, eps, levels, times, schedule: (
+                    seen + schedule.noise(times, seen) * eps
+                )
             ),
-            _mixing(lambda seen, eps, levels, times, schedule: seen + levels * eps),
+            _with(mix=lambda seen, eps, levels, times, schedule: seen + levels * eps),
         ],
-        "You take ᾱ and 1 − ᾱ; their roots belong there.": _mixing(
-            lambda seen, eps, levels, times, schedule: (
+        "You take ᾱ and 1 − ᾱ; their roots belong there.": _with(
+            mix=lambda seen, eps, levels, times, schedule: (
                 schedule.signal(times, seen) ** 2 * seen + schedule.noise(times, seen) ** 2 * eps
             )
         ),
         "Signal and noise are exchanged: √ᾱ belongs to the picture, √(1 − ᾱ) to the noise.": (
-            _mixing(lambda seen, eps, levels, times, schedule: schedule.diffuse(eps, times, seen))
+            _with(mix=lambda seen, eps, levels, times, schedule: schedule.diffuse(eps, times, seen))
         ),
         "All pictures have the same noise; draw it for each: torch.randn(seen.shape, …).": (
-            _drawing(lambda shape, g: torch.randn(1, *shape[1:], generator=g).expand(shape))
+            _with(draw=lambda shape, g: torch.randn(1, *shape[1:], generator=g).expand(shape))
         ),
-        "The channels of a picture share their noise; each number has its own.": _drawing(
-            lambda shape, g: torch.randn(shape[0], 1, *shape[2:], generator=g).expand(shape)
+        "The channels of a picture share their noise; each number has its own.": _with(
+            draw=lambda shape, g: torch.randn(shape[0], 1, *shape[2:], generator=g).expand(shape)
         ),
-        "Your noise is uniform: torch.rand draws from 0 … 1, torch.randn from N(0, 1).": _drawing(
-            lambda shape, g: torch.rand(shape, generator=g)
+        "Your noise is uniform: torch.rand draws from 0 … 1, torch.randn from N(0, 1).": _with(
+            draw=lambda shape, g: torch.rand(shape, generator=g)
         ),
         "All pictures have the same level; each row has its own.": [
-            _at(lambda levels, schedule: _times(levels[:1].expand_as(levels), schedule)),
-            _at(lambda levels, schedule: _times(levels.mean().expand_as(levels), schedule)),
+            _with(times=lambda levels, schedule: _times(levels[:1].expand_as(levels), schedule)),
+            _with(times=lambda levels, schedule: _times(levels.mean().expand_as(levels), schedule)),
         ],
         "With align_corners=True the outer pixels' centers meet, which shifts the picture; leave "
-        "it out.": _enlarging(lambda low, side: _larger(low, side, align_corners=True)),
-        "You repeat pixels (nearest); enlarge by bilinear interpolation.": _enlarging(
-            lambda low, side: _larger(low, side, "nearest")
+        "it out.": _with(larger=lambda low, side: _larger(low, side, align_corners=True)),
+        "You repeat pixels (nearest); enlarge by bilinear interpolation.": _with(
+            larger=lambda low, side: _larger(low, side, "nearest")
         ),
         "You interpolate by cubic curves, which overshoot; enlarge by bilinear interpolation.": (
-            _enlarging(lambda low, side: _larger(low, side, "bicubic"))
+            _with(larger=lambda low, side: _larger(low, side, "bicubic"))
         ),
         "You clip what is seen: with noise it leaves [−1, 1], and it may.": _clipped_after,
     },
