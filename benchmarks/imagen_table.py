@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -30,12 +30,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.latent_table import File
+from benchmarks.scene_figures import COLUMNS, distance, measured, small
 from benchmarks.text_to_scenes import evaluate, system_of
 from labkit import scenes, train, zoo
 from labkit.denoiser import clip, dynamic_threshold
-from labkit.lab import capstone, glide_table, imagen_table
+from labkit.lab import capstone, imagen_table
 from labkit.lab.widgets.threshold_explorer import saturation
-from labkit.metrics import frechet_distance
 from labkit.nets.transformer import TextConfig
 from labkit.recipes.glide import MUON, captioned_scene_batches
 from labkit.recipes.imagen import SMALL_T5, STAGES, embedded_scene_batches
@@ -53,6 +53,7 @@ from labkit.systems.imagen_stage import ImagenStage
 from labkit.systems.t5 import T5
 from labkit.systems.text_readers import CLIPReader, TrainedAlong
 
+BASE = 32  # pixels a side of what the base draws
 SEED = 1_111  # of weights and batches
 FIRST = 50_021  # the seed of the first sentences
 NONE = float("nan")
@@ -198,7 +199,7 @@ def measure_thresholds(file: File, base: nn.Module, only: Sequence[str], samples
     def figures(pictures: Tensor, captions: list[str]) -> list[float]:
         pictures = pictures.clamp(-1, 1)
         parts, _, scene, *_ = evaluate(pictures, captions)
-        return [parts, scene, saturation(pictures), distance(pictures)]
+        return [parts, scene, saturation(pictures), distance(pictures, BASE)]
 
     file.row("thresholds", "real", [figures(*pair) for pair in asked])
     for scale in SCALES:
@@ -213,25 +214,6 @@ def measure_thresholds(file: File, base: nn.Module, only: Sequence[str], samples
 # The cascade
 
 
-def distance(pictures: Tensor) -> float:
-    """The Fréchet distance from real pictures at 32 pixels, in the features of lesson 09."""
-    small = F.avg_pool2d(pictures, pictures.shape[-1] // 32)
-    return frechet_distance(reference(), glide_table.features(zoo.load("reader-scenes"), small))
-
-
-@cache
-def reference() -> Tensor:
-    """The features of the real pictures that the distance is to."""
-    real = scenes.render(scenes.draw(1_000, glide_table.REFERENCE), 32)
-    return glide_table.features(zoo.load("reader-scenes"), real)
-
-
-def judge(pictures: Tensor, captions: list[str]) -> list[float]:
-    """Parts, whole, valid and the distance."""
-    small = F.avg_pool2d(pictures, pictures.shape[-1] // 32)
-    return [*evaluate(small, captions)[:3], distance(pictures)]
-
-
 def enlarge(stage: ImagenStage, text, low: Tensor, seed: int, **options) -> Tensor:
     """What one stage makes of smaller pictures, whose text the encoder has read."""
     *_, last = stage.generate(text, low=low, seed=seed, steps=FEW, **options)
@@ -240,22 +222,22 @@ def enlarge(stage: ImagenStage, text, low: Tensor, seed: int, **options) -> Tens
 
 def measure_augmentation(file: File, system: Imagen, samples: int, seeds: int):
     """The first upsampler, on pictures that the base drew, by the level that it is told."""
-    columns = ("parts", "whole", "valid", "distance")
+    columns = COLUMNS
     file.table("augmentation", columns, samples=samples, seeds=seeds, steps=FEW)
     base, sr64 = Imagen(system.text, base=system.stages["base"]), system.stages["sr64"]
     drawn = []
     for seed in range(seeds):
         _, captions, _ = in_both_words(samples, seed)
         drawn.append((paint(base, captions, seed, steps=25, eta=1.0), captions))
-    file.row("augmentation", "the base's own", [judge(*pair) for pair in drawn])
+    file.row("augmentation", "the base's own", [measured(*pair, BASE) for pair in drawn])
     enlarged = [(F.interpolate(x, scale_factor=2, mode="bicubic").clamp(-1, 1), c)
                 for x, c in drawn]  # fmt: skip
-    file.row("augmentation", "bicubic", [judge(*pair) for pair in enlarged])
+    file.row("augmentation", "bicubic", [measured(*pair, BASE) for pair in enlarged])
     for level in LEVELS:
         runs = []
         for seed, (low, captions) in enumerate(drawn):
             made = enlarge(sr64, system.encode(captions), low, seed, level=level)
-            runs.append(judge(made, captions))
+            runs.append(measured(made, captions, BASE))
         file.row("augmentation", f"level {level:g}", runs)
 
 
@@ -292,13 +274,13 @@ def measure_enlarged(file: File, system: Imagen, samples: int, seeds: int):
 
 
 def measure_cascade(file: File, system: Imagen, samples: int, seeds: int):
-    columns = ("parts", "whole", "valid", "distance", "seconds a picture")
+    columns = (*COLUMNS, "seconds a picture")
     file.table("cascade", columns, samples=samples, seeds=seeds, **OPTIONS)
     runs: dict[str, list] = {name: [] for name in ("real", "others", *system.stages)}
     for seed in range(seeds):
         real, captions, _ = in_both_words(samples, seed)
         others = captions[1:] + captions[:1]
-        runs["real"].append([*judge(real, captions), NONE])
+        runs["real"].append([*measured(real, captions, BASE), NONE])
         made, started = {}, time.process_time()
         for state in system.generate(captions, seed=seed, **OPTIONS):
             if state.stage not in made:
@@ -306,8 +288,8 @@ def measure_cascade(file: File, system: Imagen, samples: int, seeds: int):
             made[state.stage] = [state.pictures, time.process_time()]
         for name, (pictures, finished) in made.items():
             spent, started = (finished - started) / samples, finished
-            runs[name].append([*judge(pictures, captions), spent])
-        runs["others"].append([*judge(pictures, others), NONE])
+            runs[name].append([*measured(pictures, captions, BASE), spent])
+        runs["others"].append([*measured(pictures, others, BASE), NONE])
     for name, row in runs.items():
         file.row("cascade", name, row)
 
@@ -378,8 +360,8 @@ def measure_drawbench(file: File, files: dict[str, Path], only: Sequence[str], s
                     raise
                 found.append(NONE)
                 continue
-            small = F.avg_pool2d(pictures, pictures.shape[-1] // 32)
-            found.append(caption_accuracy(zoo.load("reader-scenes").read(small), meanings).parts)
+            seen = zoo.load("reader-scenes").read(small(pictures))
+            found.append(caption_accuracy(seen, meanings).parts)
         return found
 
     for name in only or SYSTEMS:

@@ -24,18 +24,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import autoencoders, latent_diffusion
+from benchmarks.scene_figures import COLUMNS, measured
 from benchmarks.text_to_scenes import system_of
-from labkit import denoiser, scenes, train, zoo
-from labkit.lab import glide_table, latent_table
-from labkit.metrics import frechet_distance
+from labkit import denoiser, scenes, train
+from labkit.lab import latent_table
 from labkit.nets.autoencoder import AutoencoderConfig
 from labkit.recipes.glide import captioned_scene_batches
 from labkit.recipes.ldm import F2, F4, F8, RECIPES, SIZE
@@ -43,7 +41,6 @@ from labkit.systems.ldm import LDM, LDMConfig
 
 STAGES = tuple(f"autoencoder-scenes-{kind}" for kind in ("f2", "f4", "f8", "f4-vq"))
 SWEPT = ("parameters", "updates", "seconds", "training pictures/s", "sampled pictures/s")
-JUDGED = ("parts", "whole", "valid", "distance")
 PIXELS = AutoencoderConfig(SIZE, 3, 8, (1,), 1, latent=3, attention=False, groups=8)  # f = 1
 FOLDED, UNSCALED = "pixels, folded by 4", "f = 4, not scaled"
 ROWS = {"f = 1": PIXELS, "f = 2": F2, "f = 4": F4, "f = 8": F8, FOLDED: PIXELS, UNSCALED: F4}
@@ -127,21 +124,6 @@ def trained(
     return system, updates, spent
 
 
-@cache
-def reference() -> Tensor:
-    """The features of the real pictures that the distance is to, (1000, D)."""
-    real = scenes.render(scenes.draw(1_000, glide_table.REFERENCE), SIZE)
-    return glide_table.features(zoo.load("reader-scenes"), F.avg_pool2d(real, 2))
-
-
-def judge(pictures: Tensor, captions: Sequence[str]) -> list[float]:
-    """The figures of one run, in the order of `JUDGED`."""
-    reader = zoo.load("reader-scenes")
-    small = F.avg_pool2d(pictures, pictures.shape[-1] // 32)
-    distance = frechet_distance(reference(), glide_table.features(reader, small))
-    return [*latent_diffusion.evaluate(pictures, list(captions))[:3], distance]
-
-
 def asked(samples: int, seed: int) -> tuple[Tensor, list[str]]:
     """Real pictures of 64 pixels, and their sentences."""
     drawn = scenes.draw(samples, latent_diffusion.FIRST + seed, "train")
@@ -184,11 +166,11 @@ def measure_sweep(
     file: File, files: dict[str, Path], only: Sequence[str], seconds: float, updates: int | None
 ) -> None:
     facts = {"steps": STEPS, "scale": SCALE, "eta": 0.0}
-    file.table("sweep", SWEPT + JUDGED, seconds=seconds, samples=SAMPLES, **facts)
+    file.table("sweep", SWEPT + COLUMNS, seconds=seconds, samples=SAMPLES, **facts)
     _, captions = asked(SAMPLES, 0)
     none = [float("nan")] * len(SWEPT)
     # so few real pictures are at other distances in each set
-    floor = [[*none, *judge(*asked(SAMPLES, seed))] for seed in range(8)]
+    floor = [[*none, *measured(*asked(SAMPLES, seed), SIZE)] for seed in range(8)]
     file.row("sweep", "real", floor)
     for row in only:
         system, steps, spent = trained(row, files, seconds, updates)
@@ -196,22 +178,22 @@ def measure_sweep(
         pictures, sampled = latent_diffusion.draw(system, captions, 0, **facts, map_x0=bounds)
         size = sum(weight.numel() for weight in system.denoiser.parameters())
         figures = [size, steps, spent, BATCH * steps / spent, sampled]
-        file.row("sweep", row, [[*figures, *judge(pictures, captions)]])
+        file.row("sweep", row, [[*figures, *measured(pictures, captions, SIZE)]])
 
 
 def measure_models(file: File, files: dict[str, Path], samples: int, seeds: int) -> None:
-    columns = ("sampled pictures/s", *JUDGED)
+    columns = ("sampled pictures/s", *COLUMNS)
     facts = {"steps": STEPS, "scale": SCALE, "eta": 1.0}
     file.table("models", columns, samples=samples, seeds=seeds, **facts)
     every = [asked(samples, seed) for seed in range(seeds)]
     none = float("nan")
-    file.row("models", "real", [[none, *judge(*pair)] for pair in every])
+    file.row("models", "real", [[none, *measured(*pair, SIZE)] for pair in every])
     for name in ("ldm-scenes", "glide-scenes-64"):
         system, runs, others = system_of(files.get(name), name), [], []
         for seed, (_, captions) in enumerate(every):
             made, rate = latent_diffusion.draw(system, captions, seed, **facts)
-            runs.append([rate, *judge(made, captions)])
-            others.append([none, *judge(made, captions[1:] + captions[:1])])
+            runs.append([rate, *measured(made, captions, SIZE)])
+            others.append([none, *measured(made, captions[1:] + captions[:1], SIZE)])
         file.row("models", name, runs)
         file.row("models", f"{name}, shuffled", others)
 

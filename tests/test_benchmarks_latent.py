@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import autoencoders, latent_diffusion, latent_table
+from benchmarks import autoencoders, latent_diffusion, latent_table, scene_figures
 from labkit import denoiser, scenes
 from labkit.lab import latent_table as stored
 from tests.machines import tiny
@@ -80,6 +80,6 @@ def test_only_while_the_unscaled_row_trains_may_its_loss_be_of_large_latents():
 
 def test_real_scenes_are_near_the_real_ones_and_gray_is_not():
     pictures, captions = latent_table.asked(70, 0)
-    own = latent_table.judge(pictures, captions)
-    gray = latent_table.judge(torch.rand_like(pictures) * 2 - 1, captions)
+    own = scene_figures.measured(pictures, captions, 64)
+    gray = scene_figures.measured(torch.rand_like(pictures) * 2 - 1, captions, 64)
     assert own[0] > 0.95 and own[2] > 0.9 and gray[3] > 20 * own[3]
