@@ -667,8 +667,8 @@ for name, each in strong.items():
 # %%
 SCALES = (1, 3, 5, 10)
 print_table("thresholds", 3)
-panels = {judge: {way: torch.stack([imagen_table.column(stored["thresholds"], f"{way}, {w}", judge) for w in SCALES])
-                  for way in WAYS} for judge in ("parts", "valid", "distance")}  # fmt: skip
+panels = {measure: {way: torch.stack([imagen_table.column(stored["thresholds"], f"{way}, {w}", measure) for w in SCALES])
+                  for way in WAYS} for measure in ("parts", "valid", "distance")}  # fmt: skip
 plots.show(imagen_plot.over_scales(panels, SCALES),
            "Three panels over the scale, a curve for each threshold. Parts rise alike. Valid falls at scale 10, most "
            "for dynamic. The distance stays low, but for dynamic it rises steeply from scale 5 on.")  # fmt: skip
